@@ -1,0 +1,64 @@
+# A machine needs Python 3.11 or newer and make; everything else is installed, pinned and hashed, into .venv.
+# Another interpreter: make PYTHON=python3.12 test (its virtual environment is .venv-python3.12).
+PYTHON ?= python3
+VENV   ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+ARGS   ?=
+BIN    := $(VENV)/bin
+SDL    := schema/siyu_graphql/schema.graphql
+PIP     = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
+PIN     = uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes \
+          --no-emit-index-url --no-emit-find-links --annotation-style line \
+          --custom-compile-command "make requirements" --extra demo --group build
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format sdl bench requirements clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+
+demo: $(VENV)/.demo  ## real purchases in, a served API out: http://127.0.0.1:8000 (ARGS="--port 8001")
+	@$(BIN)/siyu demo $(ARGS)
+
+test: $(VENV)/.dev  ## run the tests (ARGS="-k rfm -x")
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## style, types and import contracts
+	@echo "ruff";         $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "mypy";         $(BIN)/mypy
+	@echo "lint-imports"; $(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## put the code into shape
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+sdl: $(VENV)/.dev  ## write the GraphQL schema to schema/siyu_graphql/schema.graphql
+	@$(BIN)/siyu schema > $(SDL).new && mv $(SDL).new $(SDL) && echo "wrote $(SDL)"
+
+bench: $(VENV)/.dev  ## run the benchmarks (ARGS="--users 100000")
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+requirements:  ## pin and hash the dependencies anew (ARGS=--upgrade; needs uv)
+	@command -v uv >/dev/null || { echo "make requirements needs uv: pip install uv" >&2; exit 1; }
+	$(PIN) $(ARGS) -o requirements/demo.txt
+	$(PIN) $(ARGS) --group dev -c requirements/demo.txt -o requirements/dev.txt
+
+clean:  ## remove the virtual environments, caches and builds; data in .siyu stays
+	rm -rf .venv .venv-* dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "'$(PYTHON)' was not found: siyu needs Python 3.11 or newer; \
+	name yours: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "siyu needs Python 3.11 or newer; \
+	$$($(PYTHON) --version 2>&1 | head -n 1) is not. Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no module venv: install it \
+	(Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+# A stamp is as new as the last install; an edited pyproject.toml (an entry point) installs again.
+$(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
+	@echo "installing $< (some minutes the first time)"
+	@$(PIP) --require-hashes -r $<
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@

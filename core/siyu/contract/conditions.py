@@ -1,0 +1,360 @@
+"""Conditions are data: a small tree over facts, literals, arithmetic and comparison.
+
+A tree can be read, which a lambda cannot: it is checked when a plugin loads, hashed into the version of the
+rulebook, explained in words, and compiled (:mod:`siyu.engine.compile`) to Polars for a brand and to plain
+Python for one user.
+
+**Missing compares false.** A fact may have no value (no order yet, attribute unknown). Arithmetic on a missing
+value is missing, so is a division by zero; any comparison with it is false, ``!=`` included. ``~`` turns false
+into true as always, so ``~(a == b)`` holds where ``a`` is missing and ``a != b`` does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal, NoReturn
+
+from siyu.contract.errors import RuleError
+
+__all__ = [
+    "ALWAYS",
+    "Always",
+    "And",
+    "Arithmetic",
+    "Between",
+    "Compare",
+    "Condition",
+    "Expr",
+    "In",
+    "Leaf",
+    "Lit",
+    "Missing",
+    "Not",
+    "Or",
+    "Scalar",
+]
+
+Scalar = bool | int | float | str | date
+Kind = Literal["number", "text", "flag", "date"]
+
+COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
+OPERATIONS = {"+", "-", "*", "/"}
+
+
+class Expr:
+    """Something with one value per user, possibly missing: a fact, a literal, or arithmetic on those."""
+
+    __slots__ = ()
+    kind: Kind
+    __hash__ = object.__hash__
+
+    def __lt__(self, other: object) -> Condition:
+        return Compare("<", self, lift(other))
+
+    def __le__(self, other: object) -> Condition:
+        return Compare("<=", self, lift(other))
+
+    def __gt__(self, other: object) -> Condition:
+        return Compare(">", self, lift(other))
+
+    def __ge__(self, other: object) -> Condition:
+        return Compare(">=", self, lift(other))
+
+    def __eq__(self, other: object) -> Condition:  # type: ignore[override]
+        return Compare("==", self, lift(other))
+
+    def __ne__(self, other: object) -> Condition:  # type: ignore[override]
+        return Compare("!=", self, lift(other))
+
+    def __add__(self, other: object) -> Arithmetic:
+        return Arithmetic("+", self, lift(other))
+
+    def __radd__(self, other: object) -> Arithmetic:
+        return Arithmetic("+", lift(other), self)
+
+    def __sub__(self, other: object) -> Arithmetic:
+        return Arithmetic("-", self, lift(other))
+
+    def __rsub__(self, other: object) -> Arithmetic:
+        return Arithmetic("-", lift(other), self)
+
+    def __mul__(self, other: object) -> Arithmetic:
+        return Arithmetic("*", self, lift(other))
+
+    def __rmul__(self, other: object) -> Arithmetic:
+        return Arithmetic("*", lift(other), self)
+
+    def __truediv__(self, other: object) -> Arithmetic:
+        return Arithmetic("/", self, lift(other))
+
+    def __rtruediv__(self, other: object) -> Arithmetic:
+        return Arithmetic("/", lift(other), self)
+
+    def between(self, low: object, high: object) -> Condition:
+        """``low <= self <= high``."""
+        return Between(self, lift(low), lift(high))
+
+    def is_in(self, values: Iterable[Scalar]) -> Condition:
+        """Whether the value is one of ``values``."""
+        return In(self, tuple(lift(value) for value in values))
+
+    def is_missing(self) -> Condition:
+        """Whether there is no value."""
+        return Missing(self)
+
+    def leaves(self) -> Iterator[Leaf]:
+        """The facts it mentions, in reading order."""
+        raise NotImplementedError
+
+
+class Leaf(Expr):
+    """An expression that takes its value from outside the tree: a declared fact."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """The canonical text of the declaration; equal declarations have equal names."""
+        raise NotImplementedError
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield self
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Lit(Expr):
+    """A literal."""
+
+    value: Scalar
+    kind: Kind
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield from ()
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Arithmetic(Expr):
+    """``left op right`` on numbers, computed in double precision."""
+
+    op: str
+    left: Expr
+    right: Expr
+    kind: Kind = "number"
+
+    def __post_init__(self) -> None:
+        for side in (self.left, self.right):
+            if side.kind != "number":
+                raise RuleError(
+                    f"{side!r} is a {side.kind}, and {self.op!r} needs numbers", remedy="compare it instead"
+                )
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield from self.left.leaves()
+        yield from self.right.leaves()
+
+    def __repr__(self) -> str:
+        return f"({self.left!r} {self.op} {self.right!r})"
+
+
+class Condition:
+    """True or false for every user, never missing. Combine with ``&``, ``|`` and ``~``."""
+
+    __slots__ = ()
+
+    def __and__(self, other: Condition) -> Condition:
+        return And((self, _condition(other)))
+
+    def __or__(self, other: Condition) -> Condition:
+        return Or((self, _condition(other)))
+
+    def __invert__(self) -> Condition:
+        return Not(self)
+
+    def __bool__(self) -> NoReturn:
+        raise RuleError(
+            f"the condition {self!r} has no truth value by itself",
+            remedy="combine conditions with & | ~ and brackets, not with and/or/not or a < b < c",
+        )
+
+    def leaves(self) -> Iterator[Leaf]:
+        """The facts it mentions, in reading order."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Always(Condition):
+    """Holds for everybody."""
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield from ()
+
+    def __repr__(self) -> str:
+        return "always"
+
+
+ALWAYS = Always()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Compare(Condition):
+    """``left op right``."""
+
+    op: str
+    left: Expr
+    right: Expr
+
+    def __post_init__(self) -> None:
+        _same_kind(self.left, self.right)
+        if self.left.kind == "flag" and self.op not in ("==", "!="):
+            raise RuleError(f"{self.left!r} is true or false and has no order", remedy="use == or !=")
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield from self.left.leaves()
+        yield from self.right.leaves()
+
+    def __repr__(self) -> str:
+        return f"{self.left!r} {self.op} {self.right!r}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Between(Condition):
+    """``low <= value <= high``."""
+
+    value: Expr
+    low: Expr
+    high: Expr
+
+    def __post_init__(self) -> None:
+        _same_kind(self.value, self.low)
+        _same_kind(self.value, self.high)
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield from self.value.leaves()
+        yield from self.low.leaves()
+        yield from self.high.leaves()
+
+    def __repr__(self) -> str:
+        return f"{self.low!r} <= {self.value!r} <= {self.high!r}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class In(Condition):
+    """Whether the value is among some literals."""
+
+    value: Expr
+    choices: tuple[Expr, ...]
+
+    def __post_init__(self) -> None:
+        if not self.choices:
+            raise RuleError(f"{self.value!r}.is_in() has no values", remedy="name at least one")
+        for choice in self.choices:
+            if not isinstance(choice, Lit):
+                raise RuleError(f"is_in() takes literals, got {choice!r}", remedy="compare facts with ==")
+            _same_kind(self.value, choice)
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield from self.value.leaves()
+
+    def __repr__(self) -> str:
+        return f"{self.value!r} in {list(self.choices)!r}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Missing(Condition):
+    """Whether there is no value."""
+
+    value: Expr
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield from self.value.leaves()
+
+    def __repr__(self) -> str:
+        return f"{self.value!r} is missing"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class And(Condition):
+    """All of the terms hold."""
+
+    terms: tuple[Condition, ...]
+
+    def leaves(self) -> Iterator[Leaf]:
+        for term in self.terms:
+            yield from term.leaves()
+
+    def __repr__(self) -> str:
+        return "(" + " and ".join(map(repr, self.terms)) + ")"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Or(Condition):
+    """One of the terms holds."""
+
+    terms: tuple[Condition, ...]
+
+    def leaves(self) -> Iterator[Leaf]:
+        for term in self.terms:
+            yield from term.leaves()
+
+    def __repr__(self) -> str:
+        return "(" + " or ".join(map(repr, self.terms)) + ")"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Not(Condition):
+    """The term does not hold."""
+
+    term: Condition
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield from self.term.leaves()
+
+    def __repr__(self) -> str:
+        return f"not ({self.term!r})"
+
+
+def lift(value: object) -> Expr:
+    """``value`` as an expression: expressions as they are, Python scalars as literals."""
+    match value:
+        case Expr():
+            return value
+        case bool():
+            return Lit(value, "flag")
+        case int():
+            return Lit(value, "number")
+        case Decimal() if value.is_finite():
+            return Lit(float(value), "number")
+        case float() if math.isfinite(value):
+            return Lit(value, "number")
+        case str():
+            return Lit(value, "text")
+        case date():
+            return Lit(value, "date")
+    raise RuleError(
+        f"{value!r} cannot stand in a condition",
+        remedy="use a fact, a finite number, a text, a date, True or False",
+    )
+
+
+def _condition(value: Any) -> Condition:
+    if isinstance(value, Condition):
+        return value
+    raise RuleError(f"{value!r} is not a condition", remedy="put brackets around comparisons: (a > 1) & (b == 'x')")
+
+
+def _same_kind(left: Expr, right: Expr) -> None:
+    if left.kind != right.kind:
+        raise RuleError(
+            f"{left!r} is a {left.kind} and cannot be compared with {right!r}, a {right.kind}",
+            remedy="compare values of one kind",
+        )

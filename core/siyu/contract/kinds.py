@@ -1,0 +1,82 @@
+"""The event kinds that every brand has, contributed as any plugin would. Plugins add their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from siyu.contract.events import PROFILE_UPDATED, EventKind, Integer, Line, Money, Payload, Text
+from siyu.contract.markers import hookimpl
+
+__all__ = ["siyu_event_kinds"]
+
+_DID_SOMETHING = frozenset({"interaction"})
+
+
+class OrderLine(Line):
+    """One product in an order."""
+
+    product: Text | None = None
+    category: Text | None = None
+    department: Text | None = None
+    quantity: Integer = 1
+    amount: Money | None = None
+
+
+class Order(Payload):
+    """What was bought; ``amount`` is what the user paid."""
+
+    amount: Money
+    store: Text | None = None
+    channel: Text | None = None
+    discount: Money | None = None
+    items: tuple[OrderLine, ...] = ()
+
+
+class Contact(Payload):
+    """Where a contact came from: ``state`` is the channel code."""
+
+    source: Text | None = None
+    state: Text | None = None
+    staff: Text | None = None
+
+
+class Coupon(Payload):
+    """A coupon and the campaign it belongs to."""
+
+    coupon: Text | None = None
+    campaign: Text | None = None
+
+
+class Campaign(Payload):
+    """A campaign that reached the user."""
+
+    campaign: Text
+    type: Text | None = None
+
+
+class Article(Payload):
+    """A piece of content."""
+
+    article: Text | None = None
+    topic: Text | None = None
+
+
+class Words(Payload):
+    """Something the user wrote."""
+
+    text: Text
+    group: Text | None = None
+
+
+@hookimpl
+def siyu_event_kinds() -> Iterable[EventKind]:
+    """The common vocabulary."""
+    yield EventKind(PROFILE_UPDATED, "资料更新")
+    yield EventKind("contact.added", "添加联系人", Contact, _DID_SOMETHING)
+    yield EventKind("contact.removed", "删除联系人", Contact)
+    yield EventKind("order.paid", "订单支付", Order, _DID_SOMETHING)
+    yield EventKind("order.refunded", "订单退款", Order)
+    yield EventKind("coupon.redeemed", "使用优惠券", Coupon, _DID_SOMETHING)
+    yield EventKind("campaign.received", "收到活动", Campaign)
+    yield EventKind("article.opened", "阅读文章", Article, _DID_SOMETHING)
+    yield EventKind("group.message", "群消息", Words, _DID_SOMETHING)

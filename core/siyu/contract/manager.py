@@ -1,0 +1,231 @@
+"""The plugin manager: finds plugins, checks what they declare, and keeps it by plugin.
+
+Plugins are found by entry points of group ``siyu``: the name is the plugin's name, the value its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from types import ModuleType
+from typing import Any, cast
+
+import pluggy
+
+from siyu.contract import kinds, specs
+from siyu.contract.actions import Channel, Playbook
+from siyu.contract.errors import NotFound, PluginError, RuleError, SiyuError
+from siyu.contract.events import Catalog, EventKind
+from siyu.contract.facts import Fact
+from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
+from siyu.contract.params import Params, validate_params
+from siyu.contract.rules import (
+    Declaration,
+    FittedSegmenter,
+    Lifecycle,
+    Rule,
+    Segmenter,
+    Stage,
+    Tag,
+    placeholders,
+)
+
+__all__ = ["ENTRY_POINT_GROUP", "Plugin", "PluginManager"]
+
+ENTRY_POINT_GROUP = "siyu"
+BUILT_IN = "core"
+
+_BASES: Mapping[str, tuple[type, ...]] = {
+    "siyu_segmenters": (Segmenter, FittedSegmenter),
+    "siyu_lifecycles": (Lifecycle,),
+    "siyu_playbooks": (Playbook,),
+    "siyu_channels": (Channel,),
+    "siyu_sizing_policies": (SizingPolicy,),
+    "siyu_feedback_handlers": (FeedbackHandler,),
+    "siyu_metrics": (Metric,),
+}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A loaded plugin and the declarations it contributes, by hook."""
+
+    name: str
+    title: str
+    version: str
+    declared: Mapping[str, tuple[Declaration, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def declarations(self) -> dict[str, Declaration]:
+        """Every declaration by its key."""
+        return {item.key: item for items in self.declared.values() for item in items}
+
+    @property
+    def rules(self) -> list[Rule]:
+        """Its segmenters and lifecycles."""
+        return [item for item in self.declarations.values() if isinstance(item, Rule)]
+
+    @property
+    def playbooks(self) -> list[Playbook]:
+        """Its playbooks."""
+        return [item for item in self.declarations.values() if isinstance(item, Playbook)]
+
+    def params(self, values: Mapping[str, Any] | None = None) -> dict[str, Params]:
+        """Parameters of every declaration, ``values`` (by key, then by name) over the defaults.
+
+        Raises :class:`PluginError` naming the field, the value and the valid names.
+        """
+        values = values or {}
+        if unknown := set(values) - set(self.declarations):
+            raise PluginError(
+                f"plugin {self.name} has no {min(unknown)!r}",
+                field=min(unknown),
+                remedy=f"parameters are grouped under: {', '.join(self.declarations)}",
+            )
+        return {
+            key: validate_params(item.Params, values.get(key, {}), where=key) for key, item in self.declarations.items()
+        }
+
+    def params_schema(self) -> dict[str, Any]:
+        """The JSON schema of :meth:`params`."""
+        properties = {}
+        for key, item in self.declarations.items():
+            schema = item.Params.model_json_schema()
+            if schema.get("properties"):
+                properties[key] = {**schema, "title": item.title}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+class PluginManager:
+    """All plugins of this installation. Which of them a brand has on is kept in the store."""
+
+    def __init__(self) -> None:
+        self.hooks = pluggy.PluginManager("siyu")
+        self.hooks.add_hookspecs(specs)
+        self.plugins: dict[str, Plugin] = {}
+        self._kinds: list[EventKind] = []
+        self._declare(BUILT_IN, kinds)
+
+    @classmethod
+    def load(cls, extra_specs: Iterable[ModuleType] = ()) -> PluginManager:
+        """The manager with all installed plugins; ``extra_specs`` are modules with further hook specifications."""
+        manager = cls()
+        for module in extra_specs:
+            manager.hooks.add_hookspecs(module)
+        for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name):
+            try:
+                module = entry.load()
+            except Exception as error:
+                raise PluginError(
+                    f"the plugin cannot be imported: {error!r}",
+                    field=entry.name,
+                    remedy=f"mend or uninstall {entry.value}",
+                ) from error
+            version = entry.dist.version if entry.dist else ""
+            manager.register(entry.name, module, version=version)
+        manager.check()
+        return manager
+
+    def register(self, name: str, module: Any, *, version: str = "") -> Plugin:
+        """Add one plugin and check all that it declares by itself."""
+        if name in self.plugins:
+            raise PluginError("two plugins have this name", field=name, remedy="rename one of the entry points")
+        self._declare(name, module)
+        declared = {hook: self._declarations(name, hook, bases) for hook, bases in _BASES.items()}
+        keys = [item.key for items in declared.values() for item in items]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise PluginError(f"plugin {name} declares {min(twice)!r} twice", field=min(twice), remedy="rename one")
+        title = (module.__doc__ or name).strip().splitlines()[0]
+        plugin = Plugin(name, title, version, {hook: items for hook, items in declared.items() if items})
+        self.plugins[name] = plugin
+        return plugin
+
+    def check(self) -> None:
+        """Check what depends on all plugins: hook names, and that every fact can be computed."""
+        try:
+            self.hooks.check_pending()
+        except pluggy.PluginValidationError as error:
+            valid = ", ".join(sorted(name for name in vars(self.hooks.hook) if name.startswith("siyu_")))
+            raise PluginError(str(error), remedy=f"hooks are: {valid}") from None
+        for plugin in self.plugins.values():
+            for rule in plugin.rules:
+                _check_rule(plugin, rule, self.catalog)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The event kinds of all plugins."""
+        return Catalog(self._kinds)
+
+    def get(self, name: str) -> Plugin:
+        """The plugin of that name, or :class:`NotFound` with the names that there are."""
+        try:
+            return self.plugins[name]
+        except KeyError:
+            raise NotFound(
+                f"no plugin {name!r} is installed",
+                field="plugin",
+                remedy=f"installed are: {', '.join(self.plugins)}",
+            ) from None
+
+    def _declare(self, name: str, module: Any) -> None:
+        self.hooks.register(module, name=name)
+        self._kinds.extend(self._contributed(name, "siyu_event_kinds"))
+        self.__dict__.pop("catalog", None)
+
+    def _contributed(self, name: str, hook: str) -> Iterable[Any]:
+        """What the plugin of that name returns from a hook."""
+        for implementation in self.hooks.hook.__dict__[hook].get_hookimpls():
+            if implementation.plugin_name == name:
+                yield from implementation.function()
+
+    def _declarations(self, name: str, hook: str, bases: tuple[type, ...]) -> tuple[Declaration, ...]:
+        items: list[Declaration] = []
+        for item in self._contributed(name, hook):
+            if not (isinstance(item, type) and issubclass(item, bases)):
+                names = " or ".join(base.__name__ for base in bases)
+                raise PluginError(
+                    f"{hook} of plugin {name} returned {item!r}",
+                    field=hook,
+                    remedy=f"return classes that inherit {names}",
+                )
+            items.append(cast(Declaration, item()))
+        return tuple(items)
+
+
+def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
+    """Refuse at load what could only fail at night."""
+    where = f"{plugin.name}.{rule.key}"
+    params = rule.Params()
+    try:
+        for fact in rule.facts.values():
+            catalog.resolve(fact)
+        given: list[Tag | Stage] = []
+        if isinstance(rule, Segmenter):
+            given.extend(rule.tags(params))
+        elif isinstance(rule, Lifecycle):
+            given.extend(rule.stages(params))
+        for item in given:
+            for leaf in (*item.when.leaves(), *item.facts.values()):
+                if isinstance(leaf, Fact):
+                    catalog.resolve(leaf)
+    except SiyuError as error:
+        raise RuleError(
+            error.message, field=f"{where}: {error.field or ''}".rstrip(": "), remedy=error.remedy
+        ) from None
+    for item in given:
+        if isinstance(item, Tag) and not item.key.startswith(f"{plugin.name}."):
+            raise RuleError(
+                "a tag of another's name",
+                field=f"{where}: {item.key}",
+                remedy=f"start it with {plugin.name!r}.",
+            )
+        names = {*rule.facts, *item.facts, *type(params).model_fields}
+        for name in placeholders(item.because):
+            if name not in names:
+                raise RuleError(
+                    f"because names {{{name}}}",
+                    field=f"{where}.{item.key}",
+                    remedy=f"names are: {', '.join(sorted(names))}",
+                )

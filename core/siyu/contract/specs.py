@@ -1,0 +1,110 @@
+"""The hooks of siyu, by kind. A plugin is a module that implements some of them.
+
+    from siyu import hookimpl, Segmenter, Tag, DaysSince
+
+    class Silent(Segmenter):
+        last_order = DaysSince("order.paid")
+
+        def tags(self, p):
+            yield Tag("mine.silent", "沉默", when=self.last_order > 60, because="last order {last_order} days ago")
+
+    @hookimpl
+    def siyu_segmenters():
+        return [Silent]
+
+Every hook is called once when the plugins are loaded, without arguments, and returns declarations: classes (or
+event kinds). It never does the work itself, reads no database and no clock. What is declared counts for a brand
+only while the plugin is on there; event kinds count for all, as history must stay readable.
+
+``siyu_graphql`` adds one more, ``siyu_graphql_types``, for types, fields and mutations beyond the declared ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from siyu.contract.actions import Channel, Playbook
+from siyu.contract.events import EventKind
+from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
+from siyu.contract.markers import hookspec
+from siyu.contract.rules import FittedSegmenter, Lifecycle, Segmenter
+
+__all__ = [
+    "siyu_channels",
+    "siyu_event_kinds",
+    "siyu_feedback_handlers",
+    "siyu_lifecycles",
+    "siyu_metrics",
+    "siyu_playbooks",
+    "siyu_segmenters",
+    "siyu_sizing_policies",
+]
+
+
+# -- what users are -----------------------------------------------------------------------------------------------
+
+
+@hookspec
+def siyu_event_kinds() -> Iterable[EventKind]:  # type: ignore[empty-body]
+    """Event kinds and the shape of their payload.
+
+    Called when plugins are loaded. Names must be new; each kind becomes valid input for every brand, and facts of
+    any plugin may be declared over it.
+    """
+
+
+@hookspec
+def siyu_segmenters() -> Iterable[type[Segmenter | FittedSegmenter]]:  # type: ignore[empty-body]
+    """Rules that give tags.
+
+    Called when plugins are loaded. Where the plugin is on, each segmenter is evaluated for every user of the brand in
+    the nightly run and for single users after their events. Keys of tags must start with the plugin's name.
+    """
+
+
+@hookspec
+def siyu_lifecycles() -> Iterable[type[Lifecycle]]:  # type: ignore[empty-body]
+    """Rules that give the stage in a track (``lifecycle``, ``relationship``, ``membership``).
+
+    Called when plugins are loaded. The key of the class names the track; only one plugin that is on may rule a
+    track of a brand.
+    """
+
+
+# -- what is done for them ----------------------------------------------------------------------------------------
+
+
+@hookspec
+def siyu_playbooks() -> Iterable[type[Playbook]]:  # type: ignore[empty-body]
+    """Triggers and steps.
+
+    Called when plugins are loaded. Where the plugin is on, the changes of each decision are held against the
+    triggers, and the steps are planned as actions in the same transaction.
+    """
+
+
+@hookspec
+def siyu_channels() -> Iterable[type[Channel]]:  # type: ignore[empty-body]
+    """How a message or task leaves the house.
+
+    Called when plugins are loaded. ``deliver`` is called by the dispatcher with batches of leased actions whose step
+    names the channel's key.
+    """
+
+
+@hookspec
+def siyu_feedback_handlers() -> Iterable[type[FeedbackHandler]]:  # type: ignore[empty-body]
+    """What a review, complaint, need or question sets off. Called when plugins are loaded; listed, not yet run."""
+
+
+@hookspec
+def siyu_sizing_policies() -> Iterable[type[SizingPolicy]]:  # type: ignore[empty-body]
+    """How communities are sized, split and filled. Called when plugins are loaded; listed, not yet run."""
+
+
+# -- what it was worth --------------------------------------------------------------------------------------------
+
+
+@hookspec
+def siyu_metrics() -> Iterable[type[Metric]]:  # type: ignore[empty-body]
+    """Figures over the decisions and actions. Called when plugins are loaded; listed, not yet run."""

@@ -1,0 +1,151 @@
+"""What changed between two decisions, and why: only that is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from siyu.contract.facts import Fact
+from siyu.engine.evaluate import stage_column
+from siyu.engine.rulebook import Reason, Rulebook
+
+__all__ = ["Changes", "diff"]
+
+STAGE_CHANGES = {
+    "user_id": pl.Int64,
+    "track": pl.String,
+    "before": pl.String,
+    "after": pl.String,
+    "why": pl.String,
+}
+TAG_CHANGES = {"user_id": pl.Int64, "tag": pl.String, "gained": pl.Boolean, "why": pl.String}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """``tags``: user_id, tag, gained, why. ``stages``: user_id, track, before, after (null = none), why.
+
+    ``why`` is a JSON array of the values of the facts that the reason names, in its order.
+    """
+
+    tags: pl.DataFrame
+    stages: pl.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.tags) + len(self.stages)
+
+
+def diff(rulebook: Rulebook, before: pl.DataFrame, after: pl.DataFrame, facts: pl.DataFrame) -> Changes:
+    """Compare decisions. ``after`` and ``facts`` have the same users in the same order; ``before`` any.
+
+    Tags and tracks that the rulebook no longer has are lost. Users that ``after`` lacks are left as they were.
+    """
+    reasons = {rule.tag.key: rule.reason for rule in rulebook.tags}
+    old = _aligned(before, after)
+    why = _Why(facts)
+    tags = []
+    held_before = {name for name, dtype in before.schema.items() if dtype == pl.Boolean}
+    for key in [*reasons, *sorted(held_before - set(reasons))]:
+        had = old.get_column(key).fill_null(False) if key in held_before else None
+        has = after.get_column(key) if key in reasons else None
+        tags += [
+            _tag_rows(after, mask, key, gained, why, reasons.get(key))
+            for mask, gained in ((_only(has, had), True), (_only(had, has), False))
+            if mask is not None and mask.any()
+        ]
+    stages = [rows for track in rulebook.tracks for rows in _stage_rows(track.key, rulebook, old, after, why)]
+    tracked = {stage_column(track.key) for track in rulebook.tracks}
+    for name in old.columns:
+        if name.startswith("@") and not name.endswith(".since") and name not in tracked:
+            had_stage = old.get_column(name).cast(pl.String)
+            stages.append(_stage_frame(after, had_stage, pl.Series([None] * len(old), dtype=pl.String), name[1:], None))
+    return Changes(
+        pl.concat([pl.DataFrame(schema=TAG_CHANGES), *tags]),
+        pl.concat([pl.DataFrame(schema=STAGE_CHANGES), *stages]).filter(
+            pl.col("before").is_not_null() | pl.col("after").is_not_null()
+        ),
+    )
+
+
+def _aligned(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """``before`` in the order of ``after``; the usual case, the same users, costs one comparison."""
+    if before.get_column("user_id").equals(after.get_column("user_id")):
+        return before
+    return after.select("user_id").join(before, on="user_id", how="left", maintain_order="left")
+
+
+def _only(one: pl.Series | None, other: pl.Series | None) -> pl.Series | None:
+    if one is None or other is None:
+        return one
+    return one & ~other
+
+
+def _tag_rows(
+    after: pl.DataFrame, mask: pl.Series, key: str, gained: bool, why: _Why, reason: Reason | None
+) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "user_id": after.get_column("user_id").filter(mask),
+            "why": why.values(reason, mask),
+        }
+    ).select("user_id", pl.lit(key).alias("tag"), pl.lit(gained).alias("gained"), "why")
+
+
+def _stage_rows(
+    track: str, rulebook: Rulebook, old: pl.DataFrame, after: pl.DataFrame, why: _Why
+) -> list[pl.DataFrame]:
+    name = stage_column(track)
+    new = after.get_column(name).cast(pl.String)
+    had = old.get_column(name).cast(pl.String) if name in old.columns else pl.Series([None] * len(new), dtype=pl.String)
+    changed = had.ne_missing(new)
+    if not changed.any():
+        return []
+    mine = next(t for t in rulebook.tracks if t.key == track)
+    rows = []
+    for stage, reason in [*zip((s.key for s in mine.stages), mine.reasons, strict=True), (None, None)]:
+        mask = changed & (new == stage if stage is not None else new.is_null())
+        if mask.any():
+            rows.append(
+                _stage_frame(after.filter(mask), had.filter(mask), new.filter(mask), track, why.values(reason, mask))
+            )
+    return rows
+
+
+def _stage_frame(
+    after: pl.DataFrame, had: pl.Series, new: pl.Series, track: str, why: pl.Series | None
+) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "user_id": after.get_column("user_id"),
+            "track": pl.repeat(track, len(after), dtype=pl.String, eager=True),
+            "before": had,
+            "after": new,
+            "why": why if why is not None else pl.repeat("[]", len(after), dtype=pl.String, eager=True),
+        }
+    )
+
+
+class _Why:
+    """The values that a reason names, as JSON text, for the rows of a mask."""
+
+    def __init__(self, facts: pl.DataFrame) -> None:
+        self._facts = facts
+
+    def values(self, reason: Reason | None, mask: pl.Series) -> pl.Series:
+        named: Mapping[str, Fact] = reason.facts if reason else {}
+        if not named:
+            return pl.Series("why", ["[]"], dtype=pl.String).new_from_index(0, int(mask.sum()))
+        rows = self._facts.filter(mask).select([fact.name for fact in named.values()])
+        parts = []
+        for name, dtype in rows.schema.items():
+            column = pl.col(name)
+            text = (
+                pl.format('"{}"', column.str.replace_all(r'(["\\])', r"\$1"))
+                if dtype == pl.String
+                else column.cast(pl.String)
+            )
+            parts.append(text.fill_null("null"))
+        joined = pl.concat_str(parts, separator=",")
+        return rows.select(pl.format("[{}]", joined).alias("why")).to_series()

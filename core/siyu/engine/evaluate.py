@@ -1,0 +1,129 @@
+"""Hold a rulebook against facts: which tags, and which stage of each track.
+
+Decisions of a brand are one wide frame: ``user_id``, one Boolean column a tag under its key, and for each track the
+stage's key under ``@track`` and since when under ``@track.since``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from siyu.contract.events import MOMENT
+from siyu.engine.compile import to_polars, to_python
+from siyu.engine.rulebook import Rulebook, Track
+
+__all__ = ["Decider", "since_column", "stage_column"]
+
+
+def stage_column(track: str) -> str:
+    """The column with the stage of a track."""
+    return f"@{track}"
+
+
+def since_column(track: str) -> str:
+    """The column with the moment since when the stage has held."""
+    return f"@{track}.since"
+
+
+@dataclass(frozen=True)
+class Decider:
+    """A rulebook, compiled when first asked for."""
+
+    rulebook: Rulebook
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """The columns of decisions."""
+        columns: dict[str, pl.DataType] = {"user_id": pl.Int64()}
+        columns |= {rule.tag.key: pl.Boolean() for rule in self.rulebook.tags}
+        for track in self.rulebook.tracks:
+            columns |= {stage_column(track.key): stages_enum(track), since_column(track.key): MOMENT}
+        return columns
+
+    def frame(self, facts: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFrame:
+        """Decide for all rows of ``facts``. ``before`` holds earlier decisions, for users in any order or none.
+
+        A stage is kept while its minimum stay has not passed. ``since`` moves only when the stage changes.
+        """
+        tracks = self.rulebook.tracks
+        tags = [to_polars(rule.tag.when).alias(rule.tag.key) for rule in self.rulebook.tags]
+        stages = [_first(track).alias(stage_column(track.key)) for track in tracks]
+        decided = facts.select("user_id", *tags, *stages)
+        if not tracks:
+            return decided
+        known = [name for track in tracks for name in (stage_column(track.key), since_column(track.key))]
+        past = before.select("user_id", *(name for name in known if name in before.columns))
+        decided = decided.join(past, on="user_id", how="left", suffix=".before", maintain_order="left")
+        return decided.select(
+            "user_id",
+            *(rule.tag.key for rule in self.rulebook.tags),
+            *(expr for track in tracks for expr in _settle(track, at, decided.columns)),
+        )
+
+    @cached_property
+    def row(self) -> Callable[[tuple[Any, ...]], tuple[tuple[bool, ...], tuple[int | None, ...]]]:
+        """From the facts of one user (in the order of ``rulebook.facts``) to tags held and candidate stages."""
+        return to_python(
+            [fact.name for fact in self.rulebook.facts],
+            [rule.tag.when for rule in self.rulebook.tags],
+            [[stage.when for stage in track.stages] for track in self.rulebook.tracks],
+        )
+
+    def user(self, facts: Mapping[str, Any], before: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+        """Decide for one user: the row that :meth:`frame` would give, without ``user_id``."""
+        held, candidates = self.row(tuple(facts[fact.name] for fact in self.rulebook.facts))
+        result: dict[str, Any] = {rule.tag.key: flag for rule, flag in zip(self.rulebook.tags, held, strict=True)}
+        for track, index in zip(self.rulebook.tracks, candidates, strict=True):
+            old = before.get(stage_column(track.key))
+            since = before.get(since_column(track.key))
+            new = None if index is None else track.stages[index].key
+            stay = {stage.key: stage.stay for stage in track.stages}.get(old or "", 0)
+            if old is not None and (new == old or (since is not None and at - since < timedelta(days=stay))):
+                new = old
+            else:
+                since = at
+            result[stage_column(track.key)] = new
+            result[since_column(track.key)] = since if new is not None else None
+        return result
+
+
+def stages_enum(track: Track) -> pl.Enum:
+    """The type of the stage column: the keys of the stages."""
+    return pl.Enum([stage.key for stage in track.stages])
+
+
+def _first(track: Track) -> pl.Expr:
+    kind = stages_enum(track)
+    chain: Any = pl
+    for stage in track.stages:
+        chain = chain.when(to_polars(stage.when)).then(pl.lit(stage.key, kind))
+    result: pl.Expr = chain.otherwise(None)
+    return result
+
+
+def _settle(track: Track, at: datetime, columns: list[str]) -> list[pl.Expr]:
+    """The stage and its ``since`` once minimum stay is honoured."""
+    name, since_name = stage_column(track.key), since_column(track.key)
+    new = pl.col(name)
+    now = pl.lit(at).cast(MOMENT)
+    if f"{name}.before" not in columns:
+        return [new, pl.when(new.is_not_null()).then(now).alias(since_name)]
+    # A stage of an earlier variant of the track is no member of the Enum and counts as none.
+    old = pl.col(f"{name}.before").cast(stages_enum(track), strict=False)
+    since = pl.col(since_name)
+    held: pl.Expr = pl.lit(False)
+    for each in track.stages:
+        if each.stay:
+            held |= (old == each.key) & (since > now - timedelta(days=each.stay))
+    keep = (old.is_not_null() & (held | (old == new))).fill_null(False)
+    stage = pl.when(keep).then(old).otherwise(new)
+    return [
+        stage.alias(name),
+        pl.when(keep).then(since).when(new.is_not_null()).then(now).alias(since_name),
+    ]

@@ -1,0 +1,66 @@
+"""What every step of the loop needs: the database, the plugins, the data directory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from siyu.contract.errors import InputError, NotFound
+from siyu.contract.manager import PluginManager
+from siyu.store.db import Database
+from siyu.store.models import Brand
+
+__all__ = ["Context", "brand_by_id", "brand_by_slug", "now", "open_context", "zone"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Handed to every step; jobs and requests share it."""
+
+    db: Database
+    plugins: PluginManager
+    home: Path
+
+
+@asynccontextmanager
+async def open_context(database_url: str, plugins: PluginManager, home: Path) -> AsyncIterator[Context]:
+    """Connect, bring the tables up to date, and close again."""
+    db = await Database.open(database_url)
+    try:
+        await db.migrate()
+        yield Context(db, plugins, home)
+    finally:
+        await db.close()
+
+
+def now(brand: Brand) -> datetime:
+    """The moment that the brand lives at: the present, or the newest event of a brand that is replayed."""
+    return brand.replayed_to or datetime.now(UTC)
+
+
+def zone(name: str) -> ZoneInfo:
+    """The time zone of that name, or an :class:`InputError`."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise InputError(f"no time zone {name!r}", field="zone", remedy="use a name like Asia/Shanghai") from None
+
+
+async def brand_by_slug(slug: str) -> Brand:
+    """The brand, or :class:`NotFound`."""
+    brand = await Brand.get_or_none(slug=slug)
+    if brand is None:
+        raise NotFound(f"no brand {slug!r}", field="brand", remedy="`siyu brand list` shows them")
+    return brand
+
+
+async def brand_by_id(brand_id: int) -> Brand:
+    """The brand, or :class:`NotFound`."""
+    brand = await Brand.get_or_none(id=brand_id)
+    if brand is None:
+        raise NotFound(f"no brand with id {brand_id}", field="brand")
+    return brand

@@ -1,0 +1,81 @@
+"""Step 5: carry out planned actions. Lease, hand to the channel, note what became of each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from siyu.contract.actions import Channel, Message, Receipt
+from siyu.contract.params import Params
+from siyu.flow.context import Context, brand_by_id
+from siyu.flow.plugins import Enabled, enabled
+from siyu.store.actions import lease, put_in_outbox, settle
+from siyu.store.db import Database
+
+__all__ = ["Outbox", "dispatch"]
+
+
+class Outbox(Channel):
+    """The channel that needs nothing: messages are kept for a person to read."""
+
+    key = "outbox"
+    title = "发件箱"
+    repeatable = True
+
+    def __init__(self, db: Database, brand_id: int) -> None:
+        self._db = db
+        self._brand_id = brand_id
+
+    async def deliver(self, messages: Sequence[Message], p: Params) -> Sequence[Receipt]:
+        async with self._db.connection() as connection:
+            rows = [(m.action_id, m.user_id, m.text, m.at) for m in messages]
+            await put_in_outbox(connection, self._brand_id, rows)
+        return [Receipt(m.action_id, "sent") for m in messages]
+
+
+async def dispatch(ctx: Context, brand_id: int, *, limit: int = 1000) -> int:
+    """Carry out up to ``limit`` actions that are due; returns how many were taken."""
+    brand = await brand_by_id(brand_id)
+    channels = _channels(ctx, brand_id, await enabled(ctx, brand_id))
+    async with ctx.db.transaction() as connection:
+        repeatable = [key for key, (channel, _) in channels.items() if channel.repeatable]
+        rows = await lease(connection, brand_id, limit, repeatable)
+    by_channel: dict[str, list[Message]] = defaultdict(list)
+    for row in rows:
+        by_channel[row["channel"]].append(
+            Message(row["id"], row["key"], brand.slug, row["user_id"], row["text"], row["purpose"], row["planned_at"])
+        )
+    for key, messages in by_channel.items():
+        outcomes = await _deliver(key, channels.get(key), messages)
+        async with ctx.db.connection() as connection:
+            await settle(connection, brand_id, outcomes)
+    return len(rows)
+
+
+def _channels(ctx: Context, brand_id: int, on: Enabled) -> dict[str, tuple[Channel, Params]]:
+    found: dict[str, tuple[Channel, Params]] = {Outbox.key: (Outbox(ctx.db, brand_id), Params())}
+    for plugin, params in on:
+        for item in plugin.declarations.values():
+            if isinstance(item, Channel):
+                found[item.key] = (item, params[item.key])
+    return found
+
+
+async def _deliver(
+    key: str, channel: tuple[Channel, Params] | None, messages: Sequence[Message]
+) -> list[tuple[int, str, str]]:
+    """What became of each message, as (action id, status, detail)."""
+    if channel is None:
+        return [(m.action_id, "failed", f"the brand has no channel {key!r}") for m in messages]
+    try:
+        receipts: Mapping[int, Receipt] = {r.action_id: r for r in await channel[0].deliver(messages, channel[1])}
+    except Exception as error:  # a channel may raise anything, and must not stop the others
+        status = "failed" if channel[0].repeatable else "unknown"
+        return [(m.action_id, status, repr(error)[:500]) for m in messages]
+    return [_outcome(m, receipts.get(m.action_id)) for m in messages]
+
+
+def _outcome(message: Message, receipt: Receipt | None) -> tuple[int, str, str]:
+    if receipt is None:
+        return message.action_id, "unknown", "the channel gave no receipt"
+    return message.action_id, receipt.outcome, receipt.detail[:500]

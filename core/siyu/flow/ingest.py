@@ -1,0 +1,242 @@
+"""Step 1: take events in. Validate, drop duplicates, resolve the user, append, mark dirty; all or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pydantic
+
+from siyu.contract.errors import InputError
+from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, EventKind
+from siyu.flow.context import Context, now
+from siyu.store.events import EVENT_SCHEMA, Appended, append, attach, resolve
+from siyu.store.models import Brand, RejectedEvent
+
+__all__ = ["MAX_EVENTS", "IncomingEvent", "Recorded", "Rejection", "load", "record"]
+
+MAX_EVENTS = 5_000
+"""The most events in one call of :func:`record`; larger amounts are imported as files."""
+MAX_AHEAD = timedelta(days=1)
+
+Name = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class IncomingEvent:
+    """An event as somebody reports it.
+
+    ``id`` is the sender's and makes the call repeatable. ``user`` names the user by one or more identities, e.g.
+    ``{"member": "900", "openid": "o6_…"}``. Without ``at`` it happened now.
+    """
+
+    id: str
+    kind: str
+    user: Mapping[str, str]
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An event that was refused: its place in the call, where it is wrong, why, and what to do."""
+
+    index: int
+    field: str | None
+    message: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a call."""
+
+    new: int
+    duplicate: int
+    rejected: Sequence[Rejection]
+
+
+async def record(ctx: Context, brand: Brand, events: Sequence[IncomingEvent]) -> Recorded:
+    """Append single events. Good ones are kept although others are refused; those are kept aside with the reason."""
+    if len(events) > MAX_EVENTS:
+        raise InputError(
+            f"{len(events)} events in one call", field="events", remedy=f"send at most {MAX_EVENTS}, or import a file"
+        )
+    moment = now(brand)
+    rejected: list[Rejection] = []
+    rows: dict[int, dict[str, Any]] = {}
+    for index, event in enumerate(events):
+        try:
+            rows[index] = _row(event, ctx.plugins.catalog, moment, live=brand.replayed_to is None)
+        except InputError as error:
+            rejected.append(Rejection(index, error.field, error.message, error.remedy))
+    async with ctx.db.transaction() as connection:
+        names = {index: list(events[index].user.items()) for index in rows}
+        known = await _known(connection, brand.id, names)
+        primary, conflicts = _who(names, known)
+        for index, users in conflicts.items():
+            del rows[index]
+            rejected.append(
+                Rejection(
+                    index, "user", f"the identities belong to users {users}", "name one user, or merge them first"
+                )
+            )
+        frame = pl.DataFrame(
+            [{**row, "identity_kind": primary[i][0], "identity": primary[i][1]} for i, row in rows.items()],
+            schema=EVENT_SCHEMA,
+        )
+        appended = await append(connection, brand.id, frame)
+        await _attach_others(connection, brand.id, {index: names[index] for index in rows}, primary)
+        for rejection in rejected:
+            event = events[rejection.index]
+            await RejectedEvent.create(
+                brand_id=brand.id,
+                field=rejection.field,
+                reason=rejection.message,
+                received={"id": event.id, "kind": event.kind, "user": dict(event.user), "payload": dict(event.payload)},
+            )
+        await _advance(connection, brand, frame)
+    return Recorded(appended.new, appended.duplicate, sorted(rejected, key=lambda rejection: rejection.index))
+
+
+async def load(ctx: Context, brand: Brand, events: pl.DataFrame) -> Appended:
+    """Append a frame of events in bulk: ``key``, ``kind``, ``at``, ``identity_kind``, ``identity``, ``payload``.
+
+    The payloads must have the shape of their kinds; the whole brand becomes due for a refresh.
+    """
+    async with ctx.db.transaction() as connection:
+        appended = await append(connection, brand.id, events, mark_dirty=False)
+        if appended.new:
+            await connection.execute("UPDATE brand SET refresh_asked = clock_timestamp() WHERE id = $1", brand.id)
+        await _advance(connection, brand, events)
+    return appended
+
+
+def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool) -> dict[str, Any]:
+    """The event as a row of the log, or an :class:`InputError`."""
+    if not 0 < len(event.id) <= 200:
+        raise InputError(
+            "an event needs an id of 1 to 200 letters", field="id", remedy="use the id it has in your system"
+        )
+    if not event.user:
+        raise InputError("no identity of the user", field="user", remedy="name the user, e.g. member: 900")
+    for kind, value in event.user.items():
+        if not (0 < len(kind) <= 40 and 0 < len(value) <= 200):
+            raise InputError(f"the identity {kind}={value!r}", field="user", remedy="use 1 to 40 and 1 to 200 letters")
+    at = event.at or moment
+    if at.tzinfo is None:
+        raise InputError(
+            f"the moment {at} has no time zone", field="at", remedy="write it like 2026-11-21T09:30:00+08:00"
+        )
+    if live and at > moment + MAX_AHEAD:
+        raise InputError(f"{at} lies in the future", field="at", remedy="send events when they have happened")
+    if at.year < 1970:
+        raise InputError(f"{at} lies before 1970", field="at", remedy="send the moment at which it happened")
+    payload = _payload(event, catalog)
+    return {"key": event.id, "kind": event.kind, "at": at.astimezone(UTC), "payload": json.dumps(payload)}
+
+
+def _payload(event: IncomingEvent, catalog: Catalog) -> dict[str, Any]:
+    kind = catalog.kinds.get(event.kind)
+    if kind is None:
+        raise InputError(f"no event kind {event.kind!r}", field="kind", remedy=f"kinds are: {', '.join(catalog.kinds)}")
+    if kind.name == PROFILE_UPDATED:
+        return _profile(event.payload)
+    try:
+        return kind.payload.model_validate(event.payload).model_dump(mode="json", exclude_none=True)
+    except pydantic.ValidationError as error:
+        raise _input_error(error, kind) from None
+
+
+def _profile(payload: Mapping[str, Any]) -> dict[str, str | None]:
+    attributes: dict[str, str | None] = {}
+    for name, value in payload.items():
+        text = value if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        if isinstance(value, dict | list) or not 0 < len(name) <= 80 or (text is not None and len(text) > 1000):
+            raise InputError(
+                f"the attribute {name!r}", field=f"payload.{name}"[:100], remedy="give a short text or null"
+            )
+        attributes[name] = text
+    if len(attributes) > 100:
+        raise InputError(f"{len(attributes)} attributes at once", field="payload", remedy="send at most 100")
+    return attributes
+
+
+def _input_error(error: pydantic.ValidationError, kind: EventKind) -> InputError:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(["payload", *(str(part) for part in first["loc"])])
+    fields = ", ".join(kind.payload.model_fields) or "none"
+    got = repr(first["input"])[:100]
+    return InputError(f"{first['msg']}, got {got}", field=where, remedy=f"fields of {kind.name} are: {fields}")
+
+
+async def _known(connection: Any, brand_id: int, names: Mapping[int, Sequence[Name]]) -> dict[Name, int]:
+    """The users of identities; asked for only where an event has several."""
+    if all(len(own) == 1 for own in names.values()):
+        return {}
+    wanted = sorted({name for own in names.values() for name in own})
+    rows = await resolve(connection, brand_id, pl.DataFrame(wanted, schema=["kind", "value"], orient="row"))
+    return {(kind, value): user for kind, value, user in rows.iter_rows()}
+
+
+def _who(
+    names: Mapping[int, Sequence[Name]], known: Mapping[Name, int]
+) -> tuple[dict[int, Name], dict[int, list[int]]]:
+    """For each event the identity that stands for its user; and the events whose identities name several users.
+
+    Identities that occur together in the call are one user's. Nobody is guessed: where such a cluster holds two
+    known users, only the events that name one of them alone are taken.
+    """
+    parent: dict[Name, Name] = {}
+
+    def root(name: Name) -> Name:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    for own in names.values():
+        for name in own:
+            parent[root(name)] = root(own[0])
+    clusters: dict[Name, dict[int, Name]] = {}
+    for name, user in sorted(known.items()):
+        if name in parent:
+            clusters.setdefault(root(name), {}).setdefault(user, name)
+    primary: dict[int, Name] = {}
+    conflicts: dict[int, list[int]] = {}
+    for index, own in names.items():
+        mine = {known[name]: name for name in own if name in known}
+        cluster = clusters.get(root(own[0]), {})
+        if len(mine) > 1 or (len(cluster) > 1 and not mine):
+            conflicts[index] = sorted(mine or cluster)
+        elif mine or cluster:
+            primary[index] = next(iter((mine or cluster).values()))
+        else:
+            primary[index] = root(own[0])
+    return primary, conflicts
+
+
+async def _attach_others(
+    connection: Any, brand_id: int, names: Mapping[int, Sequence[Name]], primary: Mapping[int, Name]
+) -> None:
+    pairs = [(primary[index], name) for index, own in names.items() for name in own if name != primary[index]]
+    if not pairs:
+        return
+    firsts = pl.DataFrame(sorted({first for first, _ in pairs}), schema=["kind", "value"], orient="row")
+    users = {(kind, value): user for kind, value, user in (await resolve(connection, brand_id, firsts)).iter_rows()}
+    rows = [{"kind": name[0], "value": name[1], "user_id": users[first]} for first, name in pairs]
+    await attach(connection, brand_id, pl.DataFrame(rows))
+
+
+async def _advance(connection: Any, brand: Brand, events: pl.DataFrame) -> None:
+    """A replayed brand lives at its newest event."""
+    newest = events.select(pl.col("at").cast(MOMENT).max()).item() if len(events) else None
+    if newest is not None:
+        await connection.execute(
+            "UPDATE brand SET replayed_to = GREATEST(replayed_to, $2) WHERE id = $1 AND replayed_to IS NOT NULL",
+            brand.id,
+            newest,
+        )

@@ -1,0 +1,197 @@
+"""Background work on arq, and nowhere else: this module is all that knows it.
+
+Jobs carry ids, not data; the database says what is due. A job that is lost with Redis is found again by the sweep,
+one that is pushed twice finds nothing to do. Two lanes: the fast one has short time-outs, because after a kill a
+job comes back only when the longest time-out of its queue has passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from arq import cron, func
+from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.worker import Worker
+from redis.exceptions import RedisError
+
+from siyu.flow import decide, dispatch
+from siyu.flow.context import Context, zone
+from siyu.store.db import Lock
+from siyu.store.models import Brand, Run
+
+__all__ = ["Job", "JobContext", "Queue", "run_worker"]
+
+Job = Literal["decide", "dispatch", "refresh_brand", "sweep"]
+
+log = logging.getLogger("siyu.jobs")
+
+FAST, SLOW = "siyu:fast", "siyu:slow"
+LANES: Mapping[Job, str] = {"decide": FAST, "dispatch": FAST, "refresh_brand": SLOW, "sweep": FAST}
+TIMEOUTS: Mapping[str, int] = {FAST: 60, SLOW: 3 * 3600}
+NIGHT_HOUR = 3
+"""Brands are refreshed after three in the morning of their own time zone."""
+COALESCE_MS = 50
+"""Pushes of the same job for the same brand within so many milliseconds are one."""
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+class Queue:
+    """Where work is asked for."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        self._redis = redis
+
+    @classmethod
+    async def open(cls, redis_url: str) -> Queue:
+        """Connect to ``redis_url`` (``redis://``, ``rediss://`` or ``unix://``)."""
+        redis = await create_pool(
+            RedisSettings.from_dsn(redis_url), job_serializer=_encode, job_deserializer=json.loads
+        )
+        return cls(redis)
+
+    async def push(self, job: Job, brand_id: int) -> None:
+        """Ask for a job. A queue that is away is no error: the sweep asks again when it is back."""
+        slot = time.time_ns() // (COALESCE_MS * 1_000_000)
+        try:
+            await self._redis.enqueue_job(job, brand_id, _job_id=f"{job}:{brand_id}:{slot}", _queue_name=LANES[job])
+        except (RedisError, OSError) as error:
+            log.warning("could not queue %s of brand %s: %s", job, brand_id, error)
+
+    async def ping(self) -> None:
+        """Raise where the queue does not answer."""
+        await self._redis.ping()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._redis.aclose()
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What jobs are given, in place of arq's dict."""
+
+    ctx: Context
+    queue: Queue
+
+
+async def decide_job(given: JobContext, brand_id: int) -> None:
+    """Decide for the users with new events until there are none."""
+    while (done := await decide.decide_users(given.ctx, brand_id)).users:
+        if done.actions:
+            await given.queue.push("dispatch", brand_id)
+
+
+async def dispatch_job(given: JobContext, brand_id: int) -> None:
+    """Carry out what is due until nothing is."""
+    while await dispatch.dispatch(given.ctx, brand_id):
+        pass
+
+
+async def refresh_job(given: JobContext, brand_id: int) -> None:
+    """Decide for the whole brand; a refresh that is under way already is as good."""
+    with suppress(decide.AlreadyRunning):
+        done = await decide.refresh(given.ctx, brand_id)
+        if done.actions:
+            await given.queue.push("dispatch", brand_id)
+
+
+async def sweep_job(given: JobContext, _: int = 0) -> None:
+    """Ask for all work that the database says is due, and close the rows of runs that died."""
+    async with given.ctx.db.connection() as connection:
+        due = await connection.fetch(
+            "SELECT id, 'decide' AS job FROM brand b WHERE EXISTS (SELECT FROM dirty_user WHERE brand_id = b.id)"
+            " UNION ALL SELECT id, 'dispatch' FROM brand b WHERE EXISTS (SELECT FROM action a WHERE a.brand_id = b.id"
+            "   AND a.due_at <= now() AND (status = 'planned' OR (status = 'leased' AND leased_until < now())))"
+            " UNION ALL SELECT id, 'refresh_brand' FROM brand WHERE refresh_asked IS NOT NULL"
+        )
+        await _close_dead_runs(connection)
+    for row in due:
+        await given.queue.push(row["job"], row["id"])
+
+
+async def nightly_job(given: JobContext) -> None:
+    """Ask for a refresh of every live brand whose night has come since its last one."""
+    now = datetime.now(UTC)
+    for brand in await Brand.filter(replayed_to=None):
+        local = now.astimezone(zone(brand.zone))
+        night = local.replace(hour=NIGHT_HOUR, minute=0, second=0, microsecond=0)
+        if night > local:
+            night -= timedelta(days=1)
+        if brand.refreshed_at is None or brand.refreshed_at < night:
+            await given.queue.push("refresh_brand", brand.id)
+
+
+async def _close_dead_runs(connection: Any) -> None:
+    for run in await Run.filter(status="running"):
+        # The server frees the lock of a process that died, so whoever can take it knows that nobody runs.
+        if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", Lock.REFRESH, run.brand_id):
+            try:
+                await Run.filter(id=run.id, status="running").update(
+                    status="failed", error="the process died", finished_at=datetime.now(UTC)
+                )
+            finally:
+                await connection.execute("SELECT pg_advisory_unlock($1, $2)", Lock.REFRESH, run.brand_id)
+
+
+JOBS: Mapping[Job, Callable[..., Any]] = {
+    "decide": decide_job,
+    "dispatch": dispatch_job,
+    "refresh_brand": refresh_job,
+    "sweep": sweep_job,
+}
+
+
+def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
+    def bound(job: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(_: dict[Any, Any], *args: Any) -> None:
+            await job(given, *args)
+
+        call.__qualname__ = job.__qualname__
+        return call
+
+    crons = [
+        cron(bound(sweep_job), name="cron:sweep", second=set(range(0, 60, 10)), run_at_startup=True),
+        cron(bound(nightly_job), name="cron:nightly", minute={5}),
+    ]
+    return Worker(
+        [func(bound(job), name=name, keep_result=0) for name, job in JOBS.items() if LANES[name] == lane],
+        queue_name=lane,
+        cron_jobs=crons if lane == FAST else None,
+        redis_pool=queue._redis,
+        handle_signals=False,
+        # Each job may hold three connections of the pool; measured, fewer at once are no slower on two cores.
+        max_jobs=4 if lane == FAST else 1,
+        job_timeout=TIMEOUTS[lane],
+        max_tries=3,
+        poll_delay=0.02,
+        keep_result=0,
+        job_serializer=_encode,
+        job_deserializer=json.loads,
+        log_results=False,
+        timezone=UTC,
+    )
+
+
+async def run_worker(ctx: Context, queue: Queue) -> None:
+    """Work on both lanes until cancelled."""
+    given = JobContext(ctx, queue)
+    workers = [_worker(lane, given, queue) for lane in (FAST, SLOW)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for worker in workers:
+                group.create_task(worker.async_run())
+    finally:
+        for worker in workers:
+            for task in worker.tasks.values():
+                task.cancel()

@@ -1,0 +1,19 @@
+"""What siyu stands on while it runs: settings, PostgreSQL and Valkey, and a doctor who looks at them.
+
+settings     what the environment says
+servers      the door: both servers for as long as a `with` block lasts
+postgres     how the embedded PostgreSQL is made and started
+valkey       the same for Valkey
+service      attaching to one embedded server and letting go of it
+supervisor   the process that owns it (standard library only, run by path)
+place        which directory is for what
+account      who runs the servers when siyu is root
+binaries     the programs in the wheels
+doctor       looks whether all of it works (imported by itself: it brings two drivers)
+"""
+
+from .errors import ServerError, SettingsError
+from .servers import Addresses, Servers
+from .settings import Settings
+
+__all__ = ["Addresses", "ServerError", "Servers", "Settings", "SettingsError"]

@@ -1,0 +1,1 @@
+"""What siyu keeps: Tortoise models, migrations, bulk copy, the event log and its columnar lake."""

@@ -1,0 +1,85 @@
+"""The ledger of actions: plan, lease, and note what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from siyu.store.db import Connection, copy_in
+
+__all__ = ["LEASE", "lease", "plan_actions", "put_in_outbox", "settle"]
+
+LEASE = timedelta(seconds=60)
+
+
+async def plan_actions(
+    connection: Connection, brand_id: int, rows: pl.DataFrame, *, at: datetime, rulebook_id: int
+) -> int:
+    """Plan an action a row (key, user_id, plugin, playbook, channel, purpose, text, because), once for each key."""
+    await connection.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS planned_action (key text, user_id bigint, plugin text, playbook text,"
+        " channel text, purpose text, text text, because text) ON COMMIT DELETE ROWS"
+    )
+    await connection.execute("TRUNCATE planned_action")
+    await copy_in(connection, "planned_action", rows)
+    done = await connection.execute(
+        "INSERT INTO action (brand_id, key, user_id, plugin, playbook, channel, purpose, text, because, rulebook_id,"
+        " planned_at, due_at) SELECT $1, p.*, $2, $3, $3 FROM planned_action p ORDER BY user_id"
+        " ON CONFLICT (brand_id, key) DO NOTHING",
+        brand_id,
+        rulebook_id,
+        at,
+    )
+    return int(done.split()[-1])
+
+
+async def lease(connection: Connection, brand_id: int, limit: int, repeatable: Sequence[str]) -> list[Any]:
+    """Take up to ``limit`` actions that are due, for :data:`LEASE`.
+
+    An action whose lease ran out may have been delivered. On a ``repeatable`` channel it is taken again; on another
+    it becomes ``unknown``, for a person to look at, and is never repeated.
+    """
+    await connection.execute(
+        "UPDATE action SET status = 'unknown', detail = 'the process died while it was being delivered'"
+        " WHERE brand_id = $1 AND status = 'leased' AND leased_until < now() AND NOT channel = ANY($2::text[])",
+        brand_id,
+        list(repeatable),
+    )
+    rows: list[Any] = await connection.fetch(
+        "UPDATE action a SET status = 'leased', leased_until = now() + $3, attempts = attempts + 1"
+        " FROM (SELECT id FROM action WHERE brand_id = $1 AND due_at <= now()"
+        "   AND (status = 'planned' OR (status = 'leased' AND leased_until < now()))"
+        "   ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED) due"
+        " WHERE a.brand_id = $1 AND a.id = due.id RETURNING a.*",
+        brand_id,
+        limit,
+        LEASE,
+    )
+    return rows
+
+
+async def settle(connection: Connection, brand_id: int, outcomes: Sequence[tuple[int, str, str]]) -> None:
+    """Note what became of leased actions: (id, status, detail)."""
+    await connection.execute(
+        "UPDATE action a SET status = o.status, detail = o.detail, leased_until = NULL, done_at = now()"
+        " FROM unnest($2::bigint[], $3::text[], $4::text[]) AS o (id, status, detail)"
+        " WHERE a.brand_id = $1 AND a.id = o.id AND a.status = 'leased'",
+        brand_id,
+        *(list(column) for column in zip(*outcomes, strict=True)),
+    )
+
+
+async def put_in_outbox(
+    connection: Connection, brand_id: int, messages: Sequence[tuple[int, int, str, datetime]]
+) -> None:
+    """Put messages (action id, user id, text, moment) in the outbox; one that is there stays as it is."""
+    await connection.execute(
+        "INSERT INTO outbox_message (brand_id, action_id, user_id, text, at)"
+        " SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[])"
+        " ON CONFLICT (brand_id, action_id) DO NOTHING",
+        brand_id,
+        *(list(column) for column in zip(*messages, strict=True)),
+    )

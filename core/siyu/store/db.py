@@ -1,0 +1,137 @@
+"""The database: one pool, under Tortoise for rows and under asyncpg for bulk.
+
+Tortoise serves where a person or a request touches a few rows; everything larger takes a connection here and speaks
+SQL and COPY.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from enum import IntEnum
+from io import BytesIO
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import asyncpg
+import polars as pl
+from tortoise.context import TortoiseContext
+from tortoise.migrations.executor import MigrationExecutor
+
+__all__ = ["Connection", "Database", "Lock", "copy_in", "copy_out"]
+
+Connection: TypeAlias = asyncpg.Connection
+APPS = {
+    "siyu": {
+        "models": ["siyu.store.models"],
+        "migrations": "siyu.store.migrations",
+        "default_connection": "default",
+    }
+}
+MIGRATION_LOCK = 0x51_59_55
+
+
+class Lock(IntEnum):
+    """First keys of the advisory locks; the second is the brand."""
+
+    EVENTS = 1  # shared by writers of events, exclusive to read how far the log is closed
+    DECISIONS = 2  # one writer of decisions a brand
+    REFRESH = 3  # one refresh a brand
+
+
+class Database:
+    """An open database. Make one with :meth:`open`; it is the Tortoise context of its process."""
+
+    def __init__(self, context: TortoiseContext) -> None:
+        self._context = context
+
+    @classmethod
+    async def open(cls, url: str, *, pool: int = 10) -> Database:
+        """Connect to ``url`` (``postgresql://user:password@host:port/name``, or ``?host=/socket/folder``)."""
+        context = TortoiseContext()
+        config = {"connections": {"default": _tortoise(url, pool)}, "apps": APPS}
+        # Models look the context up by task while they are set up, and find the process-wide one ever after.
+        with context:
+            await context.init(config=config, _enable_global_fallback=True)
+        return cls(context)
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._context.close_connections()
+
+    async def migrate(self) -> None:
+        """Bring the tables up to date; of several processes at once one does it and the others wait."""
+        async with self.connection() as lock:
+            # Tortoise takes no lock of its own.
+            await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+            try:
+                await MigrationExecutor(self._context.db(), APPS).migrate()
+            finally:
+                await lock.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool."""
+        async with self._context.db().acquire_connection() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection within a transaction."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+
+def _tortoise(url: str, pool: int) -> dict[str, Any]:
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    credentials: dict[str, Any] = {
+        "host": query.pop("host", None) or parts.hostname or "localhost",
+        "port": parts.port or 5432,
+        "user": unquote(parts.username or "") or None,
+        "password": unquote(parts.password or "") or None,
+        "database": parts.path.lstrip("/") or "siyu",
+        "minsize": 1,
+        "maxsize": pool,
+        # Random pages are nearly as cheap as others; without this PostgreSQL scans for the index of 1 % of the users.
+        "server_settings": {
+            "timezone": "UTC",
+            "application_name": "siyu",
+            "random_page_cost": "1.1",
+            "jit": "off",
+        },
+    }
+    if mode := query.get("sslmode"):
+        credentials["ssl"] = mode
+    return {"engine": "tortoise.backends.asyncpg", "credentials": credentials}
+
+
+async def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> None:
+    """COPY a frame into the columns of ``table`` that are named like its own."""
+    if frame.is_empty():
+        return
+    buffer = BytesIO()
+    # Off the event loop: writing a million rows takes a second.
+    await asyncio.to_thread(frame.write_csv, buffer, include_header=False, null_value="\\N", quote_style="necessary")
+    buffer.seek(0)
+    await connection.copy_to_table(table, source=buffer, columns=frame.columns, format="csv", null="\\N")
+
+
+async def copy_out(connection: Connection, query: str, *args: Any, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The rows of a query as a frame with ``schema``, by COPY."""
+    buffer = BytesIO()
+    await connection.copy_from_query(query, *args, output=buffer, format="csv", null="\\N")
+    if not buffer.tell():
+        return pl.DataFrame(schema=schema)
+    buffer.seek(0)
+    times = {name: dtype for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)}
+    flags = {name for name, dtype in schema.items() if dtype == pl.Boolean}
+    read = {name: pl.String if name in times or name in flags else dtype for name, dtype in schema.items()}
+    frame = await asyncio.to_thread(
+        pl.read_csv, buffer, has_header=False, new_columns=list(schema), schema=read, null_values="\\N"
+    )
+    return frame.with_columns(
+        *(pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", time_unit="us", time_zone="UTC") for name in times),
+        *(pl.col(name) == "t" for name in flags),
+    )

@@ -1,0 +1,237 @@
+"""Decisions as kept: current tags and stages, their history, and the snapshot that a whole brand is compared with.
+
+Everything here happens under the brand's decision lock, and every row takes its id from one sequence, so "what
+changed since" is a single number. The snapshot is a cache: the current tables brought forward by what changed since
+it was made, or read whole where there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from siyu.contract.events import MOMENT
+from siyu.store.db import Connection, Lock, copy_in, copy_out
+
+__all__ = ["CatalogEntry", "Decisions", "lock"]
+
+CURRENT = ("tag_assignment", "user_stage")
+CLOSED = ("tag_history", "stage_history")
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """A tag (``track`` is None) or a stage that the rulebook knows."""
+
+    key: str
+    title: str
+    plugin: str
+    track: str | None = None
+
+
+async def lock(connection: Connection, brand_id: int) -> None:
+    """Hold the brand's decisions until the transaction ends."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", Lock.DECISIONS, brand_id)
+
+
+class Decisions:
+    """The decisions of one brand; ``root`` is the data directory, where the snapshot lies."""
+
+    def __init__(self, root: Path, brand_id: int) -> None:
+        self._folder = root / "lake" / str(brand_id)
+        self._brand_id = brand_id
+
+    async def of_users(self, connection: Connection, users: Sequence[int]) -> pl.DataFrame:
+        """The decisions that stand for some users (who may have none), as the engine's wide frame."""
+        only = " AND user_id = ANY($2::bigint[])"
+        tags, stages = await self._read(connection, only, list(users))
+        return _wide(pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}), tags, stages)
+
+    async def of_all(self, connection: Connection) -> pl.DataFrame:
+        """The decisions that stand for every user who has one."""
+        snapshot = self._newest()
+        if snapshot is None:
+            tags, stages = await self._read(connection, "")
+            users = pl.concat([tags.select("user_id"), stages.select("user_id")]).unique().sort("user_id")
+            return _wide(users, tags, stages)
+        path, upto = snapshot
+        frame = await asyncio.to_thread(lambda: pl.read_ipc(path))
+        touched = await self._touched(connection, upto)
+        if touched.is_empty():
+            return frame
+        fresh = await self.of_users(connection, touched.get_column("user_id").to_list())
+        kept = frame.join(touched, on="user_id", how="anti", maintain_order="left")
+        # Stage columns of a snapshot are Enums of the tracks as they then were.
+        plain = [pl.col(name).cast(pl.String) for name, dtype in kept.schema.items() if isinstance(dtype, pl.Enum)]
+        return pl.concat([kept.with_columns(plain), fresh], how="diagonal").sort("user_id")
+
+    async def write(
+        self,
+        connection: Connection,
+        tags: pl.DataFrame,
+        stages: pl.DataFrame,
+        *,
+        at: datetime,
+        rulebook_id: int,
+    ) -> None:
+        """Write changes as :class:`siyu.engine.diff.Changes` has them; the catalog must know their tags."""
+        values = (self._brand_id, at, rulebook_id)
+        if len(tags):
+            known = await connection.fetch("SELECT id, key FROM tag WHERE brand_id = $1", self._brand_id)
+            ids = {row["key"]: row["id"] for row in known}
+            tag_id = pl.col("tag").replace_strict(ids, return_dtype=pl.Int64).alias("tag_id")
+            await connection.execute(
+                "CREATE TEMPORARY TABLE IF NOT EXISTS tag_change"
+                " (user_id bigint, tag_id int, gained boolean, why text) ON COMMIT DELETE ROWS"
+            )
+            await copy_in(connection, "tag_change", tags.select("user_id", tag_id, "gained", "why"))
+            await connection.execute(_WRITE_TAGS, *values)
+        if len(stages):
+            await connection.execute(
+                "CREATE TEMPORARY TABLE IF NOT EXISTS stage_change"
+                " (user_id bigint, track text, before text, after text, why text) ON COMMIT DELETE ROWS"
+            )
+            await copy_in(connection, "stage_change", stages)
+            await connection.execute(_WRITE_STAGES, *values)
+
+    @staticmethod
+    async def list_catalog(connection: Connection, brand_id: int, entries: Iterable[CatalogEntry]) -> None:
+        """Make the brand's tags and stages those of ``entries``; others stay, inactive, for the sake of history."""
+        entries = list(entries)
+        tags = [entry for entry in entries if entry.track is None]
+        stages = [entry for entry in entries if entry.track is not None]
+        await connection.execute("UPDATE tag SET active = false WHERE brand_id = $1 AND active", brand_id)
+        await connection.execute("UPDATE stage SET active = false WHERE brand_id = $1 AND active", brand_id)
+        await connection.executemany(
+            "INSERT INTO tag (brand_id, key, title, plugin, active, users) VALUES ($1, $2, $3, $4, true, 0)"
+            " ON CONFLICT (brand_id, key) DO UPDATE SET title = $3, plugin = $4, active = true",
+            [(brand_id, entry.key, entry.title, entry.plugin) for entry in tags],
+        )
+        await connection.executemany(
+            "INSERT INTO stage (brand_id, track, key, title, plugin, position, active, users)"
+            " VALUES ($1, $2, $3, $4, $5, $6, true, 0)"
+            " ON CONFLICT (brand_id, track, key) DO UPDATE SET title = $4, plugin = $5, position = $6, active = true",
+            [(brand_id, e.track, e.key, e.title, e.plugin, n) for n, e in enumerate(stages)],
+        )
+
+    async def stamp(self, connection: Connection, at: datetime) -> None:
+        """Note that all active tags and stages were looked at, as of ``at``."""
+        await connection.execute("UPDATE tag SET as_of = $2 WHERE brand_id = $1 AND active", self._brand_id, at)
+        await connection.execute("UPDATE stage SET as_of = $2 WHERE brand_id = $1 AND active", self._brand_id, at)
+
+    async def written(self, connection: Connection) -> int:
+        """The newest id among the decisions of all brands; under the lock no smaller one of this brand can follow."""
+        return int(await connection.fetchval("SELECT last_value FROM decision_id_seq"))
+
+    async def snapshot(self, frame: pl.DataFrame, upto: int) -> None:
+        """Keep ``frame``, the decisions as of id ``upto``, for the next comparison; earlier snapshots go."""
+        await asyncio.to_thread(self._write_snapshot, frame, upto)
+
+    def _write_snapshot(self, frame: pl.DataFrame, upto: int) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"decisions-{upto:020d}.arrow"
+        half = path.with_suffix(f".{os.getpid()}.tmp")
+        frame.write_ipc(half, compression="lz4")
+        half.replace(path)
+        for other in self._folder.glob("decisions-*"):
+            if other.name < path.name:
+                with suppress(FileNotFoundError):
+                    other.unlink()
+
+    def _newest(self) -> tuple[Path, int] | None:
+        found = sorted(self._folder.glob("decisions-*.arrow"))
+        return (found[-1], int(found[-1].stem.removeprefix("decisions-"))) if found else None
+
+    async def _touched(self, connection: Connection, upto: int) -> pl.DataFrame:
+        """The users whose decisions were changed after id ``upto``."""
+        parts = (f"SELECT user_id FROM {table} WHERE brand_id = $1 AND id > $2" for table in (*CURRENT, *CLOSED))
+        return await copy_out(connection, " UNION ".join(parts), self._brand_id, upto, schema={"user_id": pl.Int64()})
+
+    async def _read(self, connection: Connection, only: str, *args: object) -> tuple[pl.DataFrame, pl.DataFrame]:
+        tags = await copy_out(
+            connection,
+            "SELECT user_id, (SELECT key FROM tag t WHERE t.id = a.tag_id) FROM tag_assignment a"
+            f" WHERE brand_id = $1{only}",
+            self._brand_id,
+            *args,
+            schema={"user_id": pl.Int64(), "tag": pl.String()},
+        )
+        stages = await copy_out(
+            connection,
+            f"SELECT user_id, track, stage, since FROM user_stage WHERE brand_id = $1{only}",
+            self._brand_id,
+            *args,
+            schema={"user_id": pl.Int64(), "track": pl.String(), "stage": pl.String(), "since": MOMENT},
+        )
+        return tags, stages
+
+
+def _wide(users: pl.DataFrame, tags: pl.DataFrame, stages: pl.DataFrame) -> pl.DataFrame:
+    """Long rows as the engine's wide frame: a Boolean column a tag, ``@track`` and ``@track.since``."""
+    frame = users
+    held = {str(key[0]): rows for key, rows in tags.partition_by("tag", as_dict=True).items()}
+    if held:
+        frame = frame.with_columns(
+            pl.col("user_id").is_in(rows.get_column("user_id").implode()).alias(key)
+            for key, rows in sorted(held.items())
+        )
+    for key, rows in sorted(stages.partition_by("track", as_dict=True).items()):
+        mine = rows.select("user_id", pl.col("stage").alias(f"@{key[0]}"), pl.col("since").alias(f"@{key[0]}.since"))
+        frame = frame.join(mine, on="user_id", how="left", maintain_order="left")
+    return frame
+
+
+# One statement each: all parts see the rows as they stood before it.
+_WRITE_TAGS = """
+WITH closed AS (
+    INSERT INTO tag_history
+        (brand_id, user_id, tag_id, since, until, rulebook_id, why, ended_rulebook_id, ended_why)
+    SELECT a.brand_id, a.user_id, a.tag_id, a.since, $2, a.rulebook_id, a.why, $3, c.why
+    FROM tag_change c JOIN tag_assignment a ON a.brand_id = $1 AND a.user_id = c.user_id AND a.tag_id = c.tag_id
+    WHERE NOT c.gained
+), lost AS (
+    DELETE FROM tag_assignment a USING tag_change c
+    WHERE a.brand_id = $1 AND a.user_id = c.user_id AND a.tag_id = c.tag_id AND NOT c.gained
+), gained AS (
+    INSERT INTO tag_assignment (brand_id, user_id, tag_id, since, rulebook_id, why)
+    SELECT $1, user_id, tag_id, $2, $3, why FROM tag_change WHERE gained
+)
+UPDATE tag t SET users = users + delta
+FROM (SELECT tag_id, sum(CASE WHEN gained THEN 1 ELSE -1 END) AS delta FROM tag_change GROUP BY 1) d
+WHERE t.brand_id = $1 AND t.id = d.tag_id
+"""
+
+_WRITE_STAGES = """
+WITH closed AS (
+    INSERT INTO stage_history (brand_id, user_id, track, stage, since, until, rulebook_id, why)
+    SELECT s.brand_id, s.user_id, s.track, s.stage, s.since, $2, s.rulebook_id, s.why
+    FROM stage_change c JOIN user_stage s ON s.brand_id = $1 AND s.user_id = c.user_id AND s.track = c.track
+    WHERE c.before IS NOT NULL
+), left_track AS (
+    DELETE FROM user_stage s USING stage_change c
+    WHERE s.brand_id = $1 AND s.user_id = c.user_id AND s.track = c.track AND c.after IS NULL
+), moved AS (
+    UPDATE user_stage s
+    SET id = nextval('decision_id_seq'), stage = c.after, since = $2, rulebook_id = $3, why = c.why
+    FROM stage_change c
+    WHERE s.brand_id = $1 AND s.user_id = c.user_id AND s.track = c.track
+      AND c.before IS NOT NULL AND c.after IS NOT NULL
+), entered AS (
+    INSERT INTO user_stage (brand_id, user_id, track, stage, since, rulebook_id, why)
+    SELECT $1, user_id, track, after, $2, $3, why FROM stage_change WHERE before IS NULL
+), deltas AS (
+    SELECT track, after AS stage, 1 AS n FROM stage_change WHERE after IS NOT NULL
+    UNION ALL
+    SELECT track, before, -1 FROM stage_change WHERE before IS NOT NULL
+)
+UPDATE stage s SET users = users + delta
+FROM (SELECT track, stage, sum(n) AS delta FROM deltas GROUP BY 1, 2) d
+WHERE s.brand_id = $1 AND s.track = d.track AND s.key = d.stage
+"""

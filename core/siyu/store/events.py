@@ -1,0 +1,166 @@
+"""The event log in PostgreSQL: append, drop duplicates, resolve users, and say how far the log is closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from siyu.contract.events import MOMENT, PROFILE_UPDATED
+from siyu.store.db import Connection, Lock, copy_in, copy_out
+
+__all__ = ["EVENT_SCHEMA", "Appended", "append", "closed_up_to", "resolve", "users_since"]
+
+EVENT_SCHEMA = {
+    "key": pl.String(),
+    "kind": pl.String(),
+    "at": MOMENT,
+    "identity_kind": pl.String(),
+    "identity": pl.String(),
+    "payload": pl.String(),
+}
+"""What :func:`append` takes: ``payload`` is JSON text, ``identity`` the user's name of ``identity_kind``."""
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What became of a batch: events that were new, and those known already."""
+
+    new: int
+    duplicate: int
+    users: int
+
+
+async def append(connection: Connection, brand_id: int, events: pl.DataFrame, *, mark_dirty: bool = True) -> Appended:
+    """Append events (:data:`EVENT_SCHEMA`) within the transaction of ``connection``.
+
+    Users that are not known yet are made. Events whose key the brand has already are left out. The users touched are
+    marked dirty, or (for bulk) the caller marks the whole brand as due for a refresh.
+    """
+    # Shared with other writers; whoever wants to know how far the log is closed waits for all of them.
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1, $2)", Lock.EVENTS, brand_id)
+    await _stage(connection, "incoming_event", EVENT_SCHEMA)
+    await copy_in(connection, "incoming_event", events.select(list(EVENT_SCHEMA)))
+    await connection.execute(_NEW_USERS, brand_id)
+    row = await connection.fetchrow(_APPEND, brand_id, mark_dirty)
+    if row["profiles"]:
+        await connection.execute(_ATTRIBUTES, brand_id, PROFILE_UPDATED)
+    return Appended(row["new"], len(events) - row["new"], row["users"])
+
+
+async def resolve(connection: Connection, brand_id: int, identities: pl.DataFrame) -> pl.DataFrame:
+    """``identities`` (kind, value) with the ``user_id`` of those that are known."""
+    return await copy_out(
+        connection,
+        "SELECT i.kind, i.value, i.user_id FROM identity i JOIN unnest($2::text[], $3::text[]) AS w (kind, value)"
+        " ON i.kind = w.kind AND i.value = w.value WHERE i.brand_id = $1",
+        brand_id,
+        identities.get_column("kind").to_list(),
+        identities.get_column("value").to_list(),
+        schema={"kind": pl.String(), "value": pl.String(), "user_id": pl.Int64()},
+    )
+
+
+async def attach(connection: Connection, brand_id: int, identities: pl.DataFrame) -> None:
+    """Give known users further ``identities`` (kind, value, user_id); names that are taken stay as they are."""
+    await connection.execute(
+        "INSERT INTO identity (brand_id, kind, value, user_id)"
+        " SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[]) ON CONFLICT DO NOTHING",
+        brand_id,
+        *(identities.get_column(name).to_list() for name in ("kind", "value", "user_id")),
+    )
+
+
+async def closed_up_to(connection: Connection, brand_id: int) -> tuple[int, int]:
+    """The newest event id such that no smaller one can still appear, and the newest mark of a dirty user.
+
+    Writers take ids before they commit, so "newest" alone would skip the ones still under way.
+    """
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", Lock.EVENTS, brand_id)
+        row = await connection.fetchrow(
+            "SELECT (SELECT max(id) FROM event WHERE brand_id = $1) AS event,"
+            " (SELECT max(id) FROM dirty_user WHERE brand_id = $1) AS mark",
+            brand_id,
+        )
+    return row["event"] or 0, row["mark"] or 0
+
+
+async def users_since(connection: Connection, brand_id: int, event_id: int) -> pl.DataFrame:
+    """``user_id`` of the users with events after ``event_id``."""
+    return await copy_out(
+        connection,
+        "SELECT DISTINCT user_id FROM event WHERE brand_id = $1 AND id > $2",
+        brand_id,
+        event_id,
+        schema={"user_id": pl.Int64()},
+    )
+
+
+async def _stage(connection: Connection, table: str, schema: dict[str, pl.DataType]) -> None:
+    kinds = {pl.Int64(): "bigint", pl.Boolean(): "boolean", MOMENT: "timestamptz"}
+    columns = ", ".join(f"{name} {kinds.get(dtype, 'text')}" for name, dtype in schema.items())
+    # One for the life of the connection: creating a table for each batch would bloat the catalog.
+    await connection.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({columns}) ON COMMIT DELETE ROWS")
+
+
+_NEW_USERS = """
+WITH fresh AS (
+    SELECT identity_kind AS kind, identity AS value, min(at) AS first, max(at) AS last
+    FROM incoming_event e
+    WHERE NOT EXISTS (
+        SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity)
+    GROUP BY 1, 2
+), named AS (
+    -- Of two writers that meet the same new user at once, one makes it; the other waits here and finds it.
+    INSERT INTO identity (brand_id, kind, value, user_id)
+    SELECT $1, kind, value, nextval('users_id_seq') FROM (SELECT * FROM fresh ORDER BY first, kind, value) AS f
+    ON CONFLICT DO NOTHING
+    RETURNING kind, value, user_id
+)
+INSERT INTO users (brand_id, id, first_seen, last_seen)
+SELECT $1, named.user_id, first, last FROM named JOIN fresh USING (kind, value)
+"""
+
+_APPEND = """
+WITH fresh AS (
+    INSERT INTO event (brand_id, key, user_id, kind, at, payload)
+    SELECT $1, e.key, i.user_id, e.kind, e.at, e.payload::jsonb
+    FROM incoming_event e
+    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
+    ORDER BY e.at, e.key
+    ON CONFLICT (brand_id, key) DO NOTHING
+    RETURNING user_id, kind, at
+), touched AS (
+    SELECT user_id, min(at) AS first, max(at) AS last FROM fresh GROUP BY user_id
+), seen AS (
+    UPDATE users u SET first_seen = LEAST(first_seen, first), last_seen = GREATEST(last_seen, last)
+    FROM touched t
+    WHERE u.brand_id = $1 AND u.id = t.user_id AND (first < first_seen OR last > last_seen)
+), marked AS (
+    INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE $2
+)
+SELECT count(*) AS new, count(DISTINCT user_id) AS users,
+       count(*) FILTER (WHERE kind = 'profile.updated') AS profiles
+FROM fresh
+"""
+
+# The same rule as the engine's: the latest value wins, of two of one moment the greater.
+_ATTRIBUTES = """
+WITH touched AS (
+    SELECT DISTINCT i.user_id FROM incoming_event e
+    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
+    WHERE e.kind = $2
+), latest AS (
+    SELECT DISTINCT ON (e.user_id, a.key) e.user_id, a.key, a.value
+    FROM touched t
+    JOIN event e ON e.brand_id = $1 AND e.user_id = t.user_id AND e.kind = $2
+    CROSS JOIN LATERAL jsonb_each_text(e.payload) a
+    ORDER BY e.user_id, a.key, e.at DESC, a.value COLLATE "C" DESC NULLS LAST
+), profile AS (
+    SELECT user_id, jsonb_object_agg(key, value) FILTER (WHERE value IS NOT NULL) AS attributes
+    FROM latest GROUP BY user_id
+)
+UPDATE users u SET attributes = COALESCE(p.attributes, '{}')
+FROM profile p WHERE u.brand_id = $1 AND u.id = p.user_id
+"""

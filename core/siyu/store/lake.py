@@ -1,0 +1,217 @@
+"""The lake: closed ranges of the event log as Parquet, one file a table and range, sorted by user.
+
+The lake is derived from the log and can always be made again from it. A file is written once, under the table's
+name and the hash of its columns, with the range of event ids in its name; an empty one is only a marker. What is
+missing (a lake that was deleted, a kind of event whose plugin came later, a payload with a new field) is written
+when it is next read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Column, EventKind, Source
+from siyu.store.db import Connection, copy_out
+
+__all__ = ["Lake"]
+
+SEAL_FROM = 20_000
+"""A tail shorter than this is read from PostgreSQL each time; files of a few rows cost more than they save."""
+RANGE_ROWS = 500_000
+
+Range = tuple[int, int]
+LOG_SCHEMA = {"id": pl.Int64(), "user_id": pl.Int64(), "kind": pl.String(), "at": MOMENT, "payload": pl.String()}
+
+# A profile update is an open object; as a list of pairs it fits a table.
+_PAYLOAD = f"""CASE kind WHEN '{PROFILE_UPDATED}' THEN (
+    SELECT jsonb_agg(jsonb_build_object('name', key, 'value', value)) FROM jsonb_each_text(payload)
+) ELSE payload END"""
+
+
+class Lake:
+    """The lake of one brand, below ``root`` (the data directory)."""
+
+    def __init__(self, root: Path, brand_id: int, catalog: Catalog) -> None:
+        self.folder = root / "lake" / str(brand_id)
+        self._brand_id = brand_id
+        self._catalog = catalog
+
+    async def frames(
+        self, connection: Connection, up_to: int, *, seal_from: int = SEAL_FROM
+    ) -> dict[str, pl.LazyFrame]:
+        """All events with ids up to ``up_to`` (which must be closed), by table: sealed files and the tail.
+
+        A tail of ``seal_from`` rows or more is sealed first.
+        """
+        ranges = await self._ranges(connection)
+        sealed = ranges[-1][1] if ranges else 0
+        tail: dict[str, pl.DataFrame] = {}
+        if sealed < up_to:
+            waiting = await connection.fetchval(
+                "SELECT count(*) FROM (SELECT FROM event WHERE brand_id = $1 AND id > $2 AND id <= $3 LIMIT $4) t",
+                self._brand_id,
+                sealed,
+                up_to,
+                seal_from,
+            )
+            if waiting >= seal_from:
+                ranges += await self._seal(connection, sealed, up_to)
+            else:
+                tail = await self.read(connection, "id > $2 AND id <= $3", sealed, up_to)
+        await self._mend(connection, ranges)
+        return {
+            source.name: pl.concat([*self._scan(source, ranges), *([tail[source.name].lazy()] if tail else [])])
+            for source in self._catalog.sources
+            if tail or self._files(source, ranges)
+        }
+
+    async def of_users(self, connection: Connection, users: Sequence[int]) -> dict[str, pl.LazyFrame]:
+        """All events of some users, straight from PostgreSQL."""
+        frames = await self.read(connection, "user_id = ANY($2::bigint[])", list(users))
+        return {name: frame.lazy() for name, frame in frames.items()}
+
+    async def read(
+        self, connection: Connection, where: str, *args: object, kinds: Sequence[str] | None = None
+    ) -> dict[str, pl.DataFrame]:
+        """Events of the log as frames by table, sorted by user. ``where`` is SQL over ``event``, from ``$2`` on."""
+        wanted = list(kinds if kinds is not None else self._catalog.kinds)
+        log = await copy_out(
+            connection,
+            f"SELECT id, user_id, kind, at, {_PAYLOAD} FROM event WHERE brand_id = $1 AND {where}"
+            f" AND kind = ANY(${len(args) + 2}::text[])",
+            self._brand_id,
+            *args,
+            wanted,
+            schema=LOG_SCHEMA,
+        )
+        return await asyncio.to_thread(self._split, log, wanted)
+
+    def _split(self, log: pl.DataFrame, kinds: Sequence[str]) -> dict[str, pl.DataFrame]:
+        log = log.sort("user_id", "at", "id")
+        by_kind = {str(key[0]): rows for key, rows in log.partition_by("kind", as_dict=True).items()}
+        frames: dict[str, pl.DataFrame] = {}
+        for name in kinds:
+            rows = by_kind.get(name, log.clear())
+            frames.update(_tables(self._catalog.kinds[name], rows))
+        return frames
+
+    async def _ranges(self, connection: Connection) -> list[Range]:
+        rows = await connection.fetch(
+            "SELECT first_id, last_id FROM sealed_range WHERE brand_id = $1 ORDER BY first_id", self._brand_id
+        )
+        return [(row["first_id"], row["last_id"]) for row in rows]
+
+    async def _seal(self, connection: Connection, after: int, up_to: int) -> list[Range]:
+        """Write the files of all ranges in ``(after, up_to]``, and only then record them."""
+        made: list[Range] = []
+        while after < up_to:
+            last = await connection.fetchval(
+                "SELECT max(id) FROM (SELECT id FROM event WHERE brand_id = $1 AND id > $2 AND id <= $3"
+                " ORDER BY id LIMIT $4) t",
+                self._brand_id,
+                after,
+                up_to,
+                RANGE_ROWS,
+            )
+            if last is None:
+                break
+            await self._write(connection, (after + 1, last), self._catalog.sources)
+            await connection.execute(
+                "INSERT INTO sealed_range (brand_id, first_id, last_id) VALUES ($1, $2, $3)",
+                self._brand_id,
+                after + 1,
+                last,
+            )
+            made.append((after + 1, last))
+            after = last
+        return made
+
+    async def _mend(self, connection: Connection, ranges: Sequence[Range]) -> None:
+        for one in ranges:
+            lost = [source for source in self._catalog.sources if not self._exists(source, one)]
+            if lost:
+                await self._write(connection, one, lost)
+
+    async def _write(self, connection: Connection, one: Range, sources: Sequence[Source]) -> None:
+        kinds = sorted({source.kind for source in sources})
+        frames = await self.read(connection, "id BETWEEN $2 AND $3", *one, kinds=kinds)
+        await asyncio.to_thread(self._write_files, one, {s.name: (s, frames[s.name]) for s in sources})
+
+    def _write_files(self, one: Range, frames: Mapping[str, tuple[Source, pl.DataFrame]]) -> None:
+        for source, frame in frames.values():
+            path = self._path(source, one)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if frame.is_empty():
+                path.with_suffix(".empty").touch()
+                continue
+            half = path.with_suffix(f".{os.getpid()}.tmp")
+            frame.write_parquet(half, compression="lz4", statistics=True)
+            half.replace(path)
+
+    def _path(self, source: Source, one: Range) -> Path:
+        columns = hashlib.sha256(repr(sorted(source.schema.items())).encode()).hexdigest()[:8]
+        return self.folder / f"{source.name}-{columns}" / f"{one[0]:020d}-{one[1]:020d}.parquet"
+
+    def _exists(self, source: Source, one: Range) -> bool:
+        path = self._path(source, one)
+        return path.exists() or path.with_suffix(".empty").exists()
+
+    def _files(self, source: Source, ranges: Sequence[Range]) -> list[Path]:
+        return [path for one in ranges if (path := self._path(source, one)).exists()]
+
+    def _scan(self, source: Source, ranges: Sequence[Range]) -> list[pl.LazyFrame]:
+        files = self._files(source, ranges)
+        return [pl.scan_parquet(files)] if files else []
+
+
+def _tables(kind: EventKind, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The tables of one kind from its rows of the log."""
+    if kind.name == PROFILE_UPDATED:
+        pairs = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
+        attributes = (
+            rows.with_columns(pl.col("payload").str.json_decode(pairs)).explode("payload").drop_nulls("payload")
+        )
+        return {kind.name: attributes.select("user_id", "at", pl.col("payload").struct.unnest())}
+    frames = {}
+    for source in kind.sources:
+        fields = _json_fields(source)
+        table = rows
+        if source.lines:
+            lines = pl.Struct({source.lines: pl.List(pl.Struct(fields))})
+            table = (
+                rows.select(
+                    "user_id",
+                    "at",
+                    pl.col("id").alias("event_id"),
+                    pl.col("payload").str.json_decode(lines).struct.field(source.lines).alias("payload"),
+                )
+                .explode("payload")
+                .drop_nulls("payload")
+            )
+        elif fields:
+            table = rows.with_columns(pl.col("payload").str.json_decode(pl.Struct(fields)))
+        fixed = [name for name in source.schema if not source.column(name)]
+        frames[source.name] = table.select(*fixed, *(_column(column) for column in source.columns))
+    return frames
+
+
+def _json_fields(source: Source) -> dict[str, pl.DataType]:
+    as_json: dict[str, pl.DataType] = {"money": pl.Float64(), "date": pl.String()}
+    return {column.name: as_json.get(column.type, source.schema[column.name]) for column in source.columns}
+
+
+def _column(column: Column) -> pl.Expr:
+    value = pl.col("payload").struct.field(column.name)
+    match column.type:
+        case "money":
+            # Two decimals in double precision; the nearest cent is exact up to 10^13.
+            return (value * 100).round().cast(pl.Int64).alias(column.name)
+        case "date":
+            return value.str.to_date("%Y-%m-%d").alias(column.name)
+    return value.alias(column.name)

@@ -1,0 +1,37 @@
+"""Tortoise models, a module per noun. Every table but ``brand`` and ``access_token`` starts with the brand.
+
+The primary key that Tortoise knows is ``id``; in PostgreSQL the keys of the large tables are composite and start with
+``brand_id`` (see the migrations), so queries always name the brand.
+"""
+
+from siyu.store.models.action import Action, OutboxMessage
+from siyu.store.models.brand import Brand
+from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
+from siyu.store.models.rulebook import PluginSetting, RulebookVersion
+from siyu.store.models.run import Run
+from siyu.store.models.stage import Stage, StageHistory, UserStage
+from siyu.store.models.tag import Tag, TagAssignment, TagHistory
+from siyu.store.models.token import AccessToken
+from siyu.store.models.user import Identity, User
+
+__all__ = [
+    "AccessToken",
+    "Action",
+    "Brand",
+    "DirtyUser",
+    "Event",
+    "Identity",
+    "OutboxMessage",
+    "PluginSetting",
+    "RejectedEvent",
+    "RulebookVersion",
+    "Run",
+    "SealedRange",
+    "Stage",
+    "StageHistory",
+    "Tag",
+    "TagAssignment",
+    "TagHistory",
+    "User",
+    "UserStage",
+]

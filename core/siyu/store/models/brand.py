@@ -1,0 +1,27 @@
+"""Brands: everything else belongs to one."""
+
+from __future__ import annotations
+
+from tortoise import fields
+from tortoise.models import Model
+
+
+class Brand(Model):
+    """A brand.
+
+    ``replayed_to`` is the moment that a brand of replayed data lives at; null is the present. ``refresh_asked`` is
+    when somebody last asked for a refresh that has not been made.
+    """
+
+    id = fields.IntField(primary_key=True)
+    slug = fields.CharField(max_length=60, unique=True)
+    name = fields.CharField(max_length=200)
+    zone = fields.CharField(max_length=60, default="Asia/Shanghai")
+    replayed_to = fields.DatetimeField(null=True)
+    rulebook_id = fields.BigIntField(null=True)
+    refresh_asked = fields.DatetimeField(null=True)
+    refreshed_at = fields.DatetimeField(null=True)
+    created_at = fields.DatetimeField(auto_now_add=True)
+
+    class Meta:
+        table = "brand"

@@ -1,0 +1,58 @@
+"""Stages of tracks, where users stand, and where they stood."""
+
+from __future__ import annotations
+
+from tortoise import fields
+from tortoise.models import Model
+
+
+class Stage(Model):
+    """A stage of a track of a brand, in the order of ``position``."""
+
+    id = fields.IntField(primary_key=True)
+    brand_id = fields.IntField()
+    track = fields.CharField(max_length=80)
+    key = fields.CharField(max_length=80)
+    title = fields.CharField(max_length=200)
+    plugin = fields.CharField(max_length=80)
+    position = fields.IntField()
+    active = fields.BooleanField(default=True)
+    users = fields.BigIntField(default=0)
+    as_of = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "stage"
+        unique_together = (("brand_id", "track", "key"),)
+
+
+class UserStage(Model):
+    """Where a user stands in a track."""
+
+    id = fields.BigIntField(primary_key=True)
+    brand_id = fields.IntField()
+    user_id = fields.BigIntField()
+    track = fields.CharField(max_length=80)
+    stage = fields.CharField(max_length=80)
+    since = fields.DatetimeField()
+    rulebook_id = fields.BigIntField()
+    why = fields.TextField()
+
+    class Meta:
+        table = "user_stage"
+
+
+class StageHistory(Model):
+    """Where a user stood, ``since`` one moment ``until`` another."""
+
+    id = fields.BigIntField(primary_key=True)
+    brand_id = fields.IntField()
+    user_id = fields.BigIntField()
+    track = fields.CharField(max_length=80)
+    stage = fields.CharField(max_length=80)
+    since = fields.DatetimeField()
+    until = fields.DatetimeField()
+    rulebook_id = fields.BigIntField()
+    why = fields.TextField()
+
+    class Meta:
+        table = "stage_history"
