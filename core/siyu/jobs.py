@@ -184,14 +184,22 @@ def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
 
 
 async def run_worker(ctx: Context, queue: Queue) -> None:
-    """Work on both lanes until cancelled."""
+    """Work on both lanes until cancelled. A queue that goes away is waited for."""
     given = JobContext(ctx, queue)
-    workers = [_worker(lane, given, queue) for lane in (FAST, SLOW)]
-    try:
-        async with asyncio.TaskGroup() as group:
-            for worker in workers:
-                group.create_task(worker.async_run())
-    finally:
-        for worker in workers:
+    async with asyncio.TaskGroup() as group:
+        for lane in (FAST, SLOW):
+            group.create_task(_run_lane(lane, given, queue))
+
+
+async def _run_lane(lane: str, given: JobContext, queue: Queue) -> None:
+    while True:
+        worker = _worker(lane, given, queue)
+        try:
+            await worker.async_run()
+        except (RedisError, OSError) as error:
+            log.warning("the queue %s is away (%s); trying again", lane, error)
+            await asyncio.sleep(1)
+        finally:
             for task in worker.tasks.values():
                 task.cancel()
+            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)

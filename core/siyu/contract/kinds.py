@@ -26,6 +26,7 @@ class Order(Payload):
     """What was bought; ``amount`` is what the user paid."""
 
     amount: Money
+    quantity: Integer | None = None
     store: Text | None = None
     channel: Text | None = None
     discount: Money | None = None

@@ -12,7 +12,7 @@ NO_VALUE = "—"
 
 def render(reason: Mapping[str, Any], why: Sequence[Any]) -> str:
     """``reason`` as :meth:`siyu.engine.rulebook.Reason.to_json` stored it, ``why`` the values of its facts."""
-    values = dict(zip(reason.get("facts", {}), why, strict=False))
+    values = dict(zip((name for name, _ in reason.get("facts", ())), why, strict=False))
     words = {name: _words(value) for name, value in {**reason.get("params", {}), **values}.items()}
     template: str = reason.get("because", "")
     try:

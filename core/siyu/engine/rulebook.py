@@ -31,10 +31,10 @@ class Reason:
     params: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        """As stored with the version."""
+        """As stored with the version. Facts are a list: their order is that of the values, and jsonb keeps no other."""
         return {
             "because": self.template,
-            "facts": {n: f.name for n, f in self.facts.items()},
+            "facts": [[name, fact.name] for name, fact in self.facts.items()],
             "params": dict(self.params),
         }
 

@@ -16,6 +16,7 @@ import ctypes
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -47,7 +48,7 @@ class Spec:
     log: str
     socket: str
     hello: str
-    """Said on the socket (hex) until the answer begins with `welcome` (hex)."""
+    """Said on the socket (hex) until the answer matches `welcome` (a regular expression)."""
     welcome: str
     stop_signal: int
     become: tuple[int, int] | None
@@ -77,13 +78,12 @@ def try_lock(path: Path, operation: int, seconds: float = 0.0) -> int | None:
 
 
 def answers(spec: Spec) -> bool:
-    """Whether the server lets us in, which is more than that it listens."""
+    """Whether the server serves, which is more than that it listens."""
     with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
         connection.settimeout(2.0)
         connection.connect(spec.socket)
         connection.sendall(bytes.fromhex(spec.hello))
-        welcome = bytes.fromhex(spec.welcome)
-        answered = connection.recv(len(welcome)) == welcome
+        answered = re.match(spec.welcome, connection.recv(4096).decode("latin-1"), re.DOTALL) is not None
         # Left politely, or the server notes a broken connection.
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(4096):

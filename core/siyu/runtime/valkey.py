@@ -51,7 +51,7 @@ def plan(place: Place, settings: Settings) -> Spec:
         log=str(place.log),
         socket=str(socket),
         hello=b"PING\r\n".hex(),
-        welcome=b"+PONG".hex(),
+        welcome=r"\+PONG|-ERR max number of clients",
         stop_signal=signal.SIGTERM,
         become=(account.uid, account.gid) if account.drop else None,
         leftovers=[str(socket)],

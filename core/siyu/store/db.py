@@ -47,7 +47,7 @@ class Database:
         self._context = context
 
     @classmethod
-    async def open(cls, url: str, *, pool: int = 10) -> Database:
+    async def open(cls, url: str, *, pool: int = 20) -> Database:
         """Connect to ``url`` (``postgresql://user:password@host:port/name``, or ``?host=/socket/folder``)."""
         context = TortoiseContext()
         config = {"connections": {"default": _tortoise(url, pool)}, "apps": APPS}

@@ -92,6 +92,8 @@ class Decisions:
                 " (user_id bigint, tag_id int, gained boolean, why text) ON COMMIT DELETE ROWS"
             )
             await copy_in(connection, "tag_change", tags.select("user_id", tag_id, "gained", "why"))
+            # Without statistics a handful of changes is met by a scan of everything.
+            await connection.execute("ANALYZE tag_change")
             await connection.execute(_WRITE_TAGS, *values)
         if len(stages):
             await connection.execute(
@@ -99,6 +101,7 @@ class Decisions:
                 " (user_id bigint, track text, before text, after text, why text) ON COMMIT DELETE ROWS"
             )
             await copy_in(connection, "stage_change", stages)
+            await connection.execute("ANALYZE stage_change")
             await connection.execute(_WRITE_STAGES, *values)
 
     @staticmethod

@@ -6,6 +6,7 @@ import os
 import pwd
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,13 +185,15 @@ def test_a_start_that_fails_shows_the_last_words_of_the_server(home: Any) -> Non
     assert caught.value.log in str(caught.value).replace("\n    ", "\n")
 
 
-def test_a_half_made_data_directory_is_made_anew(home: Any) -> None:
-    unfinished = home.path / "postgres.new-killed"
-    unfinished.mkdir(parents=True)
-    (unfinished / "PG_VERSION").write_text("18\n")
+def test_a_start_killed_half_way_leaves_nothing_that_the_next_one_stumbles_over(
+    home: Any, client: Callable[..., Any], eventually: Callable[..., None]
+) -> None:
+    process = client(wait=False)
+    eventually(lambda: list(home.path.glob("postgres.new-*/PG_VERSION")))
+    process.kill()
     with Servers(home.settings()) as addresses:
         assert addresses.database_embedded
-    assert not unfinished.exists()
+    assert not list(home.path.glob("postgres.new-*"))
 
 
 def test_a_socket_directory_that_somebody_else_made_is_refused(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_the_home_is_closed_to_other_users(home: Any, valkey_alone: dict[str, st
 def test_what_was_committed_outlives_a_killed_client_and_its_servers_do_not(
     home: Any, client: Callable[..., Any], eventually: Callable[..., None]
 ) -> None:
-    process = client(SIYU_EMBEDDED_FSYNC="on")
+    process = client()
     socket = Path(home.state("postgres")["socket"])
     pid = home.pid("postgres")
     dsn = f"postgresql://siyu@/siyu?host={socket.parent}&port=5432"
@@ -111,6 +111,26 @@ def test_two_processes_share_the_servers_and_the_second_keeps_them_when_the_firs
         assert first.returncode == 0
         assert query(addresses.database_url, "SELECT 1") == 1
         assert home.pid("postgres") == shared
+
+
+def test_a_server_that_has_all_the_clients_it_can_have_is_joined_all_the_same(home: Any) -> None:
+    with Servers(home.settings()):
+        pass
+    with (home.path / "postgres" / "postgresql.conf").open("a") as configuration:
+        configuration.write("max_connections = 4\nsuperuser_reserved_connections = 0\n")
+
+    async def fill(url: str) -> None:
+        connections = [await asyncpg.connect(url) for _ in range(4)]
+        with pytest.raises(asyncpg.TooManyConnectionsError):
+            await asyncpg.connect(url)
+        servers = Servers(home.settings())
+        assert (await asyncio.to_thread(servers.start)).database_url == url
+        servers.stop()
+        for connection in connections:
+            await connection.close()
+
+    with Servers(home.settings()) as addresses:
+        asyncio.run(fill(addresses.database_url))
 
 
 def test_servers_of_a_killed_supervisor_end_and_ensure_brings_them_back(

@@ -1,0 +1,34 @@
+"""The command line. ``siyu --help`` says what there is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from siyu import __version__
+from siyu.cli import admin, data, running
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="siyu (私域): rules-as-code for private-domain user operations.")
+app.add_typer(running.app)
+app.add_typer(data.app)
+app.add_typer(admin.brands, name="brand")
+app.add_typer(admin.plugin, name="plugin")
+app.add_typer(admin.token, name="token")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """siyu (私域): rules-as-code for private-domain user operations."""

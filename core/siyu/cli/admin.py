@@ -1,0 +1,157 @@
+"""Commands of admins: brands, plugins, tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from siyu.cli.session import BrandOption, Session, bars, fail, out, session
+from siyu.contract.errors import InputError
+from siyu.flow import decide, plugins, tokens
+from siyu.flow.context import brand_by_slug, zone
+from siyu.store.models import Brand, PluginSetting
+
+__all__ = ["brands", "plugin", "token"]
+
+brands = typer.Typer(no_args_is_help=True, help="Brands: everything else belongs to one.")
+plugin = typer.Typer(no_args_is_help=True, help="Switch plugins on and off for a brand, and set their parameters.")
+token = typer.Typer(no_args_is_help=True, help="Access tokens of the API.")
+
+
+@brands.command("create")
+def brand_create(
+    slug: Annotated[str, typer.Argument(help="Short name in lower case, e.g. shop.")],
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    time_zone: Annotated[str, typer.Option("--zone", help="Time zone that its days are counted in.")] = "Asia/Shanghai",
+    replay: Annotated[
+        bool, typer.Option(help="Old data: the brand lives at its newest event, not in the present.")
+    ] = False,
+    enable: Annotated[list[str] | None, typer.Option(help="Plugins to switch on; repeat it.")] = None,
+) -> None:
+    """Make a brand."""
+
+    async def work(at_hand: Session) -> None:
+        if not slug.replace("-", "").isalnum() or slug != slug.lower() or len(slug) > 60:
+            raise InputError(f"the slug {slug!r}", field="slug", remedy="use lower-case letters, digits and -")
+        if await Brand.exists(slug=slug):
+            raise InputError(f"there is a brand {slug!r} already", field="slug", remedy="choose another")
+        chosen = [at_hand.ctx.plugins.get(each).name for each in enable or []]
+        made = await Brand.create(
+            slug=slug,
+            name=name or slug,
+            zone=zone(time_zone).key,
+            replayed_to=datetime.fromtimestamp(0, UTC) if replay else None,
+        )
+        for each in chosen:
+            await plugins.enable(at_hand.ctx, made, each, by="cli")
+        out.print(
+            f"Brand {slug} made"
+            + (f", with {', '.join(chosen)}." if chosen else ". Switch plugins on: siyu plugin enable --help")
+        )
+
+    session(work)
+
+
+@brands.command("list")
+def brand_list() -> None:
+    """Show the brands."""
+
+    async def work(at_hand: Session) -> None:
+        table = Table("slug", "name", "zone", "lives at", "plugins")
+        for each in await Brand.all().order_by("slug"):
+            on = (
+                await PluginSetting.filter(brand_id=each.id, enabled=True)
+                .order_by("plugin")
+                .values_list("plugin", flat=True)
+            )
+            lives = (
+                f"{each.replayed_to.astimezone(zone(each.zone)):%Y-%m-%d %H:%M}" if each.replayed_to else "the present"
+            )
+            table.add_row(each.slug, each.name, each.zone, lives, ", ".join(map(str, on)))
+        out.print(table)
+
+    session(work)
+
+
+@plugin.command("list")
+def plugin_list(
+    brand: Annotated[str | None, typer.Option("--brand", "-b", help="Show which a brand has on.")] = None,
+) -> None:
+    """Show the installed plugins."""
+
+    async def work(at_hand: Session) -> None:
+        target = await brand_by_slug(brand) if brand else None
+        settings = {row.plugin: row for row in await PluginSetting.filter(brand_id=target.id)} if target else {}
+        table = Table("plugin", "title", "declares", *(["on", "parameters"] if target else []))
+        for each in at_hand.ctx.plugins.plugins.values():
+            row = settings.get(each.name)
+            state = (
+                ["[green]on[/]" if row and row.enabled else "off", json.dumps(row.params) if row else ""]
+                if target
+                else []
+            )
+            table.add_row(each.name, each.title, ", ".join(each.declarations), *state)
+        out.print(table)
+
+    session(work)
+
+
+@plugin.command("enable")
+def plugin_enable(name: str, brand: BrandOption) -> None:
+    """Switch a plugin on for a brand, and decide anew."""
+    session(lambda at_hand: _set(at_hand, brand, lambda target: plugins.enable(at_hand.ctx, target, name, by="cli")))
+
+
+@plugin.command("disable")
+def plugin_disable(name: str, brand: BrandOption) -> None:
+    """Switch a plugin off for a brand; its tags and stages are taken back, its parameters kept."""
+    session(lambda at_hand: _set(at_hand, brand, lambda target: plugins.disable(at_hand.ctx, target, name, by="cli")))
+
+
+@plugin.command("configure")
+def plugin_configure(
+    name: str,
+    brand: BrandOption,
+    params: Annotated[str, typer.Argument(help='JSON, e.g. \'{"lifecycle": {"dormant_days": 45}}\'.')],
+) -> None:
+    """Set the parameters of a plugin for a brand, and decide anew."""
+    try:
+        values = json.loads(params)
+        assert isinstance(values, dict)
+    except (ValueError, AssertionError):
+        fail(f"{params!r} is not a JSON object")
+    session(
+        lambda at_hand: _set(
+            at_hand, brand, lambda target: plugins.configure(at_hand.ctx, target, name, values, by="cli")
+        )
+    )
+
+
+@token.command("create")
+def token_create(
+    role: Annotated[str, typer.Option(help="viewer, developer, operator or admin.")] = "viewer",
+    brand: Annotated[str | None, typer.Option("--brand", "-b", help="For one brand only; without it for all.")] = None,
+    name: Annotated[str, typer.Option(help="What it is for.")] = "",
+    days: Annotated[int | None, typer.Option(min=1, help="Expires after so many days.")] = None,
+) -> None:
+    """Make an access token. It is shown once."""
+
+    async def work(at_hand: Session) -> None:
+        target = await brand_by_slug(brand) if brand else None
+        expires = datetime.now(UTC) + timedelta(days=days) if days else None
+        print(await tokens.create_token(role, target, name=name, expires_at=expires))
+
+    session(work)
+
+
+async def _set(at_hand: Session, brand: str, change: Callable[[Brand], Awaitable[Any]]) -> None:
+    target = await brand_by_slug(brand)
+    await change(target)
+    with bars() as bar:
+        done = await decide.refresh(at_hand.ctx, target.id, progress=bar)
+    out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")

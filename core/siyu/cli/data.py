@@ -1,0 +1,131 @@
+"""Commands on data: import, refresh, outbox."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from siyu.cli.session import BrandOption, JsonOption, Session, bars, fail, out, pair, session
+from siyu.cli.show import print_brand
+from siyu.flow import decide, importing
+from siyu.flow.context import brand_by_slug, now, zone
+from siyu.flow.dispatch import dispatch
+from siyu.flow.runs import run
+from siyu.store.models import OutboxMessage
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines.", exists=True, dir_okay=False)],
+    brand: BrandOption,
+    user: Annotated[str, typer.Option(help="Identity of the user, KIND=COLUMN, e.g. member=customer_id.")],
+    at: Annotated[str, typer.Option(help="Column with the moment.")],
+    kind: Annotated[str, typer.Option(help="Kind of event.")] = "order.paid",
+    at_format: Annotated[str | None, typer.Option(help="How it is written, e.g. %Y%m%d; without it ISO 8601.")] = None,
+    fields: Annotated[list[str] | None, typer.Option("--field", "-f", help="Payload, FIELD=COLUMN; repeat it.")] = None,
+    event_id: Annotated[
+        str | None, typer.Option("--id", help="Column with the event's id; else made from the line.")
+    ] = None,
+    separator: Annotated[str | None, typer.Option(help="A character, or 'whitespace'; guessed if not given.")] = None,
+    header: Annotated[bool, typer.Option(help="The first line has names; without, columns are 1, 2, 3, ...")] = True,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="csv, jsonl or parquet; else by the name.")
+    ] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Where lines go that cannot be used.")] = None,
+    refresh: Annotated[bool, typer.Option(help="Decide for the whole brand afterwards.")] = True,
+) -> None:
+    """Import a file as events. Lines that cannot be used are kept aside, each with its reason.
+
+    siyu import log.txt -b shop --no-header --user member=1 --at 2 --at-format %Y%m%d -f quantity=3 -f amount=4
+    """
+    identity_kind, user_column = pair(user, "--user")
+    if file_format not in (None, "csv", "jsonl", "parquet"):
+        fail(f"--format {file_format}: use csv, jsonl or parquet")
+    mapping = importing.ColumnMapping(
+        user=user_column,
+        identity_kind=identity_kind,
+        at=at,
+        fields=dict(pair(text, "--field") for text in fields or []),
+        id=event_id,
+        at_format=at_format,
+    )
+    aside = rejects or Path(f"{file.name}.rejects.csv")
+
+    async def work(at_hand: Session) -> None:
+        target = await brand_by_slug(brand)
+        with bars() as bar:
+            async with run(at_hand.ctx, target.id, "import", now(target)):
+                done = await importing.import_file(
+                    at_hand.ctx,
+                    target,
+                    file,
+                    kind,
+                    mapping,
+                    rejects=aside,
+                    file_format=file_format,  # type: ignore[arg-type]
+                    separator=separator,
+                    header=header,
+                    progress=lambda share: bar("import", share),
+                )
+            bar("import", 1.0)
+            decided = (
+                await decide.refresh(at_hand.ctx, target.id, progress=lambda _, share: bar("refresh", share))
+                if refresh
+                else None
+            )
+        out.print(
+            f"{done.lines:,} lines: {done.new:,} new events, {done.duplicate:,} known already, {done.rejected:,} refused"
+        )
+        if done.rejects:
+            out.print(f"[yellow]Refused lines, with the reason for each: {done.rejects}[/]")
+        if decided:
+            out.print(
+                f"{decided.users:,} users decided, {decided.changes:,} changes, {decided.actions:,} actions planned"
+            )
+            await print_brand(target)
+
+    session(work)
+
+
+@app.command()
+def refresh(brand: BrandOption, as_json: JsonOption = False) -> None:
+    """Decide for every user of a brand, now."""
+
+    async def work(at_hand: Session) -> None:
+        target = await brand_by_slug(brand)
+        with bars(as_json) as bar:
+            done = await decide.refresh(at_hand.ctx, target.id, progress=bar)
+            while await dispatch(at_hand.ctx, target.id):
+                pass
+        if as_json:
+            print(json.dumps(asdict(done)))
+        else:
+            out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")
+            await print_brand(target)
+
+    session(work)
+
+
+@app.command()
+def outbox(brand: BrandOption, limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20) -> None:
+    """Read the newest messages in the outbox."""
+
+    async def work(at_hand: Session) -> None:
+        target = await brand_by_slug(brand)
+        table = Table("at", "user", "text")
+        for message in await OutboxMessage.filter(brand_id=target.id).order_by("-id").limit(limit):
+            table.add_row(
+                f"{message.at.astimezone(zone(target.zone)):%Y-%m-%d %H:%M}", str(message.user_id), message.text
+            )
+        out.print(table)
+
+    session(work)

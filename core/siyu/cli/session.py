@@ -1,0 +1,121 @@
+"""What every command does: open everything, work, close, and show errors as a person reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from types import ModuleType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from siyu.contract.errors import PluginError, SiyuError
+from siyu.contract.manager import PluginManager
+from siyu.flow.context import Context, open_context
+from siyu.runtime import Addresses, ServerError, Servers, Settings, SettingsError
+
+__all__ = [
+    "BrandOption",
+    "JsonOption",
+    "Session",
+    "api",
+    "bars",
+    "err",
+    "fail",
+    "installed_plugins",
+    "out",
+    "pair",
+    "session",
+]
+
+API_GROUP = "siyu.api"
+"""The entry point of the API: a module with ``create_app``, ``Page``, ``print_sdl`` and ``hooks``."""
+
+BrandOption = Annotated[str, typer.Option("--brand", "-b", help="The brand's slug.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print data, not a table.")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a command has at hand."""
+
+    ctx: Context
+    servers: Servers
+    addresses: Addresses
+
+
+def session(work: Callable[[Session], Awaitable[None]]) -> None:
+    """Start or join the servers, open everything, do ``work``, and close."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        plugins = installed_plugins()
+        settings = Settings.from_env()
+        servers = Servers(settings)
+        with servers as addresses:
+
+            async def opened() -> None:
+                async with open_context(addresses.database_url, plugins, settings.home) as ctx:
+                    await work(Session(ctx, servers, addresses))
+
+            asyncio.run(opened())
+    except (SiyuError, ServerError, SettingsError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def api() -> Any:
+    """The API, found by its entry point: the core does not import it."""
+    for entry in metadata.entry_points(group=API_GROUP):
+        module: ModuleType = entry.load()
+        return module
+    raise PluginError("no API is installed", field=API_GROUP, remedy="reinstall siyu")
+
+
+def installed_plugins() -> PluginManager:
+    """The plugin manager with all that is installed."""
+    return PluginManager.load([api().hooks])
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong and end."""
+    err.print(f"[red]siyu:[/] {message}", soft_wrap=True, highlight=False)
+    raise typer.Exit(2)
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """``NAME=VALUE`` of an option."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        fail(f"{option} {text}: write it as NAME=COLUMN")
+    return name, value
+
+
+@contextmanager
+def bars(quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """Progress bars on standard error, one for each step that is told of."""
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=quiet) as progress:
+        tasks: dict[str, Any] = {}
+
+        def tell(step: str, share: float) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=1.0)
+            progress.update(tasks[step], completed=share)
+
+        yield tell

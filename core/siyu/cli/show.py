@@ -1,0 +1,48 @@
+"""Tables that people read."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from siyu.cli.session import out
+from siyu.demo import Summary
+from siyu.store.models import Brand, Stage, Tag
+
+__all__ = ["print_brand", "print_summary"]
+
+
+def print_summary(summary: Summary) -> None:
+    """The demo in one screen."""
+    out.print(
+        f"\n[bold]Complete Journey[/]: {summary.users:,} households, {summary.orders:,} orders of {summary.items:,} items, "
+        f"{summary.events:,} events, {summary.days[0]} to {summary.days[1]}\n"
+    )
+    _counted("stage", [(row["title"], row["key"], row["users"]) for row in summary.stages])
+    _counted("tag", [(row["title"], row["key"], row["users"]) for row in summary.tags])
+    table = Table("user", "stage and tags", "because", title="One user of each stage", title_justify="left")
+    for row in summary.examples:
+        table.add_row(row["user"], "\n".join([f"[bold]{row['stage']}[/]", *row["tags"]]), "\n".join(row["because"]))
+    out.print(table)
+    acted = ", ".join(f"{count:,} {status}" for status, count in summary.actions.items()) or "none"
+    took = ", ".join(f"{step} {seconds:g} s" for step, seconds in summary.seconds.items())
+    out.print(f"actions: {acted}   [dim]{took}[/]")
+
+
+async def print_brand(brand: Brand) -> None:
+    """How many users have each stage and tag."""
+    stages = await Stage.filter(brand_id=brand.id, active=True).order_by("track", "position")
+    tags = await Tag.filter(brand_id=brand.id, active=True).order_by("id")
+    _counted("stage", [(row.title, row.key, row.users) for row in stages])
+    _counted("tag", [(row.title, row.key, row.users) for row in tags])
+
+
+def _counted(what: str, rows: list[tuple[str, str, int]]) -> None:
+    if not rows:
+        return
+    most = max(1, *(users for _, _, users in rows))
+    table = Table(what, "", "users", "", box=None, pad_edge=False)
+    table.columns[2].justify = "right"
+    for title, key, users in rows:
+        table.add_row(title, f"[dim]{key}[/]", f"{users:,}", "[cyan]" + "█" * round(30 * users / most) + "[/]")
+    out.print(table)
+    out.print()

@@ -1,0 +1,49 @@
+"""The loop, step by step, on a real database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from siyu.flow import plugins
+from siyu.flow.context import Context
+from siyu.flow.decide import decide_users, refresh
+from siyu.flow.dispatch import dispatch
+from siyu.flow.ingest import IncomingEvent, record
+from siyu.store.models import Action, Brand, OutboxMessage, StageHistory, Tag, UserStage
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def order(key: str, member: str, day: int, amount: str = "10") -> IncomingEvent:
+    return IncomingEvent(key, "order.paid", {"member": member}, {"amount": amount}, START + timedelta(days=day))
+
+
+async def test_a_user_who_comes_back_is_welcomed_once(ctx: Context, brand: Brand) -> None:
+    await plugins.enable(ctx, brand, "lifecycle")
+    await record(ctx, brand, [order("a", "1", 0), order("b", "2", 40)])
+    await brand.refresh_from_db()
+    await refresh(ctx, brand.id)
+    assert [row.stage for row in await UserStage.filter(brand_id=brand.id).order_by("user_id")] == ["dormant", "growth"]
+
+    await record(ctx, brand, [order("c", "1", 41)])
+    decided = await decide_users(ctx, brand.id)
+    assert (decided.users, decided.actions) == (1, 1)
+    assert await dispatch(ctx, brand.id) == 1
+    assert await dispatch(ctx, brand.id) == 0
+    assert [action.status for action in await Action.all()] == ["sent"]
+    assert await OutboxMessage.all().count() == 1
+    [was] = await StageHistory.all()
+    assert (was.stage, was.until) == ("dormant", START + timedelta(days=41))
+
+
+async def test_the_same_events_twice_change_nothing(ctx: Context, brand: Brand) -> None:
+    await plugins.enable(ctx, brand, "rfm")
+    events = [order(f"e{number}", str(number % 7), number) for number in range(50)]
+    first = await record(ctx, brand, events)
+    await refresh(ctx, brand.id)
+    before = await Tag.all().order_by("key").values("key", "users")
+    again = await record(ctx, brand, events)
+    assert (first.new, again.new, again.duplicate) == (50, 0, 50)
+    assert (await decide_users(ctx, brand.id)).users == 0
+    assert (await refresh(ctx, brand.id)).changes == 0
+    assert await Tag.all().order_by("key").values("key", "users") == before
