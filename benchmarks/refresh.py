@@ -16,13 +16,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
-
-from benchmarks.measure import Clock, machine, peak_memory, scratch
 from siyu.flow import plugins
 from siyu.flow.context import Context
 from siyu.flow.decide import refresh
 from siyu.flow.ingest import load
 from siyu.store.models import Brand, Run
+
+from benchmarks.measure import Clock, machine, peak_memory, scratch
 
 END = datetime(2026, 1, 1, tzinfo=UTC)
 ROUNDS = 5

@@ -272,14 +272,10 @@ async def _summary(ctx: Context, brand_id: int, seconds: dict[str, float]) -> Su
             seconds=seconds,
         )
         for row in await rows(_EXAMPLES):
-            reasons = [
-                render(reason, why)
-                for reason, why in zip(
-                    json.loads(row["reasons"]), (json.loads(text) for text in row["whys"]), strict=True
-                )
-            ]
+            because = render(json.loads(row["reason"]), json.loads(row["why"]))
+            since = row["since"].astimezone(zone(brand.zone)).date().isoformat()
             summary.examples.append(
-                {"user": row["name"], "stage": row["stage"], "tags": row["tags"], "because": reasons}
+                {"user": row["user"], "key": row["key"], "title": row["title"], "since": since, "because": because}
             )
     last = await Run.filter(brand_id=brand_id, kind="refresh", status="done").order_by("-id").first()
     if last is not None:
@@ -295,25 +291,25 @@ SELECT (SELECT count(*) FROM users WHERE brand_id = $1) AS users, count(*) AS ev
 FROM event WHERE brand_id = $1
 """
 
-# One user of each stage, with the reason for the stage and for each tag.
+# One user of each stage: the stage and every tag, each with its reason.
 _EXAMPLES = """
 WITH chosen AS (
-    SELECT DISTINCT ON (s.position) s.position, s.title, s.key AS stage_key, u.user_id, u.why, u.rulebook_id
-    FROM stage s JOIN user_stage u ON u.brand_id = $1 AND u.track = s.track AND u.stage = s.key
-    WHERE s.brand_id = $1 AND s.active AND s.track = 'lifecycle' ORDER BY s.position, u.user_id
+    SELECT s.position, u.* FROM stage s CROSS JOIN LATERAL (
+        SELECT * FROM user_stage u
+        WHERE u.brand_id = $1 AND u.track = s.track AND u.stage = s.key ORDER BY user_id LIMIT 1) u
+    WHERE s.brand_id = $1 AND s.active AND s.track = 'lifecycle'
+), held AS (
+    SELECT position, user_id, 0 AS place, stage AS key, since, why,
+           v.content->'tracks'->'lifecycle'->'stages'->stage AS reason
+    FROM chosen c JOIN rulebook_version v ON v.brand_id = $1 AND v.id = c.rulebook_id
+    UNION ALL
+    SELECT c.position, c.user_id, t.id, t.key, a.since, a.why, v.content->'tags'->t.key
+    FROM chosen c
+    JOIN tag_assignment a ON a.brand_id = $1 AND a.user_id = c.user_id
+    JOIN tag t ON t.brand_id = $1 AND t.id = a.tag_id
+    JOIN rulebook_version v ON v.brand_id = $1 AND v.id = a.rulebook_id
 )
-SELECT i.kind || ' ' || i.value AS name, c.title AS stage,
-       COALESCE((SELECT array_agg(t.title ORDER BY t.id) FROM tag_assignment a JOIN tag t ON t.id = a.tag_id
-                 WHERE a.brand_id = $1 AND a.user_id = c.user_id), '{}') AS tags,
-       (jsonb_build_array(v.content->'tracks'->'lifecycle'->'stages'->c.stage_key) ||
-        COALESCE((SELECT jsonb_agg(w.content->'tags'->t.key ORDER BY t.id)
-                  FROM tag_assignment a JOIN tag t ON t.id = a.tag_id JOIN rulebook_version w ON w.id = a.rulebook_id
-                  WHERE a.brand_id = $1 AND a.user_id = c.user_id), '[]'))::text AS reasons,
-       ARRAY[c.why] || COALESCE((SELECT array_agg(a.why ORDER BY t.id)
-                  FROM tag_assignment a JOIN tag t ON t.id = a.tag_id
-                  WHERE a.brand_id = $1 AND a.user_id = c.user_id), '{}') AS whys
-FROM chosen c
-JOIN identity i ON i.brand_id = $1 AND i.user_id = c.user_id
-JOIN rulebook_version v ON v.id = c.rulebook_id
-ORDER BY c.position
+SELECT i.kind || ' ' || i.value AS user, h.key, h.reason->>'title' AS title, h.since, h.why, h.reason::text AS reason
+FROM held h JOIN identity i ON i.brand_id = $1 AND i.user_id = h.user_id
+ORDER BY h.position, h.place
 """

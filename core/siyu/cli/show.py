@@ -14,14 +14,17 @@ __all__ = ["print_brand", "print_summary"]
 def print_summary(summary: Summary) -> None:
     """The demo in one screen."""
     out.print(
-        f"\n[bold]Complete Journey[/]: {summary.users:,} households, {summary.orders:,} orders of {summary.items:,} items, "
-        f"{summary.events:,} events, {summary.days[0]} to {summary.days[1]}\n"
+        f"\n[bold]Complete Journey[/]: {summary.users:,} households, {summary.orders:,} orders of "
+        f"{summary.items:,} items, {summary.events:,} events, {summary.days[0]} to {summary.days[1]}\n"
     )
     _counted("stage", [(row["title"], row["key"], row["users"]) for row in summary.stages])
     _counted("tag", [(row["title"], row["key"], row["users"]) for row in summary.tags])
-    table = Table("user", "stage and tags", "because", title="One user of each stage", title_justify="left")
+    table = Table("user", "stage, tags", "since", "because", title="One user of each stage", title_justify="left")
+    shown = ""
     for row in summary.examples:
-        table.add_row(row["user"], "\n".join([f"[bold]{row['stage']}[/]", *row["tags"]]), "\n".join(row["because"]))
+        new = row["user"] != shown
+        table.add_row(row["user"] if new else "", row["title"], row["since"], row["because"])
+        shown = row["user"]
     out.print(table)
     acted = ", ".join(f"{count:,} {status}" for status, count in summary.actions.items()) or "none"
     took = ", ".join(f"{step} {seconds:g} s" for step, seconds in summary.seconds.items())

@@ -5,8 +5,9 @@ rulebook, explained in words, and compiled (:mod:`siyu.engine.compile`) to Polar
 Python for one user.
 
 **Missing compares false.** A fact may have no value (no order yet, attribute unknown). Arithmetic on a missing
-value is missing, so is a division by zero; any comparison with it is false, ``!=`` included. ``~`` turns false
-into true as always, so ``~(a == b)`` holds where ``a`` is missing and ``a != b`` does not.
+value is missing, so are a division by zero and what is too large for double precision; any comparison with it is
+false, ``!=`` included. ``~`` turns false into true as always, so ``~(a == b)`` holds where ``a`` is missing and
+``a != b`` does not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, NoReturn
 
@@ -43,6 +44,8 @@ Kind = Literal["number", "text", "flag", "date"]
 
 COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 OPERATIONS = {"+", "-", "*", "/"}
+EXACT = 2**53
+"""Whole numbers up to this are the same in double precision."""
 
 
 class Expr:
@@ -100,6 +103,8 @@ class Expr:
 
     def is_in(self, values: Iterable[Scalar]) -> Condition:
         """Whether the value is one of ``values``."""
+        if isinstance(values, str):
+            raise RuleError(f"is_in({values!r}) is given one text", remedy="give a list of texts, or compare with ==")
         return In(self, tuple(lift(value) for value in values))
 
     def is_missing(self) -> Condition:
@@ -172,10 +177,10 @@ class Condition:
     __slots__ = ()
 
     def __and__(self, other: Condition) -> Condition:
-        return And((self, _condition(other)))
+        return And((*_terms(And, self), *_terms(And, _condition(other))))
 
     def __or__(self, other: Condition) -> Condition:
-        return Or((self, _condition(other)))
+        return Or((*_terms(Or, self), *_terms(Or, _condition(other))))
 
     def __invert__(self) -> Condition:
         return Not(self)
@@ -330,20 +335,24 @@ def lift(value: object) -> Expr:
             return value
         case bool():
             return Lit(value, "flag")
-        case int():
-            return Lit(value, "number")
-        case Decimal() if value.is_finite():
+        # Enumerations and numpy's numbers are subclasses; what is kept is the plain value, which can be written out.
+        case int() if abs(value) <= EXACT:
+            return Lit(int(value), "number")
+        case Decimal() | float() if math.isfinite(value):
             return Lit(float(value), "number")
-        case float() if math.isfinite(value):
-            return Lit(value, "number")
         case str():
-            return Lit(value, "text")
-        case date():
+            return Lit(str.__str__(value), "text")
+        case date() if not isinstance(value, datetime):
             return Lit(value, "date")
     raise RuleError(
         f"{value!r} cannot stand in a condition",
-        remedy="use a fact, a finite number, a text, a date, True or False",
+        remedy="use a fact, a finite number (whole ones up to 2**53), a text, a date, True or False",
     )
+
+
+def _terms(kind: type[And | Or], condition: Condition) -> tuple[Condition, ...]:
+    """Chains of one operator lie flat, so that long ones nest no deeper than short ones."""
+    return condition.terms if isinstance(condition, kind) else (condition,)
 
 
 def _condition(value: Any) -> Condition:

@@ -1,11 +1,12 @@
 """Compile conditions: to Polars for a brand, to a generated Python function for one user or a few hundred.
 
 Both give the same answer for every row (a property test holds them to it): missing compares false, arithmetic is
-double precision, division by zero is missing.
+double precision, division by zero is missing, so is what overflows.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,11 @@ def to_polars(condition: Condition) -> pl.Expr:
             it = _value(value)
             return ((it >= _value(low)) & (it <= _value(high))).fill_null(False)
         case In(value, choices):
-            return _value(value).is_in([c.value for c in choices if isinstance(c, Lit)]).fill_null(False)
+            allowed = [c.value for c in choices if isinstance(c, Lit)]
+            if value.kind == "number":
+                # Polars does not look for whole numbers among others, nor the other way round.
+                return _value(value).cast(pl.Float64).is_in([float(n) for n in allowed]).fill_null(False)  # type: ignore[arg-type]
+            return _value(value).is_in(allowed).fill_null(False)
         case Missing(value):
             return _value(value).is_null()
         case And(terms):
@@ -72,12 +77,14 @@ def _value(expr: Expr) -> pl.Expr:
             a, b = _value(left).cast(pl.Float64), _value(right).cast(pl.Float64)
             match op:
                 case "+":
-                    return a + b
+                    result = a + b
                 case "-":
-                    return a - b
+                    result = a - b
                 case "*":
-                    return a * b
-            return pl.when(b != 0).then(a / b)
+                    result = a * b
+                case _:
+                    result = a / b
+            return pl.when(result.is_finite()).then(result)
     raise TypeError(expr)
 
 
@@ -115,7 +122,7 @@ class _Writer:
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = dict(names)
         self.lines: list[str] = []
-        self.constants: dict[str, Any] = {}
+        self.constants: dict[str, Any] = {"isfinite": math.isfinite}
         self._known: dict[str, str] = {}
 
     def _assign(self, code: str) -> str:
@@ -152,7 +159,8 @@ class _Writer:
                 allowed = frozenset(c.value for c in choices if isinstance(c, Lit))
                 return self._assign(f"{self._present(it)}{it} in {self._constant(allowed)}")
             case Missing(value):
-                return self._assign(f"{self.value(value)} is None")
+                it = self.value(value)
+                return self._assign(f"{it} is None") if self._present(it) else "False"
             case And(terms):
                 return self._assign(" and ".join(self.condition(term) for term in terms))
             case Or(terms):
@@ -171,8 +179,8 @@ class _Writer:
             case Arithmetic(op, left, right):
                 a, b = self.value(left), self.value(right)
                 guard = self._present(a, b) + (f"{b} != 0 and " if op == "/" else "")
-                code = f"float({a}) {op} float({b})"
-                return self._assign(f"({code}) if {guard}True else None")
+                result = self._assign(f"float({a}) {op} float({b}) if {guard}True else None")
+                return self._assign(f"{result} if {result} is not None and isfinite({result}) else None")
         raise TypeError(expr)
 
     def _present(self, *values: str) -> str:

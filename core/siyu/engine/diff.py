@@ -141,8 +141,9 @@ class _Why:
         parts = []
         for name, dtype in rows.schema.items():
             column = pl.col(name)
+            # Polars writes JSON of structs only: the text is cut out of {"_":"text"}.
             text = (
-                pl.format('"{}"', column.str.replace_all(r'(["\\])', r"\$1"))
+                pl.struct(column.alias("_")).struct.json_encode().str.slice(5).str.strip_suffix("}")
                 if dtype == pl.String
                 else column.cast(pl.String)
             )

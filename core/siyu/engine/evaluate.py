@@ -84,7 +84,8 @@ class Decider:
             since = before.get(since_column(track.key))
             new = None if index is None else track.stages[index].key
             stay = {stage.key: stage.stay for stage in track.stages}.get(old or "", 0)
-            if old is not None and (new == old or (since is not None and at - since < timedelta(days=stay))):
+            stays = stay > 0 and since is not None and at - since < timedelta(days=stay)
+            if old is not None and (new == old or stays):
                 new = old
             else:
                 since = at

@@ -38,6 +38,7 @@ def compute(
     money, String for attributes. The time zone decides what a day is.
     """
     today = at.astimezone(zone).date()
+    at = at.astimezone(UTC)  # Polars compares moments of one time zone only
     passes: list[pl.LazyFrame] = []
     read: set[str] = set()
     for source, group in _by_table(facts, catalog).items():

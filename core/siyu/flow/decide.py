@@ -107,7 +107,7 @@ async def refresh(
         catalog, brand_zone = ctx.plugins.catalog, zone(brand.zone)
         facts = await asyncio.to_thread(compute, list(wanted.values()), catalog, frames, at, brand_zone)
 
-        await running.phase("rules", 0.5)
+        await running.phase("fit", 0.45)
         rulebook = bind(on, await asyncio.to_thread(fit, on, facts))
         if more := [fact for fact in rulebook.facts if fact.name not in wanted]:
             users = facts.select("user_id")
@@ -116,9 +116,12 @@ async def refresh(
         decider = Decider(rulebook)
 
         async with ctx.db.transaction() as writer:
+            await running.phase("before", 0.5)
             await lock(writer, brand_id)
             decisions = Decisions(ctx.home, brand_id)
             before = await decisions.of_all(writer)
+
+            await running.phase("rules", 0.55)
             after = await asyncio.to_thread(decider.frame, facts, before, at)
 
             await running.phase("diff", 0.6)

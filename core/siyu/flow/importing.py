@@ -106,6 +106,7 @@ async def import_file(
                 appended = await load(ctx, brand, good)
                 result.new += appended.new
                 result.duplicate += appended.duplicate
+            refused.flush()
             if progress:
                 progress(reader.share())
         result.rejected = refused.count
@@ -391,20 +392,27 @@ class _Rejects:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: Any = None
+        self._waiting: list[tuple[int, str, str]] = []
         self.count = 0
 
     def add(self, line: int, reason: str, values: str) -> None:
         """Keep one."""
-        if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8", newline="")
-            self._writer = csv.writer(self._file)
-            self._writer.writerow(["line", "reason", "values"])
-        self._writer.writerow([line, reason, values])
+        self._waiting.append((line, reason, values))
         self.count += 1
+
+    def flush(self) -> None:
+        """Write those kept so far, in the order of their lines."""
+        if self._waiting and self._file is None:
+            self._file = self._path.open("w", encoding="utf-8", newline="")
+            csv.writer(self._file).writerow(["line", "reason", "values"])
+        if self._waiting:
+            csv.writer(self._file).writerows(sorted(self._waiting))
+            self._waiting.clear()
 
     def __enter__(self) -> _Rejects:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.flush()
         if self._file is not None:
             self._file.close()

@@ -17,7 +17,7 @@ from siyu.flow.context import Context, now
 from siyu.store.events import EVENT_SCHEMA, Appended, append, attach, resolve
 from siyu.store.models import Brand, RejectedEvent
 
-__all__ = ["MAX_EVENTS", "IncomingEvent", "Recorded", "Rejection", "load", "record"]
+__all__ = ["MAX_EVENTS", "IncomingEvent", "Recorded", "Rejection", "load", "record", "validated"]
 
 MAX_EVENTS = 5_000
 """The most events in one call of :func:`record`; larger amounts are imported as files."""
@@ -136,11 +136,12 @@ def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool
         raise InputError(f"{at} lies in the future", field="at", remedy="send events when they have happened")
     if at.year < 1970:
         raise InputError(f"{at} lies before 1970", field="at", remedy="send the moment at which it happened")
-    payload = _payload(event, catalog)
+    payload = validated(event, catalog)
     return {"key": event.id, "kind": event.kind, "at": at.astimezone(UTC), "payload": json.dumps(payload)}
 
 
-def _payload(event: IncomingEvent, catalog: Catalog) -> dict[str, Any]:
+def validated(event: IncomingEvent, catalog: Catalog) -> dict[str, Any]:
+    """The payload in the shape of its kind, as JSON data, or an :class:`InputError`."""
     kind = catalog.kinds.get(event.kind)
     if kind is None:
         raise InputError(f"no event kind {event.kind!r}", field="kind", remedy=f"kinds are: {', '.join(catalog.kinds)}")

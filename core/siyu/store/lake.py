@@ -19,7 +19,7 @@ import polars as pl
 from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Column, EventKind, Source
 from siyu.store.db import Connection, copy_out
 
-__all__ = ["Lake"]
+__all__ = ["LOG_SCHEMA", "Lake", "tables"]
 
 SEAL_FROM = 20_000
 """A tail shorter than this is read from PostgreSQL each time; files of a few rows cost more than they save."""
@@ -98,7 +98,7 @@ class Lake:
         frames: dict[str, pl.DataFrame] = {}
         for name in kinds:
             rows = by_kind.get(name, log.clear())
-            frames.update(_tables(self._catalog.kinds[name], rows))
+            frames.update(tables(self._catalog.kinds[name], rows))
         return frames
 
     async def _ranges(self, connection: Connection) -> list[Range]:
@@ -170,7 +170,7 @@ class Lake:
         return [pl.scan_parquet(files)] if files else []
 
 
-def _tables(kind: EventKind, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def tables(kind: EventKind, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """The tables of one kind from its rows of the log."""
     if kind.name == PROFILE_UPDATED:
         pairs = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))

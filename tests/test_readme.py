@@ -1,0 +1,106 @@
+"""What the README says is what happens: its queries, copied, get its answers from the demo; its plugin is the example."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SIYU = Path(sys.executable).with_name("siyu")
+
+Ask = Callable[[str], Any]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """``siyu demo`` as a user starts it, and a way to ask it."""
+    folder = tmp_path_factory.mktemp("demo")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "SIYU_HOME": str(folder / "home"), "SIYU_EMBEDDED_FSYNC": "off"}
+    log = folder / "demo.log"
+    with log.open("w") as out:
+        process = subprocess.Popen([SIYU, "demo", "--port", str(port)], env=env, stdout=out, stderr=out, cwd=folder)
+    try:
+        token = _wait_for_token(process, log)
+        with httpx2.Client(headers={"Authorization": f"Bearer {token}"}) as client:
+            url = f"http://127.0.0.1:{port}"
+            _wait_for_answer(client, url)
+
+            def ask(query: str) -> Any:
+                answer = client.post(f"{url}/graphql", json={"query": query}).json()
+                assert "errors" not in answer, answer
+                return answer["data"]
+
+            yield ask
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_for_token(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        if found := re.search(r"^Token +(\S+)", log.read_text(), re.MULTILINE):
+            return found[1]
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.2)
+    pytest.fail(f"the demo is not up: {log.read_text()}")
+
+
+def _wait_for_answer(client: httpx2.Client, url: str) -> None:
+    for _ in range(100):
+        try:
+            if client.get(f"{url}/healthz").status_code == 200:
+                return
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.1)
+    pytest.fail("the demo does not answer")
+
+
+def test_the_queries_give_the_answers_of_the_readme(demo: Ask) -> None:
+    pairs = list(zip(blocks("graphql"), blocks("json"), strict=True))
+    assert len(pairs) == 3
+    for query, text in pairs:
+        wanted, given = json.loads(text), demo(query)
+        # "A moment later": the worker decides and dispatches in the background.
+        deadline = time.monotonic() + 20
+        while given != wanted and "query" in query and time.monotonic() < deadline:
+            time.sleep(0.1)
+            given = demo(query)
+        assert given == wanted
+
+
+def test_the_plugin_is_the_example() -> None:
+    assert blocks("python") == [(ROOT / "examples/siyu-tea/siyu_tea.py").read_text(encoding="utf-8")]
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_command_of_the_readme_is_there() -> None:
+    listed = set(re.findall(r"`siyu ([a-z]+)", README))
+    help_text = subprocess.run([SIYU, "--help"], capture_output=True, text=True, check=True).stdout
+    assert {"demo", "import"} < listed
+    assert [name for name in listed if not re.search(rf"^│ {name} ", help_text, re.MULTILINE)] == []
