@@ -34,7 +34,7 @@ format: $(VENV)/.dev  ## put the code into shape
 sdl: $(VENV)/.dev  ## write the GraphQL schema to schema/siyu_graphql/schema.graphql
 	@$(BIN)/siyu schema > $(SDL).new && mv $(SDL).new $(SDL) && echo "wrote $(SDL)"
 
-bench: $(VENV)/.dev  ## run the benchmarks (ARGS="--users 100000")
+bench: $(VENV)/.dev  ## run the benchmarks (ARGS="refresh --users 100000")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 requirements:  ## pin and hash the dependencies anew (ARGS=--upgrade; needs uv)

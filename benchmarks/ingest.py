@@ -2,9 +2,9 @@
 
     python -m benchmarks.ingest --seconds 5
 
-The server is a process of its own (``siyu serve``, worker included, so that it decides while it takes in); the client is
-this one, 8 requests at a time. The floor is one connection that inserts the same rows, ready-made, into a table
-with the same keys.
+The server is a process of its own (``siyu serve``, worker included, so that it decides while it takes in); the
+client is this one, 8 requests at a time. The floor is one connection that inserts the same rows, ready-made, into
+a table with the same keys.
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ async def main(seconds: float) -> None:
                 url = f"http://127.0.0.1:{port}"
                 await _wait(url)
                 print(f"{machine()}; {CONCURRENCY} requests at a time, {seconds:g} s each")
-                print(
-                    f"{'events a call':>14} {'events/s':>10} {'plain INSERT':>13} {'ratio':>6} {'p50 ms':>8} {'p99 ms':>8}"
-                )
+                print(" events a call   events/s  plain INSERT  ratio   p50 ms   p99 ms")
                 for size in (1, 100, 1000):
                     floor = await plain_inserts(addresses.database_url, size, seconds)
                     rate, took = await through_graphql(f"{url}/graphql", found[0], size, seconds)

@@ -86,18 +86,18 @@ async def main(users: int, events: int, changed: float) -> None:
                 done = await refresh(ctx, brand.id, at=at)
             for step, seconds in (await _steps(brand)).items():
                 shares.setdefault(step, []).append(seconds)
+            wall, cpu = ({name: taken[name][-1] for name in ("floor", "refresh")} for taken in (clock.wall, clock.cpu))
             print(
-                f"round {number + 1}: floor {clock.wall['floor'][-1]:.3f} s, refresh {clock.wall['refresh'][-1]:.3f} s "
-                f"(cpu {clock.cpu['floor'][-1]:.2f} / {clock.cpu['refresh'][-1]:.2f}), {done.changes:,} changes written "
-                f"({done.changes / users:.1%} of users)"
+                f"round {number + 1}: floor {wall['floor']:.3f} s, refresh {wall['refresh']:.3f} s "
+                f"(cpu {cpu['floor']:.2f} / {cpu['refresh']:.2f}), "
+                f"{done.changes:,} changes written ({done.changes / users:.1%} of users)"
             )
         ratio = sorted(r / f for r, f in zip(clock.wall["refresh"], clock.wall["floor"], strict=True))[ROUNDS // 2]
         print(f"refresh ÷ floor, median of pairs: {ratio:.1f} (aim ≤ 8)")
         for step, seconds in shares.items():
             median = sorted(seconds)[ROUNDS // 2]
-            print(
-                f"    {step:9} {median:.3f} s  {median / clock.median('refresh'):4.0%}  {median / users * 1e6:.3f} µs a user"
-            )
+            share = median / clock.median("refresh")
+            print(f"    {step:9} {median:.3f} s  {share:4.0%}  {median / users * 1e6:.3f} µs a user")
         print(f"peak memory of the process: {peak_memory():.1f} GiB")
 
 

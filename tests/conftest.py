@@ -9,7 +9,6 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-
 from siyu.contract.manager import PluginManager
 from siyu.flow.context import Context, open_context
 from siyu.runtime import Addresses, Servers, Settings

@@ -1,4 +1,4 @@
-"""What the README says is what happens: its queries, copied, get its answers from the demo; its plugin is the example."""
+"""What the README says is what happens: its queries get its answers from the demo, its plugin is the example."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
 from siyu.testing import decide, event
 
 SOURCE = Path(__file__).parents[2] / "examples/siyu-tea/siyu_tea.py"
@@ -16,7 +15,8 @@ SOURCE = Path(__file__).parents[2] / "examples/siyu-tea/siyu_tea.py"
 @pytest.fixture(scope="module")
 def siyu_tea() -> ModuleType:
     spec = importlib.util.spec_from_file_location("siyu_tea", SOURCE)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -14,7 +14,7 @@ from siyu.cli.session import BrandOption, Session, bars, fail, out, session
 from siyu.contract.errors import InputError
 from siyu.flow import decide, plugins, tokens
 from siyu.flow.context import brand_by_slug, zone
-from siyu.store.models import Brand, PluginSetting
+from siyu.store.models import AccessToken, Brand, PluginSetting
 
 __all__ = ["brands", "plugin", "token"]
 
@@ -155,3 +155,38 @@ async def _set(at_hand: Session, brand: str, change: Callable[[Brand], Awaitable
     with bars() as bar:
         done = await decide.refresh(at_hand.ctx, target.id, progress=bar)
     out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")
+
+
+@token.command("list")
+def token_list() -> None:
+    """Show the tokens: never their secrets."""
+
+    async def work(_: Session) -> None:
+        slugs = {each.id: each.slug for each in await Brand.all()}
+        table = Table("prefix", "name", "role", "brand", "made", "ends")
+        for row in await AccessToken.all().order_by("id"):
+            ends = row.revoked_at or row.expires_at
+            state = "revoked " if row.revoked_at else ""
+            brand = slugs.get(row.brand_id, "?") if row.brand_id else "all"
+            table.add_row(
+                row.prefix,
+                row.name,
+                row.role,
+                brand,
+                f"{row.created_at:%Y-%m-%d}",
+                f"{state}{ends:%Y-%m-%d}" if ends else "",
+            )
+        out.print(table)
+
+    session(work)
+
+
+@token.command("revoke")
+def token_revoke(prefix: Annotated[str, typer.Argument(help="The eight letters after siyu_.")]) -> None:
+    """End a token at once."""
+
+    async def work(_: Session) -> None:
+        await tokens.revoke(prefix)
+        out.print(f"Token {prefix} is revoked.")
+
+    session(work)

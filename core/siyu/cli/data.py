@@ -83,7 +83,8 @@ def import_command(
                 else None
             )
         out.print(
-            f"{done.lines:,} lines: {done.new:,} new events, {done.duplicate:,} known already, {done.rejected:,} refused"
+            f"{done.lines:,} lines: {done.new:,} new events, {done.duplicate:,} known already, "
+            f"{done.rejected:,} refused"
         )
         if done.rejects:
             out.print(f"[yellow]Refused lines, with the reason for each: {done.rejects}[/]")

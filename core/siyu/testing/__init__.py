@@ -65,7 +65,7 @@ def decide(
     params: Mapping[str, Any] | None = None,
     zone: str = "Asia/Shanghai",
 ) -> Verdict:
-    """What the plugin says about a user with these events, as of ``at``. Segmenters that fit are fitted on this user."""
+    """What the plugin says about a user with these events, as of ``at``; what is fitted is fitted on this user."""
     manager = PluginManager()
     name = plugin.__name__.removeprefix("siyu_")
     loaded = manager.register(name, plugin)

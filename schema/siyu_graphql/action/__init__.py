@@ -1,0 +1,1 @@
+"""Actions: what is done for users."""

@@ -1,0 +1,47 @@
+"""How actions are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import strawberry
+
+from siyu_graphql.action.types import Action, ActionFilter, ActionStatus, Purpose
+from siyu_graphql.context import Info, OfBrand, OfUser
+from siyu_graphql.paging import After, Connection, First, Listing, Where, of_brand, of_user
+
+__all__ = ["ACTIONS", "actions_of_brand", "actions_of_user"]
+
+SHOWN = ("plugin", "playbook", "channel", "text", "because", "detail", "attempts", "planned_at", "due_at", "done_at")
+
+
+def _action(brand_id: int, row: Mapping[str, Any]) -> Action:
+    return Action(
+        brand_id=brand_id,
+        number=row["id"],
+        user_id=row["user_id"],
+        purpose=Purpose(row["purpose"]),
+        status=ActionStatus(row["status"]),
+        **{name: row[name] for name in SHOWN},
+    )
+
+
+ACTIONS = Listing("action t", "t.id, t.user_id, t.purpose, t.status, " + ", ".join(f"t.{n}" for n in SHOWN), _action)
+
+Filter = Annotated[ActionFilter | None, strawberry.argument(description="Which of them; all if left out.")]
+
+
+async def actions_of_brand(
+    brand: strawberry.Parent[OfBrand], info: Info, first: First = 20, after: After = None, filter: Filter = None
+) -> Connection[Action]:
+    where = Where(brand.brand_id)
+    if filter is not None and filter.status is not None:
+        where.add("t.status = ANY({}::text[])", [status.value for status in filter.status])
+    return of_brand(info, brand.brand_id, ACTIONS, first, after, where)
+
+
+async def actions_of_user(
+    user: strawberry.Parent[OfUser], info: Info, first: First = 20, after: After = None
+) -> Connection[Action]:
+    return of_user(info, user.brand_id, user.user_id, ACTIONS, first, after)

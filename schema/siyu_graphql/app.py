@@ -1,0 +1,184 @@
+"""The API over HTTP.
+
+| route | what it gives |
+|---|---|
+| ``POST /graphql``, ``GET /graphql?query=`` | answers, to whoever has a token |
+| ``GET /graphql`` by a browser | GraphiQL, in which the token is typed |
+| ``GET /healthz`` | 200 while PostgreSQL and Valkey answer |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cross_web import HTTPException
+from siyu.flow.context import Context
+from siyu.flow.tokens import Access, authenticate
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Message, Receive
+from strawberry.asgi import GraphQL
+from strawberry.http import GraphQLHTTPResponse
+from strawberry.types import ExecutionResult
+
+from siyu_graphql.context import Queue, RequestContext
+from siyu_graphql.errors import error_body, log, present
+from siyu_graphql.schema import Schema, build_schema
+
+__all__ = ["MOST_BYTES", "Page", "create_app"]
+
+MOST_BYTES = 2 * 1024 * 1024
+"""The largest body of a request."""
+HEALTH_SECONDS = 2.0
+STATIC = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What GraphiQL shows at first; ``variables`` is JSON text."""
+
+    query: str = "{\n  me {\n    role\n  }\n  brands {\n    slug\n    name\n  }\n}\n"
+    variables: str = ""
+
+
+def create_app(ctx: Context, queue: Queue, *, page: Page | None = None) -> Starlette:
+    """The application. ``ctx`` and ``queue`` are open, and stay the caller's to close."""
+    endpoint = Endpoint(ctx, queue, build_schema(ctx.plugins), page or Page())
+
+    async def home(request: Request) -> Response:
+        return RedirectResponse("graphql")
+
+    async def healthz(request: Request) -> Response:
+        checks = {"postgresql": _database_answers(ctx), "valkey": queue.ping()}
+        states = dict(zip(checks, await asyncio.gather(*map(_answers, checks.values())), strict=True))
+        if all(states.values()):
+            return JSONResponse({"status": "ok"})
+        return JSONResponse(
+            {"status": "unavailable", **{name: "ok" if ok else "no answer" for name, ok in states.items()}}, 503
+        )
+
+    return Starlette(
+        routes=[
+            Route("/", home),
+            Route("/graphql", endpoint.respond, methods=["GET", "POST"]),
+            Route("/healthz", healthz),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ]
+    )
+
+
+class View(GraphQL[RequestContext, None]):
+    """Strawberry's view, with errors as clients may see them and JSON as the standard has it."""
+
+    def __init__(self, schema: Schema) -> None:
+        super().__init__(schema, graphql_ide=None, subscription_protocols=())
+
+    def should_render_graphql_ide(self, request: Any) -> bool:
+        return False
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+        body: GraphQLHTTPResponse = {"data": result.data}
+        if result.errors:
+            body["errors"] = [present(error, request.state.id) for error in result.errors]
+        return body
+
+    def decode_json(self, data: str | bytes) -> object:
+        try:
+            found: object = json.loads(data, parse_constant=_not_json)
+        except (ValueError, RecursionError):
+            raise HTTPException(400, "that is not JSON") from None
+        if not isinstance(found, dict | list):
+            raise HTTPException(400, "that is not a JSON object")
+        return found
+
+    def encode_json(self, data: object) -> bytes:
+        # A message may quote half a character that the client sent.
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+class Endpoint:
+    """What happens to a request before and after the view."""
+
+    def __init__(self, ctx: Context, queue: Queue, schema: Schema, page: Page) -> None:
+        self._ctx = ctx
+        self._queue = queue
+        self._view = View(schema)
+        # A page that holds "</script>" must not end the script that it stands in.
+        shown = json.dumps(asdict(page)).replace("<", "\\u003c")
+        self._html = (STATIC / "graphiql" / "index.html").read_text(encoding="utf-8").replace("{{page}}", shown)
+
+    async def respond(self, request: Request) -> Response:
+        """The page, the answer, or an error with no data at all."""
+        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(self._html)
+        request.state.id = uuid.uuid4().hex
+        try:
+            response = await self._answer(request)
+        except HTTPException as error:
+            code = "TOO_LARGE" if error.status_code == 413 else "INVALID_REQUEST"
+            response = JSONResponse(error_body(code, error.reason), error.status_code)
+        except Exception:
+            log.exception("request %s failed", request.state.id)
+            response = JSONResponse(error_body("INTERNAL", "internal error", requestId=request.state.id), 500)
+        response.headers["X-Request-Id"] = request.state.id
+        return response
+
+    async def _answer(self, request: Request) -> Response:
+        access = await _access(request)
+        if access is None:
+            return JSONResponse(
+                error_body("UNAUTHENTICATED", "a valid access token is needed: Authorization: Bearer siyu_…"),
+                401,
+                {"WWW-Authenticate": "Bearer"},
+            )
+        limited = Request(request.scope, _limited(request.receive))
+        context = RequestContext(self._ctx, self._queue, access, request.state.id)
+        return await self._view.run(limited, context=context)
+
+
+async def _access(request: Request) -> Access | None:
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return await authenticate(secret.strip()) if scheme.lower() == "bearer" else None
+
+
+def _limited(receive: Receive) -> Receive:
+    """Receive at most :data:`MOST_BYTES`, also from a client that did not say how many it would send."""
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MOST_BYTES:
+            raise HTTPException(413, f"the body is larger than {MOST_BYTES} bytes: send it in parts, or import a file")
+        return message
+
+    return limited
+
+
+def _not_json(constant: str) -> None:
+    raise ValueError(constant)
+
+
+async def _database_answers(ctx: Context) -> None:
+    async with ctx.db.connection() as connection:
+        await connection.fetchval("SELECT 1")
+
+
+async def _answers(check: Awaitable[None]) -> bool:
+    try:
+        async with asyncio.timeout(HEALTH_SECONDS):
+            await check
+    except Exception:
+        log.warning("healthz", exc_info=True)
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Brands: the door to everything else."""

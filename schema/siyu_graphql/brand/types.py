@@ -1,0 +1,82 @@
+"""Brands as they are shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import strawberry
+from siyu.flow.context import now
+from siyu.store import models
+
+from siyu_graphql.action.queries import actions_of_brand
+from siyu_graphql.action.types import Action
+from siyu_graphql.event.queries import rejected_events
+from siyu_graphql.event.types import RejectedEvent
+from siyu_graphql.nodes import BrandNode
+from siyu_graphql.paging import Connection
+from siyu_graphql.plugin.queries import plugins_of_brand
+from siyu_graphql.plugin.types import Plugin
+from siyu_graphql.run.queries import runs_of_brand
+from siyu_graphql.run.types import Run
+from siyu_graphql.stage.queries import stages_of_brand
+from siyu_graphql.stage.types import Stage
+from siyu_graphql.tag.queries import tags_of_brand
+from siyu_graphql.tag.types import Tag
+from siyu_graphql.user.queries import user_of_brand, users_of_brand
+from siyu_graphql.user.types import User
+
+__all__ = ["Brand"]
+
+
+@strawberry.type(description="A brand. Everything else belongs to one, and nothing is seen from another.")
+class Brand(BrandNode):
+    slug: str = strawberry.field(description="Its name for programs.")
+    name: str = strawberry.field(description="Its name for people.")
+    zone: str = strawberry.field(description="Its time zone, which says when a day begins: `Asia/Shanghai`.")
+    now: datetime = strawberry.field(
+        description="The moment that it lives at: the present, or the newest event of a brand that is replayed."
+    )
+    refreshed_at: datetime | None = strawberry.field(
+        description="When all its users were last decided for. Null before the first refresh."
+    )
+    refresh_asked_at: datetime | None = strawberry.field(
+        description="When a refresh was asked for that has not ended yet; null if none was."
+    )
+
+    users: Connection[User] = strawberry.field(resolver=users_of_brand, description="Its users.")
+    user: User | None = strawberry.field(resolver=user_of_brand, description="One of its users.")
+    tags: list[Tag] = strawberry.field(resolver=tags_of_brand, description="The tags that its plugins give, by key.")
+    stages: list[Stage] = strawberry.field(
+        resolver=stages_of_brand, description="The stages of its tracks, in the order in which users pass through them."
+    )
+    actions: Connection[Action] = strawberry.field(
+        resolver=actions_of_brand, description="What was and is to be done for its users, the latest planned first."
+    )
+    plugins: list[Plugin] = strawberry.field(
+        resolver=plugins_of_brand, description="All installed plugins, and how the brand has set them."
+    )
+    runs: Connection[Run] = strawberry.field(
+        resolver=runs_of_brand, description="Its refreshes and imports, the latest first."
+    )
+    rejected_events: Connection[RejectedEvent] = strawberry.field(
+        resolver=rejected_events, description="Events that were refused, the latest first."
+    )
+
+    @classmethod
+    def of(cls, row: models.Brand) -> Brand:
+        """The brand as it is shown."""
+        return cls(
+            brand_id=row.id,
+            number=row.id,
+            slug=row.slug,
+            name=row.name,
+            zone=row.zone,
+            now=now(row),
+            refreshed_at=row.refreshed_at,
+            refresh_asked_at=row.refresh_asked,
+        )
+
+    @classmethod
+    def resolve_id(cls, root: BrandNode, *, info: Any) -> str:
+        return str(root.brand_id)

@@ -1,0 +1,1 @@
+"""Events: what happened, as it was reported; and those that were refused."""

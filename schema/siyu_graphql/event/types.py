@@ -1,0 +1,68 @@
+"""Events as they are shown and reported."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import strawberry
+
+from siyu_graphql.mutations import Payload
+from siyu_graphql.nodes import BrandNode
+from siyu_graphql.scalars import JSON
+
+__all__ = ["Event", "EventInput", "IdentityInput", "RecordEventsPayload", "RejectedEvent", "Rejection"]
+
+
+@strawberry.type(description="Something that happened to a user. Events are only ever appended.")
+class Event(BrandNode):
+    key: str = strawberry.field(description="The `id` under which its sender reported it.")
+    kind: str = strawberry.field(description="What happened: `order.paid`.")
+    at: datetime = strawberry.field(description="When it happened.")
+    payload: JSON = strawberry.field(description="What is known of it, in the shape of its kind.")
+    received_at: datetime = strawberry.field(description="When siyu was told.")
+
+
+@strawberry.type(description="An event that was refused. It counts for nothing and is kept, so that it can be mended.")
+class RejectedEvent(BrandNode):
+    field: str | None = strawberry.field(description="Where it is wrong.")
+    reason: str = strawberry.field(description="What is wrong.")
+    received: JSON = strawberry.field(description="The event as it came.")
+    received_at: datetime = strawberry.field(description="When it came.")
+
+
+@strawberry.input(description="A name that a user goes by somewhere: a member number, an openid, a phone, …")
+class IdentityInput:
+    kind: str = strawberry.field(description="What kind of name: `member`, `openid`, `phone`, …")
+    value: str = strawberry.field(description="The name.")
+
+
+@strawberry.input(description="Something that happened to a user.")
+class EventInput:
+    id: str = strawberry.field(
+        description="The id that it has in your system, unique in the brand. It makes the call repeatable."
+    )
+    kind: str = strawberry.field(description="What happened: `order.paid`.")
+    user: list[IdentityInput] = strawberry.field(
+        description="Whom: one or more names of the same user, at most one of a kind. A user who is new is made."
+    )
+    at: datetime | None = strawberry.field(default=None, description="When it happened; now if left out.")
+    payload: JSON | None = strawberry.field(
+        default=None, description="What is known of it: an object in the shape of its kind."
+    )
+
+
+@strawberry.type(description="An event of the call that was refused, while the others were taken.")
+class Rejection:
+    index: int = strawberry.field(description="Its place in `events`, from 0.")
+    field: str | None = strawberry.field(description="Where it is wrong.")
+    message: str = strawberry.field(description="What is wrong.")
+    remedy: str | None = strawberry.field(description="What to do about it.")
+
+
+@strawberry.type(description="What became of the events of a call.")
+class RecordEventsPayload(Payload):
+    accepted: int = strawberry.field(default=0, description="How many were new and were appended.")
+    duplicates: int = strawberry.field(default=0, description="How many were known already, by their id.")
+    rejected: list[Rejection] = strawberry.field(
+        default_factory=list, description="Those that were refused. They are kept in `brand.rejectedEvents`."
+    )

@@ -1,0 +1,17 @@
+"""Fields that are computed, with a description and the type that the method has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import strawberry
+
+__all__ = ["computed"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def computed(description: str) -> Callable[[F], F]:
+    """Make a method a field. To type checkers it stays the method, where Strawberry's own decorator makes it Any."""
+    return cast(Callable[[F], F], strawberry.field(description=description))

@@ -1,0 +1,82 @@
+"""How large a document may be. What it may ask for is limited where pages are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from graphql import (
+    ASTValidationRule,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    SelectionSetNode,
+)
+from strawberry.extensions import SchemaExtension
+
+__all__ = ["MOST_ALIASES", "MOST_DEPTH", "MOST_LETTERS", "MOST_TOKENS", "Limits"]
+
+MOST_DEPTH = 12
+MOST_ALIASES = 30
+MOST_TOKENS = 2_000
+MOST_LETTERS = 50_000
+
+
+class DepthAndAliases(ASTValidationRule):
+    """Refuses documents that are too deep or have too many aliases.
+
+    Each fragment is measured once: Strawberry's own limiters walk them anew at every spread, which a document of
+    twenty fragments, each spreading the next twice, turns into a million steps.
+    """
+
+    def enter_document(self, node: DocumentNode, *_: Any) -> None:
+        self._fragments = {d.name.value: d for d in node.definitions if isinstance(d, FragmentDefinitionNode)}
+        self._measured: dict[str, tuple[int, int]] = {}
+        for operation in node.definitions:
+            if isinstance(operation, OperationDefinitionNode):
+                depth, aliases = self._measure(operation.selection_set, ())
+                if depth > MOST_DEPTH:
+                    self.report_error(GraphQLError(f"the query is {depth} levels deep; {MOST_DEPTH} are allowed"))
+                if aliases > MOST_ALIASES:
+                    self.report_error(GraphQLError(f"the query has {aliases} aliases; {MOST_ALIASES} are allowed"))
+
+    def _measure(self, selections: SelectionSetNode | None, within: Sequence[str]) -> tuple[int, int]:
+        """Depth and aliases of a selection; ``within`` are the fragments that it lies in."""
+        depth = aliases = 0
+        for selection in selections.selections if selections else ():
+            if isinstance(selection, FieldNode):
+                if selection.name.value.startswith("__"):
+                    continue  # graphql-core limits introspection itself
+                inner = self._measure(selection.selection_set, within)
+                inner = (inner[0] + 1, inner[1] + (selection.alias is not None))
+            elif isinstance(selection, FragmentSpreadNode):
+                inner = self._fragment(selection.name.value, within)
+            else:
+                inner = self._measure(getattr(selection, "selection_set", None), within)
+            depth, aliases = max(depth, inner[0]), aliases + inner[1]
+        return depth, aliases
+
+    def _fragment(self, name: str, within: Sequence[str]) -> tuple[int, int]:
+        if name in within or name not in self._fragments:
+            return 0, 0  # other rules refuse it
+        if name not in self._measured:
+            self._measured[name] = self._measure(self._fragments[name].selection_set, (*within, name))
+        return self._measured[name]
+
+
+RULES = (DepthAndAliases,)
+
+
+class Limits(SchemaExtension):
+    """Sets the limits of an operation. The rules are the same objects each time: they are a key of the cache."""
+
+    def on_operation(self) -> Iterator[None]:
+        context = self.execution_context
+        if context.query and len(context.query) > MOST_LETTERS:
+            raise GraphQLError(f"the document has {len(context.query)} letters; {MOST_LETTERS} are allowed")
+        context.parse_options["max_tokens"] = MOST_TOKENS
+        context.validation_rules = (*context.validation_rules, *RULES)
+        yield

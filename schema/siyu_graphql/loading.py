@@ -1,0 +1,75 @@
+"""Batched loading: what many objects of one request need is fetched in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+from siyu import InputError, NotFound
+from siyu.flow.tokens import Access
+from siyu.store.db import Connection, Database
+from strawberry.dataloader import DataLoader
+
+__all__ = ["MOST_ROWS", "Batch", "Loaders", "TooLarge"]
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+Batch: TypeAlias = Callable[..., Awaitable[Mapping[Any, V]]]
+"""``await batch(connection, brand_id, keys, *args)`` finds values by key; keys without one may be left out."""
+
+MOST_ROWS = 20_000
+"""The most rows that nested lists of one request may ask for."""
+
+
+class TooLarge(InputError):
+    """The request asks for more than one request may."""
+
+    code = "TOO_LARGE"
+
+
+class Loaders:
+    """The loaders of one request, made as they are needed: one a batch function, brand and arguments.
+
+    A batch holds one connection and awaits no other loader, so requests cannot wait for each other's connections.
+    """
+
+    def __init__(self, db: Database, access: Access) -> None:
+        self._db = db
+        self._access = access
+        self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
+        self._rows = 0
+
+    async def load(self, batch: Batch[V], brand_id: int, key: Hashable, *args: Hashable) -> V | None:
+        """The value of ``key`` in the brand, None if there is none."""
+        name = (batch, brand_id, args)
+        if name not in self._loaders:
+            self._loaders[name] = DataLoader(load_fn=partial(self._run, batch, brand_id, args))
+        found: V | None = await self._loaders[name].load(key)
+        return found
+
+    def spend(self, rows: int) -> None:
+        """Count rows that nested lists ask for; :class:`TooLarge` beyond :data:`MOST_ROWS`."""
+        self._rows += rows
+        if self._rows > MOST_ROWS:
+            raise TooLarge(
+                f"nested lists ask for more than {MOST_ROWS} rows", field="first", remedy="ask for shorter pages"
+            )
+
+    @asynccontextmanager
+    async def connection(self, brand_id: int) -> AsyncIterator[Connection]:
+        """A connection to read that brand with."""
+        # Whoever comes here came through a visible brand; this holds should a resolver forget.
+        if not self._access.sees(brand_id):
+            raise NotFound("no such brand", field="brand")
+        async with self._db.connection() as connection:
+            yield connection
+
+    async def _run(
+        self, batch: Batch[Any], brand_id: int, args: tuple[Hashable, ...], keys: Sequence[Hashable]
+    ) -> list[Any]:
+        async with self.connection(brand_id) as connection:
+            found = await batch(connection, brand_id, list(keys), *args)
+        return [found.get(key) for key in keys]

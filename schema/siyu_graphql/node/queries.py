@@ -1,0 +1,45 @@
+"""How anything is found by its global id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import strawberry
+from strawberry.relay import GlobalID, Node
+
+from siyu_graphql.action.queries import ACTIONS
+from siyu_graphql.brand.queries import find_brand
+from siyu_graphql.context import Info
+from siyu_graphql.event.queries import EVENTS, REJECTED_EVENTS
+from siyu_graphql.fields import computed
+from siyu_graphql.nodes import Find, by_number, find_node
+from siyu_graphql.plugin.queries import find_plugin
+from siyu_graphql.run.queries import RUNS
+from siyu_graphql.stage.queries import STAGES
+from siyu_graphql.tag.queries import TAGS
+from siyu_graphql.user.queries import USERS
+
+__all__ = ["NODES", "NodeQueries"]
+
+NODES: Mapping[str, Find] = {
+    "Action": by_number(ACTIONS),
+    "Brand": find_brand,
+    "Event": by_number(EVENTS),
+    "Plugin": find_plugin,
+    "RejectedEvent": by_number(REJECTED_EVENTS),
+    "Run": by_number(RUNS),
+    "Stage": by_number(STAGES),
+    "Tag": by_number(TAGS),
+    "User": by_number(USERS),
+}
+
+
+@strawberry.type
+class NodeQueries:
+    @computed("Anything that has an `id`, by it.")
+    async def node(
+        self, info: Info, id: Annotated[GlobalID, strawberry.argument(description="The id.")]
+    ) -> Node | None:
+        node: Node = await find_node(info, NODES, id)
+        return node

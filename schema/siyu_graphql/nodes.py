@@ -1,0 +1,65 @@
+"""Global ids: opaque to clients, a type, a brand and a number to us."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+import strawberry
+from siyu import NotFound
+from strawberry.relay import GlobalID, Node
+
+from siyu_graphql.context import Info
+from siyu_graphql.paging import Listing, one
+
+__all__ = ["BrandNode", "Find", "by_number", "find_node", "number_in"]
+
+Find: TypeAlias = Callable[[Info, int, str], Awaitable[Any]]
+"""``await find(info, brand_id, name)``: the node of that name (a number, most often) in a brand, or None."""
+
+
+@strawberry.type(description="Something that belongs to a brand.")
+class BrandNode(Node):
+    """Base of the nodes below a brand; ``number`` tells it from others of its type in the brand."""
+
+    brand_id: strawberry.Private[int]
+    number: strawberry.Private[int | str]
+
+    @classmethod
+    def resolve_id(cls, root: BrandNode, *, info: Any) -> str:
+        return f"{root.brand_id}:{root.number}"
+
+
+def by_number(listing: Listing[Any]) -> Find:
+    """How nodes with a numeric ``id`` in a listing are found."""
+
+    async def find(info: Info, brand_id: int, name: str) -> Any:
+        number = _number(name)
+        return None if number is None else await one(info, listing, brand_id, number)
+
+    return find
+
+
+async def find_node(info: Info, kinds: Mapping[str, Find], id: GlobalID) -> Any:
+    """The node with that id, or :class:`siyu.NotFound`, also where it is another brand's."""
+    brand, _, name = id.node_id.partition(":")
+    brand_id = _number(brand, most=2**31)
+    find = kinds.get(id.type_name)
+    found = None
+    if find is not None and brand_id is not None and info.context.access.sees(brand_id):
+        found = await find(info, brand_id, name)
+    if found is None:
+        raise NotFound(f"nothing with the id {str(id)!r}", field="id", remedy="ids come from `id` fields")
+    return found
+
+
+def number_in(id: GlobalID, type_name: str, brand_id: int) -> int | None:
+    """The number in the id of a node of that type and brand; None where it is another's."""
+    brand, _, name = id.node_id.partition(":")
+    return _number(name) if id.type_name == type_name and brand == str(brand_id) else None
+
+
+def _number(text: str, *, most: int = 2**63) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        return None
+    return number if (number := int(text)) < most else None

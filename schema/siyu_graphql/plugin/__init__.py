@@ -1,0 +1,1 @@
+"""Plugins: which there are, and how a brand has set them."""

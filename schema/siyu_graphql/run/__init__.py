@@ -1,0 +1,1 @@
+"""Runs: long work in the background."""

@@ -1,0 +1,36 @@
+"""How runs are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import strawberry
+
+from siyu_graphql.context import Info, OfBrand
+from siyu_graphql.paging import After, Connection, First, Listing, of_brand
+from siyu_graphql.run.types import Run, RunStatus
+
+__all__ = ["RUNS", "runs_of_brand"]
+
+SHOWN = ("kind", "phase", "progress", "at", "users", "changes", "error", "started_at", "finished_at")
+
+
+def _run(brand_id: int, row: Mapping[str, Any]) -> Run:
+    return Run(
+        brand_id=brand_id,
+        number=row["id"],
+        status=RunStatus(row["status"]),
+        seconds=json.loads(row["seconds"]),
+        **{name: row[name] for name in SHOWN},
+    )
+
+
+RUNS = Listing("run t", "t.id, t.status, t.seconds, " + ", ".join(f"t.{name}" for name in SHOWN), _run)
+
+
+async def runs_of_brand(
+    brand: strawberry.Parent[OfBrand], info: Info, first: First = 20, after: After = None
+) -> Connection[Run]:
+    return of_brand(info, brand.brand_id, RUNS, first, after)

@@ -1,0 +1,107 @@
+"""The schema: nouns put together, with what plugins add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import strawberry
+from graphql import GraphQLError
+from siyu import PluginError
+from siyu.contract.manager import PluginManager
+from strawberry.exceptions import DuplicatedTypeName
+from strawberry.extensions import ParserCache, ValidationCache
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types.base import get_object_definition
+from strawberry.types.execution import ExecutionContext
+
+from siyu_graphql import hooks
+from siyu_graphql.brand.queries import BrandQueries
+from siyu_graphql.event.mutations import EventMutations
+from siyu_graphql.hooks import Contribution
+from siyu_graphql.limits import Limits
+from siyu_graphql.mutations import Guard
+from siyu_graphql.node.queries import NodeQueries
+from siyu_graphql.plugin.mutations import PluginMutations
+from siyu_graphql.run.mutations import RunMutations
+from siyu_graphql.scalars import SCALARS
+from siyu_graphql.server.queries import ServerQueries
+from siyu_graphql.token.queries import TokenQueries
+
+__all__ = ["Schema", "build_schema", "print_sdl"]
+
+CORE = "siyu"
+QUERIES = (BrandQueries, NodeQueries, ServerQueries, TokenQueries)
+MUTATIONS = (EventMutations, PluginMutations, RunMutations)
+
+
+class Schema(strawberry.Schema):
+    """Strawberry's, which logs every mistake in a client's query as an error of the server; the view logs ours."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        return
+
+
+def build_schema(plugins: PluginManager) -> Schema:
+    """The schema with what ``plugins`` add. Root types are made anew, as one class cannot be in two schemas."""
+    added = list(_contributions(plugins))
+    queries = [(CORE, part) for part in QUERIES] + [(name, c.query) for name, c in added if c.query]
+    mutations = [(CORE, part) for part in MUTATIONS] + [(name, c.mutation) for name, c in added if c.mutation]
+    config = StrawberryConfig(scalar_map=SCALARS)
+    for name, part in mutations:
+        _refuse_unguarded(name, part)
+    try:
+        return Schema(
+            query=_merged("Query", "What can be read.", queries, config),
+            mutation=_merged("Mutation", "What can be done.", mutations, config),
+            types=[type_ for _, contribution in added for type_ in contribution.types],
+            extensions=[Limits, ParserCache, ValidationCache],
+            config=config,
+        )
+    except DuplicatedTypeName as error:
+        both = " and ".join(str(getattr(cls, "__module__", "?")) for cls in (error.first_cls, error.second_cls))
+        raise PluginError(f"{error.message}: by {both}", field="siyu_graphql_types", remedy="rename one") from None
+
+
+def print_sdl(plugins: PluginManager | None = None) -> str:
+    """The schema in the schema definition language; of all installed plugins if none are given."""
+    return build_schema(plugins or PluginManager.load(extra_specs=[hooks])).as_str()
+
+
+def _contributions(plugins: PluginManager) -> Iterable[tuple[str, Contribution]]:
+    """What each plugin adds. A manager without our specification has refused whoever implements it."""
+    caller = vars(plugins.hooks.hook).get(hooks.siyu_graphql_types.__name__)
+    for implementation in caller.get_hookimpls() if caller else ():
+        contribution = implementation.function()
+        if not isinstance(contribution, Contribution):
+            raise PluginError(
+                f"siyu_graphql_types of plugin {implementation.plugin_name} returned {contribution!r}",
+                field="siyu_graphql_types",
+                remedy="return a siyu_graphql.Contribution",
+            )
+        yield implementation.plugin_name, contribution
+
+
+def _merged(name: str, description: str, parts: Sequence[tuple[str, type]], config: StrawberryConfig) -> type:
+    """One type with the fields of all ``parts`` (owner, type). Strawberry's merge_types only warns about clashes."""
+    owners: dict[str, str] = {}
+    for owner, part in parts:
+        for field in get_object_definition(part, strict=True).fields:
+            field_name = config.name_converter.get_graphql_name(field)
+            if field_name in owners:
+                raise PluginError(
+                    f"{owners[field_name]} and {owner} both add {name}.{field_name}",
+                    field=field_name,
+                    remedy="rename one of them",
+                )
+            owners[field_name] = owner
+    return strawberry.type(type(name, tuple(part for _, part in parts), {}), description=description)
+
+
+def _refuse_unguarded(owner: str, part: type) -> None:
+    for field in get_object_definition(part, strict=True).fields:
+        if not any(isinstance(extension, Guard) for extension in field.extensions):
+            raise PluginError(
+                f"the mutation {field.python_name} of {owner} asks for no right",
+                field=field.python_name,
+                remedy="make it with siyu_graphql.mutation",
+            )

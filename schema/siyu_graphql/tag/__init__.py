@@ -1,0 +1,1 @@
+"""Tags: those a brand has, those its users have and had."""

@@ -1,0 +1,50 @@
+"""Tags as they are shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import strawberry
+
+from siyu_graphql.context import Info
+from siyu_graphql.fields import computed
+from siyu_graphql.nodes import BrandNode
+from siyu_graphql.reasons import Decided, Decision, words
+
+__all__ = ["PastTag", "Tag", "UserTag"]
+
+
+@strawberry.type(description="A tag that the brand's plugins give.")
+class Tag(BrandNode):
+    key: str = strawberry.field(description="Its name for programs, beginning with its plugin's: `rfm.high_value`.")
+    title: str = strawberry.field(description="Its name for people.")
+    plugin: str = strawberry.field(description="The name of the plugin that gives it.")
+    users: int = strawberry.field(description="How many users have it, kept with every decision.")
+    as_of: datetime | None = strawberry.field(
+        description="The moment for which all users were last looked at. Null before the first refresh."
+    )
+    active: bool = strawberry.field(
+        description="Whether the brand's rulebook gives it now. Others are kept for the sake of history."
+    )
+
+
+@strawberry.type(description="A tag that the user has.")
+class UserTag(Decided):
+    key: str = strawberry.field(description="The key of the tag.")
+    title: str = strawberry.field(description="The tag's name for people.")
+    plugin: str = strawberry.field(description="The name of the plugin that gives it.")
+    since: datetime = strawberry.field(description="Since when the user has it.")
+
+
+@strawberry.type(description="A tag that the user had for a time.")
+class PastTag(Decided):
+    key: str = strawberry.field(description="The key of the tag.")
+    title: str = strawberry.field(description="The tag's name for people.")
+    plugin: str = strawberry.field(description="The name of the plugin that gave it.")
+    since: datetime = strawberry.field(description="Since when the user had it.")
+    until: datetime = strawberry.field(description="When the user lost it.")
+    ended: strawberry.Private[Decision]
+
+    @computed("Why the user lost it: the same reason, with the values at the end.")
+    async def ended_because(self, info: Info) -> str:
+        return await words(info, self.ended)

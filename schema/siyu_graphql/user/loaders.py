@@ -1,0 +1,36 @@
+"""Batched loading of what users have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siyu.store.db import Connection
+
+__all__ = ["identities_of_users", "users_by_identity"]
+
+Name = tuple[str, str]
+
+
+async def identities_of_users(connection: Connection, brand_id: int, users: Sequence[int]) -> dict[int, list[Name]]:
+    """Batch: the names of each user."""
+    rows = await connection.fetch(
+        "SELECT user_id, kind, value FROM identity WHERE brand_id = $1 AND user_id = ANY($2::bigint[])"
+        " ORDER BY kind, value",
+        brand_id,
+        users,
+    )
+    found: dict[int, list[Name]] = {user: [] for user in users}
+    for row in rows:
+        found[row["user_id"]].append((row["kind"], row["value"]))
+    return found
+
+
+async def users_by_identity(connection: Connection, brand_id: int, names: Sequence[Name]) -> dict[Name, int]:
+    """Batch: the users that go by names (kind, value)."""
+    rows = await connection.fetch(
+        "SELECT i.kind, i.value, i.user_id FROM identity i JOIN unnest($2::text[], $3::text[]) AS w (kind, value)"
+        " ON i.kind = w.kind AND i.value = w.value WHERE i.brand_id = $1",
+        brand_id,
+        *(list(column) for column in zip(*names, strict=True)),
+    )
+    return {(row["kind"], row["value"]): row["user_id"] for row in rows}

@@ -1,0 +1,96 @@
+"""Users as they are shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+
+import strawberry
+
+from siyu_graphql.action.queries import actions_of_user
+from siyu_graphql.action.types import Action
+from siyu_graphql.context import Info
+from siyu_graphql.event.queries import events_of_user
+from siyu_graphql.event.types import Event
+from siyu_graphql.fields import computed
+from siyu_graphql.nodes import BrandNode
+from siyu_graphql.paging import Connection
+from siyu_graphql.scalars import JSON
+from siyu_graphql.stage.queries import stage_history, stages_of_user
+from siyu_graphql.stage.types import PastStage, UserStage
+from siyu_graphql.tag.queries import tag_history, tags_of_user
+from siyu_graphql.tag.types import PastTag, UserTag
+from siyu_graphql.user.loaders import identities_of_users
+
+__all__ = ["Direction", "Identity", "StageFilter", "User", "UserFilter", "UserOrder", "UserOrderField"]
+
+
+@strawberry.type(description="A name that the user goes by somewhere.")
+class Identity:
+    kind: str = strawberry.field(description="What kind of name: `member`, `openid`, `phone`, …")
+    value: str = strawberry.field(description="The name.")
+
+
+@strawberry.type(description="A person, as the brand knows them.")
+class User(BrandNode):
+    user_id: strawberry.Private[int]
+    attributes: JSON = strawberry.field(description="An object of the latest value of each attribute that events gave.")
+    first_seen: datetime = strawberry.field(description="The moment of the first event.")
+    last_seen: datetime = strawberry.field(description="The moment of the latest event.")
+
+    @computed("The names that the user goes by.")
+    async def identities(self, info: Info) -> list[Identity]:
+        names = await info.context.loaders.load(identities_of_users, self.brand_id, self.user_id) or []
+        return [Identity(kind=kind, value=value) for kind, value in names]
+
+    tags: list[UserTag] = strawberry.field(resolver=tags_of_user, description="The tags that the user has, by key.")
+    stages: list[UserStage] = strawberry.field(
+        resolver=stages_of_user, description="Where the user stands in each track."
+    )
+    tag_history: Connection[PastTag] = strawberry.field(
+        resolver=tag_history, description="The tags that the user had and lost, the latest first."
+    )
+    stage_history: Connection[PastStage] = strawberry.field(
+        resolver=stage_history, description="The stages that the user was in and left, the latest first."
+    )
+    actions: Connection[Action] = strawberry.field(
+        resolver=actions_of_user, description="What was and is to be done for the user, the latest planned first."
+    )
+    events: Connection[Event] = strawberry.field(
+        resolver=events_of_user, description="What happened, the latest first."
+    )
+
+
+@strawberry.input(description="A stage of a track.")
+class StageFilter:
+    track: str = strawberry.field(description="The track: `lifecycle`.")
+    key: str = strawberry.field(description="The key of the stage: `dormant`.")
+
+
+@strawberry.input(
+    description="Which users. What is left out does not restrict; what is given must hold all together."
+    " A tag or stage that the brand does not have is one that nobody has."
+)
+class UserFilter:
+    tag: list[str] | None = strawberry.field(default=None, description="With all of these tags, by key.")
+    any_tag: list[str] | None = strawberry.field(default=None, description="With at least one of these tags, by key.")
+    stage: StageFilter | None = strawberry.field(default=None, description="Who stand in this stage.")
+
+
+@strawberry.enum(description="What users can be ordered by.")
+class UserOrderField(Enum):
+    ID = strawberry.enum_value("id", description="The order in which siyu came to know them.")
+    LAST_SEEN = strawberry.enum_value("last_seen", description="The moment of the latest event.")
+    FIRST_SEEN = strawberry.enum_value("first_seen", description="The moment of the first event.")
+
+
+@strawberry.enum(description="Which end comes first.")
+class Direction(Enum):
+    ASC = strawberry.enum_value("asc", description="The smallest or earliest first.")
+    DESC = strawberry.enum_value("desc", description="The greatest or latest first.")
+
+
+@strawberry.input(description="An order of users. Among equals the order is stable.")
+class UserOrder:
+    field: UserOrderField = strawberry.field(description="What to order by.")
+    direction: Direction = strawberry.field(default=Direction.ASC, description="Which end comes first.")

@@ -1,0 +1,119 @@
+"""The command line as a user types it: real processes, real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from siyu.runtime import Addresses, Servers, Settings
+
+SIYU = Path(sys.executable).with_name("siyu")
+LOG = """\
+ 00001 19970101  1   11.77
+ 00002 19970112  1   12.00
+ 00002 19970112  5   77.00
+ 00003 19970102  2   20.76
+ 00003 19971330  2   20.76
+broken
+"""
+
+
+class Shell:
+    """Runs ``siyu`` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {**os.environ, "SIYU_HOME": str(folder / "home"), "SIYU_EMBEDDED_FSYNC": "off", "COLUMNS": "160"}
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        done = subprocess.run([SIYU, *words], env=self.env, cwd=self.folder, capture_output=True, text=True)
+        assert done.returncode == status, done.stderr + done.stdout
+        return done.stdout if status == 0 else done.stderr
+
+
+@pytest.fixture(scope="module")
+def siyu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    shell = Shell(tmp_path_factory.mktemp("cli"))
+    # Held for the module, so that each command joins servers that run.
+    with Servers(Settings.from_env(shell.env)):
+        yield shell
+
+
+def test_a_purchase_log_that_nobody_prepared_gives_rfm_tags(siyu: Shell) -> None:
+    (siyu.folder / "log.txt").write_text(LOG)
+    siyu("brand", "create", "cdnow", "--replay", "--enable", "rfm", "--enable", "lifecycle")
+    words = ["import", "log.txt", "-b", "cdnow", "--no-header", "--user", "member=1", "--at", "2"]
+    words += ["--at-format", "%Y%m%d", "-f", "quantity=3", "-f", "amount=4"]
+    first = siyu(*words)
+    assert "6 lines: 4 new events, 0 known already, 2 refused" in first
+    assert re.search(r"rfm\.high_value\s+1", first)
+    rejects = (siyu.folder / "log.txt.rejects.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in rejects] == ["line", "5", "6"]
+    assert "0 new events, 4 known already" in siyu(*words)
+
+
+def test_plugins_are_switched_and_configured(siyu: Shell) -> None:
+    siyu("brand", "create", "pets")
+    assert "users decided" in siyu("plugin", "enable", "lifecycle", "-b", "pets")
+    siyu("plugin", "configure", "lifecycle", '{"lifecycle": {"dormant_days": 45}}', "-b", "pets")
+    assert '"dormant_days": 45' in siyu("plugin", "list", "-b", "pets")
+    wrong = siyu("plugin", "configure", "lifecycle", '{"lifecycle": {"dormant_day": 45}}', "-b", "pets", status=2)
+    assert "lifecycle.dormant_day" in wrong
+    assert "dormant_days" in wrong
+    assert "not a JSON object" in siyu("plugin", "configure", "lifecycle", "[1]", "-b", "pets", status=2)
+    siyu("plugin", "disable", "lifecycle", "-b", "pets")
+    assert json.loads(siyu("refresh", "-b", "pets", "--json")) == {"users": 0, "changes": 0, "actions": 0}
+
+
+def test_a_token_is_shown_once_and_can_be_revoked(siyu: Shell) -> None:
+    secret = siyu("token", "create", "--role", "viewer", "--name", "front end").strip()
+    prefix = secret.split("_")[1]
+    listed = siyu("token", "list")
+    assert prefix in listed
+    assert secret not in listed
+    siyu("token", "revoke", prefix)
+    assert "revoked" in siyu("token", "list")
+    assert "roles are" in siyu("token", "create", "--role", "king", status=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (["refresh", "-b", "nobody"], "siyu brand list"),
+        (["plugin", "enable", "nothing", "-b", "nobody"], "siyu brand list"),
+        (["brand", "create", "Not A Slug"], "lower-case"),
+        (["brand", "create", "moon", "--zone", "Moon/Base"], "Asia/Shanghai"),
+        (["brand", "create", "stars", "--enable", "horoscope"], "installed are"),
+    ],
+)
+def test_a_mistake_is_answered_with_the_remedy(siyu: Shell, words: list[str], remedy: str) -> None:
+    message = siyu(*words, status=2)
+    assert remedy in message
+    assert "Traceback" not in message
+
+
+def test_the_doctor_finds_everything_well(siyu: Shell, addresses: Addresses) -> None:
+    assert "embedded" in siyu("doctor")
+    own = subprocess.run(
+        [SIYU, "doctor"],
+        env={**siyu.env, "DATABASE_URL": addresses.database_url, "REDIS_URL": addresses.redis_url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "embedded in" not in own.stdout
+
+
+def test_a_home_that_cannot_be_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    env = {**os.environ, "SIYU_HOME": str(tmp_path / "file")}
+    done = subprocess.run([SIYU, "brand", "list"], env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "SIYU_HOME" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,171 @@
+"""The API over real databases, asked as a client asks it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import asyncpg
+import httpx2
+import pytest
+import siyu_graphql
+from siyu.contract.manager import PluginManager
+from siyu.flow import plugins as settings
+from siyu.flow.context import Context, open_context
+from siyu.flow.decide import decide_users, refresh
+from siyu.flow.dispatch import dispatch
+from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.tokens import create_token
+from siyu.runtime import Addresses
+from siyu.store.db import Database
+from siyu.store.models import Brand
+from siyu_graphql import hooks
+from siyu_graphql.context import Job
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MEMBERS = 45
+_numbers = itertools.count()
+
+
+class RecordingQueue:
+    """A queue that notes what is asked for, and can be away."""
+
+    def __init__(self) -> None:
+        self.pushed: list[tuple[Job, int]] = []
+        self.away = False
+
+    async def push(self, job: Job, brand_id: int) -> None:
+        await self.ping()
+        self.pushed.append((job, brand_id))
+
+    async def ping(self) -> None:
+        if self.away:
+            raise ConnectionError("nobody there")
+
+
+class Api:
+    """A client of the application, as the bearer of ``token``."""
+
+    def __init__(self, ctx: Context, token: str = "") -> None:
+        self.ctx = ctx
+        self.token = token
+        self.queue = RecordingQueue()
+        self.page = siyu_graphql.Page("query </script> { version }", '{"slug": "shop"}')
+        self.app = siyu_graphql.create_app(ctx, self.queue, page=self.page)
+        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.app), base_url="http://siyu")
+
+    async def post(self, body: Any, token: str | None = None) -> httpx2.Response:
+        """The response to a body: JSON, or bytes as they are."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        token = self.token if token is None else token
+        headers = {"content-type": "application/json", **({"authorization": f"Bearer {token}"} if token else {})}
+        return await self.http.post("/graphql", content=content, headers=headers)
+
+    async def ask(self, query: str, token: str | None = None, **variables: Any) -> Any:
+        """The answer, with its errors if it has some."""
+        response = await self.post({"query": query, "variables": variables}, token)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def data(self, query: str, **variables: Any) -> Any:
+        """The data of an answer without errors."""
+        answer = await self.ask(query, **variables)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    @contextmanager
+    def statements(self) -> Iterator[list[str]]:
+        """The statements sent through ``ctx.db`` meanwhile (authentication and brands go by another way)."""
+        sent: list[str] = []
+        acquire = Database.connection
+
+        def counted(db: Database) -> Any:
+            return _logged(acquire(db), sent)
+
+        with patch.object(Database, "connection", counted):
+            yield sent
+
+
+class _logged:
+    def __init__(self, acquired: Any, sent: list[str]) -> None:
+        self._acquired = acquired
+        self._sent = sent
+
+    async def __aenter__(self) -> Any:
+        self._connection: asyncpg.Connection = await self._acquired.__aenter__()
+        self._connection.add_query_logger(self._note)
+        return self._connection
+
+    async def __aexit__(self, *error: Any) -> Any:
+        self._connection.remove_query_logger(self._note)
+        return await self._acquired.__aexit__(*error)
+
+    def _note(self, query: Any) -> None:
+        if query.query.startswith("SELECT"):  # the driver asks for types with others, once a connection
+            self._sent.append(query.query)
+
+
+@pytest.fixture(scope="session")
+def plugins() -> PluginManager:
+    """All installed plugins, with the hook that the schema adds."""
+    return PluginManager.load(extra_specs=[hooks])
+
+
+@pytest.fixture
+async def api(ctx: Context, brand: Brand) -> AsyncIterator[Api]:
+    """The API over an empty brand ``shop``, as the admin of all brands."""
+    client = Api(ctx, await create_token("admin", None, "root"))
+    yield client
+    await client.http.aclose()
+
+
+@pytest.fixture(scope="module")
+async def world(
+    addresses: Addresses, template: str, plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Api]:
+    """The API over two brands with a past, to be read by all tests of a module.
+
+    ``shop`` has 45 members, m00 to m44, five at a time last seen at the same moment; m00 and m01 came back.
+    ``other`` has three, with the same member numbers.
+    """
+    name = f"world_{next(_numbers)}"
+    home: Path = tmp_path_factory.mktemp(name)
+    admin = await asyncpg.connect(addresses.database_url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    async with open_context(addresses.database_url.replace("/siyu?", f"/{name}?"), plugins, home) as ctx:
+        await _live(ctx, await Brand.create(slug="shop", name="Shop", replayed_to=START), MEMBERS)
+        await _live(ctx, await Brand.create(slug="other", name="Other", replayed_to=START), 3)
+        client = Api(ctx, await create_token("admin", None, "root"))
+        yield client
+        await client.http.aclose()
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+def _order(member: int, number: int, day: int) -> IncomingEvent:
+    at = START + timedelta(days=day)
+    user = {"member": f"m{member:02}"}
+    return IncomingEvent(f"o{member}-{number}", "order.paid", user, {"amount": f"{10 + member}.50"}, at)
+
+
+async def _live(ctx: Context, brand: Brand, members: int) -> None:
+    """A year of a brand, in short: orders, a refresh, two who come back, an event that is refused."""
+    await settings.enable(ctx, brand, "lifecycle")
+    await settings.enable(ctx, brand, "rfm")
+    orders = [
+        _order(member, number, 10 * (member // 5) + 10 + number - member % 3)
+        for member in range(members)
+        for number in range(member % 3 + 1)
+    ]
+    skin = IncomingEvent("p1", "profile.updated", {"member": "m00", "phone": "139"}, {"skin": "油性"}, START)
+    await record(ctx, brand, [*orders, skin, IncomingEvent("x", "order.lost", {"member": "m00"})])
+    await refresh(ctx, brand.id, at=START + timedelta(days=150))
+    await record(ctx, brand, [_order(0, 9, 151), _order(1, 9, 151)])
+    await decide_users(ctx, brand.id)
+    await dispatch(ctx, brand.id)
