@@ -223,11 +223,11 @@ def _without(changes: Changes, users: pl.DataFrame) -> Changes:
 
 
 def _kept(before: pl.DataFrame, after: pl.DataFrame, newer: pl.DataFrame) -> pl.DataFrame:
-    """The decisions that stand after the run: as before for users left out."""
-    if newer.is_empty():
+    """The decisions that stand after the run: for users that it left out, those from before."""
+    if newer.is_empty() and before.get_column("user_id").equals(after.get_column("user_id")):
         return after
-    kept = after.join(newer, on="user_id", how="anti", maintain_order="left")
-    return pl.concat([kept, before.join(newer, on="user_id", how="semi")], how="diagonal_relaxed").sort("user_id")
+    kept = after.join(newer, on="user_id", how="anti")
+    return pl.concat([kept, before.join(kept, on="user_id", how="anti")], how="diagonal_relaxed").sort("user_id")
 
 
 @asynccontextmanager

@@ -47,3 +47,13 @@ async def test_the_same_events_twice_change_nothing(ctx: Context, brand: Brand) 
     assert (await decide_users(ctx, brand.id)).users == 0
     assert (await refresh(ctx, brand.id)).changes == 0
     assert await Tag.all().order_by("key").values("key", "users") == before
+
+
+async def test_looking_back_leaves_later_users_as_they_are(ctx: Context, brand: Brand) -> None:
+    await plugins.enable(ctx, brand, "lifecycle")
+    await record(ctx, brand, [order("a", "1", 0), order("b", "2", 40)])
+    await refresh(ctx, brand.id, at=START + timedelta(days=50))
+    await refresh(ctx, brand.id, at=START + timedelta(days=10))
+    done = await refresh(ctx, brand.id, at=START + timedelta(days=50))
+    assert done.users == 2
+    assert await UserStage.filter(brand_id=brand.id).count() == 2
