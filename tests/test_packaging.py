@@ -14,9 +14,7 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(en
 SHIPPED: list[str] = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 DECLARED: dict[str, str] = PYPROJECT["project"]["entry-points"]["siyu"]
 
-REGISTRY_HOST = re.compile(
-    r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|registry\.yarnpkg\.com|\w+\.debian\.org"
-)
+REGISTRY_HOST = re.compile(r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|registry\.yarnpkg\.com|\w+\.debian\.org")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work/main|work/shared)/")
 
 
@@ -45,9 +43,7 @@ def test_every_plugin_folder_is_an_entry_point_named_after_it() -> None:
 
 def test_the_entry_points_installed_are_those_declared() -> None:
     installed = {
-        point.name: point.value
-        for point in entry_points(group="siyu")
-        if point.dist and point.dist.name == "siyu"
+        point.name: point.value for point in entry_points(group="siyu") if point.dist and point.dist.name == "siyu"
     }
     assert installed == DECLARED, "pyproject.toml has changed since the install: make test installs again"
 

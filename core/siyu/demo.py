@@ -33,7 +33,7 @@ __all__ = ["QUERY", "SLUG", "Summary", "prepare"]
 SLUG = "demo"
 ZONE = "America/New_York"
 PLUGINS = ("rfm", "lifecycle")
-QUERY = """# Users who have just been won back, and why siyu thinks so.
+QUERY = """# High-value users, and why siyu thinks so.
 query Demo {
   brand(slug: "demo") {
     name

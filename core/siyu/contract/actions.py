@@ -59,12 +59,15 @@ class Message:
     at: datetime
 
 
+Outcome = Literal["sent", "failed"]
+
+
 @dataclass(frozen=True)
 class Receipt:
     """What became of one message. ``detail`` is read by operators."""
 
     action_id: int
-    outcome: Literal["sent", "failed"]
+    outcome: Outcome
     detail: str = ""
 
 

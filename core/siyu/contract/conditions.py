@@ -37,6 +37,7 @@ __all__ = [
     "Not",
     "Or",
     "Scalar",
+    "lift",
 ]
 
 Scalar = bool | int | float | str | date

@@ -38,11 +38,8 @@ __all__ = [
 PROFILE_UPDATED = "profile.updated"
 """The kind whose payload sets attributes: any names, texts as values."""
 
-Money = Annotated[
-    Decimal,
-    pydantic.Field(max_digits=13, decimal_places=2),
-    pydantic.PlainSerializer(float, return_type=float, when_used="json"),
-]
+MONEY_AS_NUMBER = pydantic.PlainSerializer(float, return_type=float, when_used="json")
+Money = Annotated[Decimal, pydantic.Field(max_digits=13, decimal_places=2), MONEY_AS_NUMBER]
 """An amount in the brand's currency with two decimals; kept as integer cents where sums are made."""
 
 Text = Annotated[str, pydantic.StringConstraints(max_length=4000)]
@@ -232,7 +229,10 @@ def _columns(kind: str, model: type[Payload]) -> tuple[list[Column], dict[str, t
                 )
             lines[name] = line
         else:
-            columns.append(Column(name, _column_type(annotation, f"{kind}.{name}")))
+            column = Column(name, _column_type(annotation, f"{kind}.{name}"))
+            if column.type == "money" and MONEY_AS_NUMBER not in (*get_args(annotation), *info.metadata):
+                raise RuleError("a Decimal of any precision", field=f"{kind}.{name}", remedy="use siyu.Money")
+            columns.append(column)
     return columns, lines
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from siyu.contract.conditions import Kind, Leaf, Scalar
+from siyu.contract.conditions import Kind, Leaf, Lit, Scalar, lift
 from siyu.contract.errors import RuleError
 
 __all__ = ["Attribute", "Count", "DaysSince", "DaysSinceFirst", "Fact", "Total", "Where"]
@@ -56,8 +56,8 @@ class Attribute(Fact):
                 remedy=f"use one of {list(values)}",
             )
         object.__setattr__(self, "attribute", attribute)
-        object.__setattr__(self, "values", tuple(values))
-        object.__setattr__(self, "default", default)
+        object.__setattr__(self, "values", tuple(map(_plain, values)))
+        object.__setattr__(self, "default", None if default is None else _plain(default))
 
     @property
     def name(self) -> str:
@@ -143,5 +143,12 @@ def _where(where: Mapping[str, Any]) -> Where:
                 field=field,
                 remedy="filter by a text, a whole number or a flag",
             )
-        result.append((field, tuple(sorted(set(values), key=lambda v: (type(v).__name__, v)))))
+        result.append((field, tuple(sorted(set(map(_plain, values)), key=lambda v: (type(v).__name__, v)))))
     return tuple(result)
+
+
+def _plain(value: Scalar) -> Scalar:
+    """The value without the enumeration that it may be a member of: names of facts are made of values."""
+    literal = lift(value)
+    assert isinstance(literal, Lit)
+    return literal.value

@@ -147,8 +147,10 @@ class PluginManager:
         try:
             self.hooks.check_pending()
         except pluggy.PluginValidationError as error:
-            valid = ", ".join(sorted(name for name in vars(self.hooks.hook) if name.startswith("siyu_")))
+            known = vars(self.hooks.hook).values()
+            valid = ", ".join(sorted(hook.name for hook in known if hook.has_spec()))
             raise PluginError(str(error), remedy=f"hooks are: {valid}") from None
+        _ = self.catalog
         for plugin in self.plugins.values():
             for rule in plugin.rules:
                 _check_rule(plugin, rule, self.catalog)
@@ -170,15 +172,35 @@ class PluginManager:
             ) from None
 
     def _declare(self, name: str, module: Any) -> None:
-        self.hooks.register(module, name=name)
-        self._kinds.extend(self._contributed(name, "siyu_event_kinds"))
+        try:
+            self.hooks.register(module, name=name)
+        except (ValueError, pluggy.PluginValidationError) as error:
+            raise PluginError(
+                str(error), field=name, remedy="give each module one name, and hooks no arguments"
+            ) from None
+        for kind in self._contributed(name, "siyu_event_kinds"):
+            if not isinstance(kind, EventKind):
+                raise PluginError(
+                    f"siyu_event_kinds of plugin {name} returned {kind!r}",
+                    field="siyu_event_kinds",
+                    remedy="return instances of EventKind",
+                )
+            self._kinds.append(kind)
         self.__dict__.pop("catalog", None)
 
     def _contributed(self, name: str, hook: str) -> Iterable[Any]:
         """What the plugin of that name returns from a hook."""
         for implementation in self.hooks.hook.__dict__[hook].get_hookimpls():
-            if implementation.plugin_name == name:
+            if implementation.plugin_name != name:
+                continue
+            try:
                 yield from implementation.function()
+            except SiyuError:
+                raise
+            except Exception as error:
+                raise PluginError(
+                    f"{hook} of plugin {name} failed: {error!r}", field=hook, remedy="return a list of declarations"
+                ) from error
 
     def _declarations(self, name: str, hook: str, bases: tuple[type, ...]) -> tuple[Declaration, ...]:
         items: list[Declaration] = []
@@ -197,8 +219,8 @@ class PluginManager:
 def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
     """Refuse at load what could only fail at night."""
     where = f"{plugin.name}.{rule.key}"
-    params = rule.Params()
     try:
+        params = rule.Params()
         for fact in rule.facts.values():
             catalog.resolve(fact)
         given: list[Tag | Stage] = []
@@ -206,7 +228,11 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
             given.extend(rule.tags(params))
         elif isinstance(rule, Lifecycle):
             given.extend(rule.stages(params))
+        wanted = Stage if isinstance(rule, Lifecycle) else Tag
         for item in given:
+            if not isinstance(item, wanted):
+                raise RuleError(f"it yields {item!r}", remedy=f"yield a {wanted.__name__}(...)")
+            placeholders(item.because)
             for leaf in (*item.when.leaves(), *item.facts.values()):
                 if isinstance(leaf, Fact):
                     catalog.resolve(leaf)
@@ -214,6 +240,8 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
         raise RuleError(
             error.message, field=f"{where}: {error.field or ''}".rstrip(": "), remedy=error.remedy
         ) from None
+    except Exception as error:
+        raise RuleError(f"under its default parameters it raises {error!r}", field=where, remedy="mend it") from error
     for item in given:
         if isinstance(item, Tag) and not item.key.startswith(f"{plugin.name}."):
             raise RuleError(

@@ -94,6 +94,8 @@ class Declaration:
             cls.key = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         if "title" not in cls.__dict__ and cls.__doc__:
             cls.title = cls.__doc__.strip().splitlines()[0]
+        if not issubclass(cls.Params, Params):
+            raise RuleError(f"{cls.__name__}.Params is {cls.Params!r}", field="Params", remedy="inherit siyu.Params")
 
 
 class Rule(Declaration):

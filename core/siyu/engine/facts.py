@@ -151,8 +151,9 @@ def _finish(fact: Fact, today: date, zone: ZoneInfo, catalog: Catalog, result: p
             value = (parts or [pl.lit(0)])[0].fill_null(0).cast(pl.Int64)
             column = catalog.resolve(fact)[0].column(fact.field)
             if column is not None and column.type == "money":
-                # One division, correctly rounded: comparisons with literals stay exact.
-                value = value / 100.0
+                # One division, correctly rounded: comparisons with literals stay exact. By a column, as Polars
+                # divides by a constant through its inverse.
+                value = value / (value * 0 + 100)
         case DaysSince() | DaysSinceFirst():
             outermost = pl.max_horizontal if isinstance(fact, DaysSince) else pl.min_horizontal
             moment = outermost(*parts) if parts else pl.lit(None, MOMENT)

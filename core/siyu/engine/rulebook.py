@@ -145,6 +145,8 @@ def bind(plugins: Iterable[tuple[Plugin, Mapping[str, Params]]], states: Mapping
             else:
                 continue
             for tag in given:
+                if not tag.key.startswith(f"{plugin.name}."):
+                    raise RuleError("a tag of another's name", field=tag.key, remedy=f"start it with {plugin.name!r}.")
                 if tag.key in tags:
                     raise RuleError("two rules give this tag", field=tag.key, remedy="rename one of them")
                 tags[tag.key] = TagRule(plugin.name, tag, _reason({**rule.facts, **tag.facts}, tag.because, p, state))

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.manager import PluginManager
-from siyu.store.db import Database
+from siyu.store.db import Connection, Database
 from siyu.store.models import Brand
 
-__all__ = ["Context", "brand_by_id", "brand_by_slug", "now", "open_context", "zone"]
+__all__ = ["Context", "ask_refresh", "brand_by_id", "brand_by_slug", "now", "open_context", "zone"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise InputError(f"no time zone {name!r}", field="zone", remedy="use a name like Asia/Shanghai") from None
+
+
+async def ask_refresh(connection: Connection, brand_id: int) -> None:
+    """Note that the brand is to be refreshed; it stays noted until a refresh that began later has ended."""
+    await connection.execute("UPDATE brand SET refresh_asked = clock_timestamp() WHERE id = $1", brand_id)
 
 
 async def brand_by_slug(slug: str) -> Brand:

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from siyu.contract.errors import InputError
 from siyu.contract.facts import Fact
@@ -72,8 +73,8 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 1000) -> Dec
         decisions = Decisions(ctx.home, brand_id)
         frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
         before = await decisions.of_users(connection, users)
-        ids = pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)})
-        facts = await asyncio.to_thread(compute, rulebook.facts, ctx.plugins.catalog, frames, at, zone(brand.zone), ids)
+        # As in a refresh, users whose events all lie ahead are not decided yet.
+        facts = await asyncio.to_thread(compute, rulebook.facts, ctx.plugins.catalog, frames, at, zone(brand.zone))
         changes = await asyncio.to_thread(_decide, Decider(rulebook), facts, before, at)
         actions = await _write(ctx, connection, brand_id, on, changes, at, rulebook_id)
     return Decided(len(users), len(changes), actions)
@@ -97,13 +98,13 @@ async def refresh(
     async with _one_at_a_time(ctx, brand_id) as connection, run(ctx, brand_id, "refresh", at, progress) as running:
         await running.phase("events", 0.0)
         on = await enabled(ctx, brand_id)
-        states = await current_states(connection, brand_id)
         up_to, mark = await closed_up_to(connection, brand_id)
         lake = Lake(ctx.home, brand_id, ctx.plugins.catalog)
         frames = await lake.frames(connection, up_to, seal_from=seal_from)
 
         await running.phase("facts", 0.2)
-        wanted: dict[str, Fact] = {f.name: f for f in (*bind(on, states).facts, *fit_facts(p for p, _ in on))}
+        # Without the states that stand: a plugin's new version may not understand them, and here they are made anew.
+        wanted: dict[str, Fact] = {f.name: f for f in (*bind(on, {}).facts, *fit_facts(p for p, _ in on))}
         catalog, brand_zone = ctx.plugins.catalog, zone(brand.zone)
         facts = await asyncio.to_thread(compute, list(wanted.values()), catalog, frames, at, brand_zone)
 
@@ -227,7 +228,9 @@ def _kept(before: pl.DataFrame, after: pl.DataFrame, newer: pl.DataFrame) -> pl.
     if newer.is_empty() and before.get_column("user_id").equals(after.get_column("user_id")):
         return after
     kept = after.join(newer, on="user_id", how="anti")
-    return pl.concat([kept, before.join(kept, on="user_id", how="anti")], how="diagonal_relaxed").sort("user_id")
+    parts = [kept, before.join(kept, on="user_id", how="anti")]
+    # Stages are Enums of what a track had then and has now, which do not go together.
+    return pl.concat([part.cast({cs.enum(): pl.String}) for part in parts], how="diagonal_relaxed").sort("user_id")
 
 
 @asynccontextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
-from siyu.contract.actions import Channel, Message, Receipt
+from siyu.contract.actions import Channel, Message, Outcome, Receipt
 from siyu.contract.params import Params
 from siyu.flow.context import Context, brand_by_id
 from siyu.flow.plugins import Enabled, enabled
@@ -69,13 +70,20 @@ async def _deliver(
         return [(m.action_id, "failed", f"the brand has no channel {key!r}") for m in messages]
     try:
         receipts: Mapping[int, Receipt] = {r.action_id: r for r in await channel[0].deliver(messages, channel[1])}
+        return [_outcome(m, receipts.get(m.action_id)) for m in messages]
     except Exception as error:  # a channel may raise anything, and must not stop the others
         status = "failed" if channel[0].repeatable else "unknown"
-        return [(m.action_id, status, repr(error)[:500]) for m in messages]
-    return [_outcome(m, receipts.get(m.action_id)) for m in messages]
+        return [(m.action_id, status, _readable(repr(error))) for m in messages]
 
 
 def _outcome(message: Message, receipt: Receipt | None) -> tuple[int, str, str]:
     if receipt is None:
         return message.action_id, "unknown", "the channel gave no receipt"
-    return message.action_id, receipt.outcome, receipt.detail[:500]
+    if receipt.outcome not in get_args(Outcome):
+        return message.action_id, "unknown", _readable(f"the channel says {receipt.outcome!r}: {receipt.detail}")
+    return message.action_id, receipt.outcome, _readable(receipt.detail)
+
+
+def _readable(detail: str) -> str:
+    """What PostgreSQL can keep of it."""
+    return str(detail)[:500].replace("\0", "\ufffd").encode(errors="replace").decode()

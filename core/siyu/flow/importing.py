@@ -29,6 +29,7 @@ from siyu.store.models import Brand
 __all__ = ["ColumnMapping", "Imported", "import_file"]
 
 CHUNK = 50_000
+ENCODING = "utf-8-sig"  # a byte order mark is no part of the first column
 Format = Literal["csv", "jsonl", "parquet"]
 Progress = Callable[[float], None]
 Line = tuple[int, Mapping[str, Any] | str]
@@ -207,7 +208,8 @@ def _text_check(name: str, column: str, length: int, *, required: bool) -> Check
     text = _given(column)
     empty = pl.when(text.is_null() & pl.lit(required)).then(pl.lit(f"{name}: empty"))
     long = pl.when(text.str.len_chars() > length).then(pl.lit(f"{name}: longer than {length} letters"))
-    return name, text, pl.coalesce(empty, long)
+    nul = pl.when(text.str.contains("\0", literal=True)).then(pl.lit(f"{name}: holds a NUL"))
+    return name, text, pl.coalesce(empty, long, nul)
 
 
 def _moment_check(mapping: ColumnMapping, brand_zone: ZoneInfo) -> Check:
@@ -215,7 +217,15 @@ def _moment_check(mapping: ColumnMapping, brand_zone: ZoneInfo) -> Check:
     shapes = (
         [mapping.at_format]
         if mapping.at_format
-        else ["%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d"]
+        else [
+            "%+",
+            "%Y-%m-%dT%H:%M:%S%.f",
+            "%Y-%m-%d %H:%M:%S%.f",
+            "%Y-%m-%dT%H:%M",
+            "%Y-%m-%d %H:%M",
+            "%Y-%m-%d",
+            "%Y/%m/%d",
+        ]
     )
     moments = []
     for shape in shapes:
@@ -228,9 +238,11 @@ def _moment_check(mapping: ColumnMapping, brand_zone: ZoneInfo) -> Check:
             if clock
             else text.str.to_date(shape, strict=False).cast(pl.Datetime("us"))
         )
-        # Of an hour that comes twice the first is meant; one that a clock skips did not happen.
-        aware = local.dt.replace_time_zone(brand_zone.key, ambiguous="earliest", non_existent="null")
-        moments.append(aware.dt.convert_time_zone("UTC"))
+        # Of an hour that comes twice the first is meant; one that a clock skips did not happen. A day does, though
+        # it may begin at one.
+        for clocked in [local] if clock else [local, local + pl.duration(hours=1)]:
+            aware = clocked.dt.replace_time_zone(brand_zone.key, ambiguous="earliest", non_existent="null")
+            moments.append(aware.dt.convert_time_zone("UTC"))
     value = pl.coalesce(moments)
     like = mapping.at_format or "2026-11-21 or 2026-11-21T09:30:00+08:00"
     early = pl.when(value.dt.year() < 1970).then(pl.format("at: '{}' lies before 1970", text))
@@ -281,7 +293,7 @@ class _Reader:
                 self._parquet = pl.scan_parquet(path)
                 self.columns: list[str] = self._parquet.collect_schema().names()
                 return
-            with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            with path.open(encoding=ENCODING, errors="replace", newline="") as file:
                 first = file.readline(1_000_000)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise InputError(f"{path} cannot be read: {error}", field="file", remedy="name a readable file") from None
@@ -291,7 +303,7 @@ class _Reader:
             self.columns = self._json_columns(first)
         else:
             self._separator = separator or _guess_separator(first)
-            cells = self._split(first.removeprefix("\ufeff"))
+            cells = self._split(first)
             self.columns = cells if header else [str(number) for number in range(1, len(cells) + 1)]
 
     def share(self) -> float:
@@ -330,7 +342,7 @@ class _Reader:
             yield line
 
     def _text_lines(self) -> Iterator[Line]:
-        with self._path.open(encoding="utf-8", errors="replace", newline="") as file:
+        with self._path.open(encoding=ENCODING, errors="replace", newline="") as file:
             lines = self._counted(file)
             if self._separator == "whitespace":
                 rows: Iterator[tuple[int, list[str] | str]] = ((n, line.split()) for n, line in enumerate(lines, 1))
@@ -351,12 +363,17 @@ class _Reader:
         return dict(zip(self.columns, cells, strict=True))
 
     def _json_lines(self) -> Iterator[Line]:
-        with self._path.open(encoding="utf-8", errors="replace") as file:
+        with self._path.open(encoding=ENCODING, errors="replace") as file:
             for number, line in enumerate(self._counted(file), 1):
                 if not line.strip():
                     continue
+                if "\ufffd" in line:
+                    yield number, f"not UTF-8: {line[:200].strip()}"
+                    continue
                 try:
                     value = json.loads(line)
+                    if "\\ud" in line.lower():
+                        json.dumps(value, ensure_ascii=False).encode()  # raises for half a character
                 except (ValueError, RecursionError) as error:
                     yield number, f"not JSON ({error}): {line[:200].strip()}"
                     continue
@@ -370,15 +387,17 @@ class _Reader:
 
 
 def _csv_rows(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
+    """Rows by the number of their first line; one that never ends takes many lines with it, and says which."""
     while True:
+        number = reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, f"not CSV: {error}"
+            yield number, f"not CSV: {error} (lines {number} to {reader.line_num})"
             continue
-        yield reader.line_num, cells
+        yield number, cells
 
 
 def _guess_separator(line: str) -> str:

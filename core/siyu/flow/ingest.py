@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -13,8 +14,8 @@ import pydantic
 
 from siyu.contract.errors import InputError
 from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, EventKind
-from siyu.flow.context import Context, now
-from siyu.store.events import EVENT_SCHEMA, Appended, append, attach, resolve
+from siyu.flow.context import Context, ask_refresh, now
+from siyu.store.events import EVENT_SCHEMA, Appended, append, attach, hold_identities, resolve
 from siyu.store.models import Brand, RejectedEvent
 
 __all__ = ["MAX_EVENTS", "IncomingEvent", "Recorded", "Rejection", "load", "record", "validated"]
@@ -77,6 +78,9 @@ async def record(ctx: Context, brand: Brand, events: Sequence[IncomingEvent]) ->
     async with ctx.db.transaction() as connection:
         names = {index: list(events[index].user.items()) for index in rows}
         known = await _known(connection, brand.id, names)
+        if any(len(own) > 1 and any(name not in known for name in own) for own in names.values()):
+            await hold_identities(connection, brand.id)
+            known = await _known(connection, brand.id, names)
         primary, conflicts = _who(names, known)
         for index, users in conflicts.items():
             del rows[index]
@@ -95,9 +99,9 @@ async def record(ctx: Context, brand: Brand, events: Sequence[IncomingEvent]) ->
             event = events[rejection.index]
             await RejectedEvent.create(
                 brand_id=brand.id,
-                field=rejection.field,
-                reason=rejection.message,
-                received={"id": event.id, "kind": event.kind, "user": dict(event.user), "payload": dict(event.payload)},
+                field=_storable(rejection.field),
+                reason=_storable(rejection.message),
+                received=_storable({"id": event.id, "kind": event.kind, "user": event.user, "payload": event.payload}),
             )
         await _advance(connection, brand, frame)
     return Recorded(appended.new, appended.duplicate, sorted(rejected, key=lambda rejection: rejection.index))
@@ -111,13 +115,15 @@ async def load(ctx: Context, brand: Brand, events: pl.DataFrame) -> Appended:
     async with ctx.db.transaction() as connection:
         appended = await append(connection, brand.id, events, mark_dirty=False)
         if appended.new:
-            await connection.execute("UPDATE brand SET refresh_asked = clock_timestamp() WHERE id = $1", brand.id)
+            await ask_refresh(connection, brand.id)
         await _advance(connection, brand, events)
     return appended
 
 
 def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool) -> dict[str, Any]:
     """The event as a row of the log, or an :class:`InputError`."""
+    _refuse_unstorable(event.id, "id")
+    _refuse_unstorable(event.user, "user")
     if not 0 < len(event.id) <= 200:
         raise InputError(
             "an event needs an id of 1 to 200 letters", field="id", remedy="use the id it has in your system"
@@ -134,9 +140,12 @@ def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool
         )
     if live and at > moment + MAX_AHEAD:
         raise InputError(f"{at} lies in the future", field="at", remedy="send events when they have happened")
-    if at.year < 1970:
-        raise InputError(f"{at} lies before 1970", field="at", remedy="send the moment at which it happened")
+    if not 1970 <= at.year < MAXYEAR:
+        raise InputError(
+            f"{at} lies before 1970 or at the end of time", field="at", remedy="send the moment at which it happened"
+        )
     payload = validated(event, catalog)
+    _refuse_unstorable(payload, "payload")
     return {"key": event.id, "kind": event.kind, "at": at.astimezone(UTC), "payload": json.dumps(payload)}
 
 
@@ -165,6 +174,38 @@ def _profile(payload: Mapping[str, Any]) -> dict[str, str | None]:
     if len(attributes) > 100:
         raise InputError(f"{len(attributes)} attributes at once", field="payload", remedy="send at most 100")
     return attributes
+
+
+def _refuse_unstorable(value: Any, where: str) -> None:
+    """Refuse what neither PostgreSQL nor a table of the lake can hold; one such event would stop all others."""
+    match value:
+        case str() if _storable(value) != value:
+            raise InputError(f"the text {value[:100]!r}", field=where, remedy="send Unicode text without NUL")
+        case int() if abs(value) > 2**53:
+            raise InputError(f"the number {value}", field=where, remedy="send whole numbers up to 2**53, or texts")
+        case Mapping():
+            for name, item in value.items():
+                _refuse_unstorable(name, where)
+                _refuse_unstorable(item, f"{where}.{name}")
+        case list():
+            for number, item in enumerate(value):
+                _refuse_unstorable(item, f"{where}.{number}")
+
+
+def _storable(value: Any) -> Any:
+    """``value`` as JSON that PostgreSQL can keep, for a person to look at."""
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd").encode(errors="replace").decode()
+        case None | bool() | int():
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case Mapping():
+            return {_storable(str(name)): _storable(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_storable(item) for item in value]
+    return str(value)
 
 
 def _input_error(error: pydantic.ValidationError, kind: EventKind) -> InputError:
@@ -196,7 +237,7 @@ def _who(
 
     def root(name: Name) -> Name:
         while parent.setdefault(name, name) != name:
-            name = parent[name]
+            parent[name] = name = parent[parent[name]]
         return name
 
     for own in names.values():
@@ -228,8 +269,14 @@ async def _attach_others(
         return
     firsts = pl.DataFrame(sorted({first for first, _ in pairs}), schema=["kind", "value"], orient="row")
     users = {(kind, value): user for kind, value, user in (await resolve(connection, brand_id, firsts)).iter_rows()}
-    rows = [{"kind": name[0], "value": name[1], "user_id": users[first]} for first, name in pairs]
-    await attach(connection, brand_id, pl.DataFrame(rows))
+    claims: dict[Name, set[int]] = {}
+    for first, name in pairs:
+        if first in users:
+            claims.setdefault(name, set()).add(users[first])
+    # What two users of the call claim is nobody's until one event says whose.
+    rows = [{"kind": name[0], "value": name[1], "user_id": min(of)} for name, of in claims.items() if len(of) == 1]
+    if rows:
+        await attach(connection, brand_id, pl.DataFrame(rows))
 
 
 async def _advance(connection: Any, brand: Brand, events: pl.DataFrame) -> None:

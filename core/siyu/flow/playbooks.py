@@ -27,7 +27,11 @@ async def plan(
                 rows = hit.select(
                     # The same change planned twice is one action.
                     pl.format(
-                        "{}/{}/{}/{}", pl.lit(playbook.key), pl.lit(number), "user_id", pl.lit(at.isoformat())
+                        "{}/{}/{}/{}",
+                        pl.lit(f"{plugin.name}.{playbook.key}"),
+                        pl.lit(number),
+                        "user_id",
+                        pl.lit(at.isoformat()),
                     ).alias("key"),
                     "user_id",
                     pl.lit(plugin.name).alias("plugin"),

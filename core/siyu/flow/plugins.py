@@ -10,7 +10,7 @@ from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
 from siyu.contract.rules import State
 from siyu.engine.rulebook import Rulebook, bind
-from siyu.flow.context import Context
+from siyu.flow.context import Context, ask_refresh
 from siyu.store.db import Connection
 from siyu.store.models import Brand, PluginSetting
 
@@ -68,7 +68,7 @@ async def _change(
         row.changed_by = by
         await _check(ctx, brand, plugin, row)
         await row.save()
-        await connection.execute("UPDATE brand SET refresh_asked = clock_timestamp() WHERE id = $1", brand.id)
+        await ask_refresh(connection, brand.id)
     return row
 
 

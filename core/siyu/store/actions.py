@@ -43,30 +43,31 @@ async def lease(connection: Connection, brand_id: int, limit: int, repeatable: S
     it becomes ``unknown``, for a person to look at, and is never repeated.
     """
     await connection.execute(
-        "UPDATE action SET status = 'unknown', detail = 'the process died while it was being delivered'"
+        "UPDATE action SET status = 'unknown', detail = 'nothing was heard of it since it was handed over'"
         " WHERE brand_id = $1 AND status = 'leased' AND leased_until < now() AND NOT channel = ANY($2::text[])",
         brand_id,
         list(repeatable),
     )
+    # Materialized: a subquery that the planner runs again for each row finds further rows each time, past any limit.
     rows: list[Any] = await connection.fetch(
-        "UPDATE action a SET status = 'leased', leased_until = now() + $3, attempts = attempts + 1"
-        " FROM (SELECT id FROM action WHERE brand_id = $1 AND due_at <= now()"
+        "WITH due AS MATERIALIZED (SELECT id FROM action WHERE brand_id = $1 AND due_at <= now()"
         "   AND (status = 'planned' OR (status = 'leased' AND leased_until < now()))"
-        "   ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED) due"
-        " WHERE a.brand_id = $1 AND a.id = due.id RETURNING a.*",
+        "   ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)"
+        " UPDATE action a SET status = 'leased', leased_until = now() + $3, attempts = attempts + 1"
+        " FROM due WHERE a.brand_id = $1 AND a.id = due.id RETURNING a.*",
         brand_id,
         limit,
         LEASE,
     )
-    return rows
+    return sorted(rows, key=lambda row: (row["due_at"], row["id"]))
 
 
 async def settle(connection: Connection, brand_id: int, outcomes: Sequence[tuple[int, str, str]]) -> None:
-    """Note what became of leased actions: (id, status, detail)."""
+    """Note what became of leased actions: (id, status, detail). A late receipt is believed where nobody knew."""
     await connection.execute(
         "UPDATE action a SET status = o.status, detail = o.detail, leased_until = NULL, done_at = now()"
         " FROM unnest($2::bigint[], $3::text[], $4::text[]) AS o (id, status, detail)"
-        " WHERE a.brand_id = $1 AND a.id = o.id AND a.status = 'leased'",
+        " WHERE a.brand_id = $1 AND a.id = o.id AND a.status IN ('leased', 'unknown')",
         brand_id,
         *(list(column) for column in zip(*outcomes, strict=True)),
     )

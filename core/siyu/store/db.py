@@ -38,6 +38,7 @@ class Lock(IntEnum):
     EVENTS = 1  # shared by writers of events, exclusive to read how far the log is closed
     DECISIONS = 2  # one writer of decisions a brand
     REFRESH = 3  # one refresh a brand
+    IDENTITIES = 4  # shared by writers of new users, exclusive to tie names together; taken after EVENTS
 
 
 class Database:
@@ -97,6 +98,7 @@ def _tortoise(url: str, pool: int) -> dict[str, Any]:
         # Random pages are nearly as cheap as others; without this PostgreSQL scans for the index of 1 % of the users.
         "server_settings": {
             "timezone": "UTC",
+            "datestyle": "ISO",
             "application_name": "siyu",
             "random_page_cost": "1.1",
             "jit": "off",
@@ -113,24 +115,23 @@ async def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> No
         return
     buffer = BytesIO()
     # Off the event loop: writing a million rows takes a second.
-    await asyncio.to_thread(frame.write_csv, buffer, include_header=False, null_value="\\N", quote_style="necessary")
+    # Null is nothing between the commas, on both sides: an empty text is quoted, and no text is mistaken for null.
+    await asyncio.to_thread(frame.write_csv, buffer, include_header=False, quote_style="necessary")
     buffer.seek(0)
-    await connection.copy_to_table(table, source=buffer, columns=frame.columns, format="csv", null="\\N")
+    await connection.copy_to_table(table, source=buffer, columns=frame.columns, format="csv")
 
 
 async def copy_out(connection: Connection, query: str, *args: Any, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The rows of a query as a frame with ``schema``, by COPY."""
     buffer = BytesIO()
-    await connection.copy_from_query(query, *args, output=buffer, format="csv", null="\\N")
+    await connection.copy_from_query(query, *args, output=buffer, format="csv")
     if not buffer.tell():
         return pl.DataFrame(schema=schema)
     buffer.seek(0)
     times = {name: dtype for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)}
     flags = {name for name, dtype in schema.items() if dtype == pl.Boolean}
     read = {name: pl.String if name in times or name in flags else dtype for name, dtype in schema.items()}
-    frame = await asyncio.to_thread(
-        pl.read_csv, buffer, has_header=False, new_columns=list(schema), schema=read, null_values="\\N"
-    )
+    frame = await asyncio.to_thread(pl.read_csv, buffer, has_header=False, new_columns=list(schema), schema=read)
     return frame.with_columns(
         *(pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", time_unit="us", time_zone="UTC") for name in times),
         *(pl.col(name) == "t" for name in flags),

@@ -131,7 +131,9 @@ class Decisions:
 
     async def written(self, connection: Connection) -> int:
         """The newest id among the decisions of all brands; under the lock no smaller one of this brand can follow."""
-        return int(await connection.fetchval("SELECT last_value FROM decision_id_seq"))
+        # Of a sequence that was never used, last_value is the first that it will give.
+        query = "SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM decision_id_seq"
+        return int(await connection.fetchval(query))
 
     async def snapshot(self, frame: pl.DataFrame, upto: int) -> None:
         """Keep ``frame``, the decisions as of id ``upto``, for the next comparison; earlier snapshots go."""

@@ -9,7 +9,7 @@ import polars as pl
 from siyu.contract.events import MOMENT, PROFILE_UPDATED
 from siyu.store.db import Connection, Lock, copy_in, copy_out
 
-__all__ = ["EVENT_SCHEMA", "Appended", "append", "closed_up_to", "resolve", "users_since"]
+__all__ = ["EVENT_SCHEMA", "Appended", "append", "attach", "closed_up_to", "hold_identities", "resolve", "users_since"]
 
 EVENT_SCHEMA = {
     "key": pl.String(),
@@ -37,15 +37,26 @@ async def append(connection: Connection, brand_id: int, events: pl.DataFrame, *,
     Users that are not known yet are made. Events whose key the brand has already are left out. The users touched are
     marked dirty, or (for bulk) the caller marks the whole brand as due for a refresh.
     """
-    # Shared with other writers; whoever wants to know how far the log is closed waits for all of them.
-    await connection.execute("SELECT pg_advisory_xact_lock_shared($1, $2)", Lock.EVENTS, brand_id)
+    await _join_writers(connection, brand_id)
     await _stage(connection, "incoming_event", EVENT_SCHEMA)
     await copy_in(connection, "incoming_event", events.select(list(EVENT_SCHEMA)))
-    await connection.execute(_NEW_USERS, brand_id)
+    if await connection.fetchval(_HAS_NEW_USERS, brand_id):
+        await connection.execute("SELECT pg_advisory_xact_lock_shared($1, $2)", Lock.IDENTITIES, brand_id)
+        await connection.execute(_NEW_USERS, brand_id)
+    await connection.execute(_HOLD_USERS, brand_id)
     row = await connection.fetchrow(_APPEND, brand_id, mark_dirty)
     if row["profiles"]:
         await connection.execute(_ATTRIBUTES, brand_id, PROFILE_UPDATED)
     return Appended(row["new"], len(events) - row["new"], row["users"])
+
+
+async def hold_identities(connection: Connection, brand_id: int) -> None:
+    """Be the only one who gives names to users of the brand until the transaction ends.
+
+    Of two who meet the same person by different names at once, each would otherwise make a user.
+    """
+    await _join_writers(connection, brand_id)
+    await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", Lock.IDENTITIES, brand_id)
 
 
 async def resolve(connection: Connection, brand_id: int, identities: pl.DataFrame) -> pl.DataFrame:
@@ -97,6 +108,11 @@ async def users_since(connection: Connection, brand_id: int, event_id: int) -> p
     )
 
 
+async def _join_writers(connection: Connection, brand_id: int) -> None:
+    # Shared with other writers; whoever wants to know how far the log is closed waits for all of them.
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1, $2)", Lock.EVENTS, brand_id)
+
+
 async def _stage(connection: Connection, table: str, schema: dict[str, pl.DataType]) -> None:
     kinds = {pl.Int64(): "bigint", pl.Boolean(): "boolean", MOMENT: "timestamptz"}
     columns = ", ".join(f"{name} {kinds.get(dtype, 'text')}" for name, dtype in schema.items())
@@ -104,22 +120,41 @@ async def _stage(connection: Connection, table: str, schema: dict[str, pl.DataTy
     await connection.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({columns}) ON COMMIT DELETE ROWS")
 
 
-_NEW_USERS = """
-WITH fresh AS (
-    SELECT identity_kind AS kind, identity AS value, min(at) AS first, max(at) AS last
+# A known event makes nobody up, whomever it names this time.
+_OF_NEW_USERS = """
     FROM incoming_event e
     WHERE NOT EXISTS (
         SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity)
+    AND NOT EXISTS (SELECT FROM event known WHERE known.brand_id = $1 AND known.key = e.key)
+"""
+
+_HAS_NEW_USERS = f"SELECT EXISTS (SELECT {_OF_NEW_USERS})"
+
+_NEW_USERS = f"""
+WITH fresh AS (
+    SELECT identity_kind AS kind, identity AS value, min(at) AS first, max(at) AS last
+    {_OF_NEW_USERS}
     GROUP BY 1, 2
+), numbered AS MATERIALIZED (
+    SELECT kind, value, nextval('users_id_seq') AS id FROM (SELECT * FROM fresh ORDER BY first, kind, value) AS f
 ), named AS (
-    -- Of two writers that meet the same new user at once, one makes it; the other waits here and finds it.
+    -- Of two writers that meet the same new user at once, one makes it; the other waits here and finds it. All
+    -- insert in one order, so that nobody waits in a circle.
     INSERT INTO identity (brand_id, kind, value, user_id)
-    SELECT $1, kind, value, nextval('users_id_seq') FROM (SELECT * FROM fresh ORDER BY first, kind, value) AS f
+    SELECT $1, kind, value, id FROM numbered ORDER BY kind, value
     ON CONFLICT DO NOTHING
     RETURNING kind, value, user_id
 )
 INSERT INTO users (brand_id, id, first_seen, last_seen)
 SELECT $1, named.user_id, first, last FROM named JOIN fresh USING (kind, value)
+"""
+
+# All of them before anything is changed, and in one order: two batches that share users wait, and never for each other.
+_HOLD_USERS = """
+SELECT FROM users WHERE brand_id = $1 AND id IN (
+    SELECT i.user_id FROM incoming_event e
+    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity)
+ORDER BY id FOR NO KEY UPDATE
 """
 
 _APPEND = """

@@ -174,9 +174,8 @@ def tables(kind: EventKind, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """The tables of one kind from its rows of the log."""
     if kind.name == PROFILE_UPDATED:
         pairs = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
-        attributes = (
-            rows.with_columns(pl.col("payload").str.json_decode(pairs)).explode("payload").drop_nulls("payload")
-        )
+        # An update that gives nothing keeps a row without a name: it still is an event of the user.
+        attributes = rows.with_columns(pl.col("payload").str.json_decode(pairs)).explode("payload")
         return {kind.name: attributes.select("user_id", "at", pl.col("payload").struct.unnest())}
     frames = {}
     for source in kind.sources:

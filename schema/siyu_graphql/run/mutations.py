@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import strawberry
+from siyu.flow.context import ask_refresh
 from siyu.flow.tokens import Right
 
 from siyu_graphql.context import Info, visible_brand
@@ -22,6 +23,6 @@ class RunMutations:
     ) -> RefreshBrandPayload | None:
         found = await visible_brand(info, brand)
         async with info.context.ctx.db.connection() as connection:
-            await connection.execute("UPDATE brand SET refresh_asked = clock_timestamp() WHERE id = $1", found.id)
+            await ask_refresh(connection, found.id)
         await info.context.push("refresh_brand", found.id)
         return RefreshBrandPayload(queued=True)

@@ -27,7 +27,12 @@ class Migration(migrations.Migration):
                 ("expires_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ("revoked_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={"table": "access_token", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "access_token",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "A bearer token with a role, for one brand or (null) for all.",
+            },
         ),
         CreateTable(
             name="Action",
@@ -51,7 +56,12 @@ class Migration(migrations.Migration):
                 ("leased_until", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ("done_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={"table": "action", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "action",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "Something to be done for a user: planned → leased → sent, failed or unknown.",
+            },
             sql=table(
                 "action",
                 "key varchar(200) NOT NULL, user_id bigint NOT NULL, plugin varchar(80) NOT NULL, playbook varchar(80) NOT NULL, channel varchar(80) NOT NULL, purpose varchar(20) NOT NULL, text text NOT NULL, because text NOT NULL, status varchar(20) NOT NULL DEFAULT 'planned', detail text NOT NULL DEFAULT '', attempts int NOT NULL DEFAULT 0, rulebook_id bigint NOT NULL, planned_at timestamptz NOT NULL, due_at timestamptz NOT NULL, leased_until timestamptz, done_at timestamptz",
@@ -76,7 +86,7 @@ class Migration(migrations.Migration):
                 ("refreshed_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ("created_at", fields.DatetimeField(auto_now=False, auto_now_add=True)),
             ],
-            options={"table": "brand", "app": "siyu", "pk_attr": "id"},
+            options={"table": "brand", "app": "siyu", "pk_attr": "id", "table_description": "A brand."},
         ),
         CreateTable(
             name="DirtyUser",
@@ -85,7 +95,12 @@ class Migration(migrations.Migration):
                 ("brand_id", fields.IntField()),
                 ("user_id", fields.BigIntField()),
             ],
-            options={"table": "dirty_user", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "dirty_user",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "A user with events that no decision has seen yet; a row a mark, so that marking never waits.",
+            },
             sql=table(
                 "dirty_user",
                 "user_id bigint NOT NULL",
@@ -108,7 +123,12 @@ class Migration(migrations.Migration):
                 ),
                 ("received_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={"table": "event", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "event",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "Something that happened. ``key`` is the sender's id of it, unique in the brand.",
+            },
             sql=table(
                 "event",
                 "key varchar(200) NOT NULL, user_id bigint NOT NULL, kind varchar(80) NOT NULL, at timestamptz NOT NULL, payload jsonb NOT NULL, received_at timestamptz NOT NULL DEFAULT now()",
@@ -128,7 +148,12 @@ class Migration(migrations.Migration):
                 ("value", fields.CharField(max_length=200)),
                 ("user_id", fields.BigIntField()),
             ],
-            options={"table": "identity", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "identity",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "A name that a user goes by somewhere: a member number, an openid, a phone, ...",
+            },
             sql=table(
                 "identity",
                 "kind varchar(40) NOT NULL, value varchar(200) NOT NULL, user_id bigint NOT NULL",
@@ -153,6 +178,7 @@ class Migration(migrations.Migration):
                 "app": "siyu",
                 "unique_together": (("brand_id", "action_id"),),
                 "pk_attr": "id",
+                "table_description": "A message in the outbox: what a person would have received.",
             },
         ),
         ops.CreateModel(
@@ -176,6 +202,7 @@ class Migration(migrations.Migration):
                 "app": "siyu",
                 "unique_together": (("brand_id", "plugin"),),
                 "pk_attr": "id",
+                "table_description": "A plugin of a brand: on or off, with parameters by declaration.",
             },
         ),
         ops.CreateModel(
@@ -196,6 +223,7 @@ class Migration(migrations.Migration):
                 "app": "siyu",
                 "indexes": [Index(fields=["brand_id", "id"])],
                 "pk_attr": "id",
+                "table_description": "An event that was refused, kept with the reason.",
             },
         ),
         ops.CreateModel(
@@ -215,6 +243,7 @@ class Migration(migrations.Migration):
                 "app": "siyu",
                 "unique_together": (("brand_id", "version"),),
                 "pk_attr": "id",
+                "table_description": "A rulebook as decisions were made by it: settings, states, conditions and reasons.",
             },
         ),
         ops.CreateModel(
@@ -244,6 +273,7 @@ class Migration(migrations.Migration):
                 "app": "siyu",
                 "indexes": [Index(fields=["brand_id", "id"])],
                 "pk_attr": "id",
+                "table_description": "One refresh or import: running, done or failed; ``seconds`` by phase.",
             },
         ),
         ops.CreateModel(
@@ -259,6 +289,7 @@ class Migration(migrations.Migration):
                 "app": "siyu",
                 "unique_together": (("brand_id", "first_id"),),
                 "pk_attr": "id",
+                "table_description": "A closed range of event ids that the lake holds as Parquet.",
             },
         ),
         ops.CreateModel(
@@ -280,6 +311,7 @@ class Migration(migrations.Migration):
                 "app": "siyu",
                 "unique_together": (("brand_id", "track", "key"),),
                 "pk_attr": "id",
+                "table_description": "A stage of a track of a brand, in the order of ``position``.",
             },
         ),
         CreateTable(
@@ -295,7 +327,12 @@ class Migration(migrations.Migration):
                 ("rulebook_id", fields.BigIntField()),
                 ("why", fields.TextField(unique=False)),
             ],
-            options={"table": "stage_history", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "stage_history",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "Where a user stood, ``since`` one moment ``until`` another.",
+            },
             sql=table(
                 "stage_history",
                 "user_id bigint NOT NULL, track varchar(80) NOT NULL, stage varchar(80) NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL, rulebook_id bigint NOT NULL, why text NOT NULL",
@@ -323,6 +360,7 @@ class Migration(migrations.Migration):
                 "app": "siyu",
                 "unique_together": (("brand_id", "key"),),
                 "pk_attr": "id",
+                "table_description": "A tag of a brand; ``users`` is how many have it, ``as_of`` when all were last looked at.",
             },
         ),
         CreateTable(
@@ -336,7 +374,12 @@ class Migration(migrations.Migration):
                 ("rulebook_id", fields.BigIntField()),
                 ("why", fields.TextField(unique=False)),
             ],
-            options={"table": "tag_assignment", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "tag_assignment",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "A user has a tag now. ``why`` is a JSON array of the facts that the reason names.",
+            },
             sql=table(
                 "tag_assignment",
                 "user_id bigint NOT NULL, tag_id int NOT NULL, since timestamptz NOT NULL, rulebook_id bigint NOT NULL, why text NOT NULL",
@@ -362,7 +405,12 @@ class Migration(migrations.Migration):
                 ("ended_rulebook_id", fields.BigIntField()),
                 ("ended_why", fields.TextField(unique=False)),
             ],
-            options={"table": "tag_history", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "tag_history",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "A user had a tag ``since`` one moment ``until`` another.",
+            },
             sql=table(
                 "tag_history",
                 "user_id bigint NOT NULL, tag_id int NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL, rulebook_id bigint NOT NULL, why text NOT NULL, ended_rulebook_id bigint NOT NULL, ended_why text NOT NULL",
@@ -387,7 +435,12 @@ class Migration(migrations.Migration):
                 ("first_seen", fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ("last_seen", fields.DatetimeField(auto_now=False, auto_now_add=False)),
             ],
-            options={"table": "users", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "users",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "One person, as one brand knows them. ``attributes`` are the latest values that events gave.",
+            },
             sql=table(
                 "users",
                 "attributes jsonb NOT NULL DEFAULT '{}', first_seen timestamptz NOT NULL, last_seen timestamptz NOT NULL",
@@ -409,7 +462,12 @@ class Migration(migrations.Migration):
                 ("rulebook_id", fields.BigIntField()),
                 ("why", fields.TextField(unique=False)),
             ],
-            options={"table": "user_stage", "app": "siyu", "pk_attr": "id"},
+            options={
+                "table": "user_stage",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "Where a user stands in a track.",
+            },
             sql=table(
                 "user_stage",
                 "user_id bigint NOT NULL, track varchar(80) NOT NULL, stage varchar(80) NOT NULL, since timestamptz NOT NULL, rulebook_id bigint NOT NULL, why text NOT NULL",

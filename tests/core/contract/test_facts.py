@@ -1,0 +1,178 @@
+"""Facts are declared: equal declarations are one, and what cannot be computed is refused with what can."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from siyu import Attribute, Count, DaysSince, DaysSinceFirst, EventKind, Fact, Line, Money, Payload, RuleError, Total
+from siyu.contract.events import Catalog
+from siyu.contract.manager import PluginManager
+
+
+class Size(enum.StrEnum):
+    LARGE = "large"
+
+
+class Bag(Line):
+    size: str | None = None
+    grams: int | None = None
+
+
+class Delivery(Payload):
+    place: str
+    express: bool = False
+    fee: Money | None = None
+    weight: int | None = None
+    bags: tuple[Bag, ...] = ()
+
+
+CATALOG = Catalog([*PluginManager().catalog.kinds.values(), EventKind("shop.delivered", "送达", Delivery)])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Count("order.paid"), Count("order.paid", where={}, days=None)),
+        (Count("order.paid", where={"a": "x", "b": "y"}), Count("order.paid", where={"b": ["y"], "a": ("x",)})),
+        (Count("order.paid", where={"a": ["x", "y"]}), Count("order.paid", where={"a": {"y", "x"}})),
+        (Count("order.paid", where={"a": Size.LARGE}), Count("order.paid", where={"a": "large"})),
+        (Total("order.paid", "amount", days=7), Total("order.paid", "amount", None, 7)),
+        (Attribute("skin", ["a", "b"]), Attribute("skin", ("a", "b"), None)),
+    ],
+)
+def test_equal_declarations_are_one_fact(one: Fact, other: Fact) -> None:
+    assert one.name == other.name
+
+
+def test_declarations_that_differ_in_anything_are_different_facts() -> None:
+    facts: list[Fact] = [
+        Count("order.paid"),
+        Count("order.paid", days=7),
+        Count("order.paid", days=8),
+        Count("order.paid", where={"a": "1"}),
+        Count("order.paid", where={"a": 1}),
+        Count("order.paid", where={"a": True}),
+        Count("order.paid", where={"a": "x', 'b': 'y"}),
+        Count("order.paid", where={"a": "x", "b": "y"}),
+        Count("order.refunded"),
+        DaysSince("order.paid"),
+        DaysSinceFirst("order.paid"),
+        Total("order.paid", "amount"),
+        Total("order.paid", "quantity"),
+        Attribute("order.paid"),
+        Attribute("order.paid", default=""),
+        Attribute("order.paid", values=["a"]),
+        Attribute("order.paid", values=["a"], default="a"),
+    ]
+    assert len({fact.name for fact in facts}) == len(facts)
+
+
+@pytest.mark.parametrize(
+    ("declare", "named", "remedy"),
+    [
+        (lambda: Count("order.paid", days=0), "0 days", "1 to 3660"),
+        (lambda: Count("order.paid", days=3661), "3661 days", "1 to 3660"),
+        (lambda: Count("order.paid", where={"a": []}), "{'a': []}", "a text, a whole number or a flag"),
+        (lambda: Count("order.paid", where={"a": 1.5}), "1.5", "a text, a whole number or a flag"),
+        (lambda: Count("order.paid", where={"a": None}), "None", "a text, a whole number or a flag"),
+        (lambda: Attribute("skin", values="oily"), "'oily' is one text", "list of texts"),
+        (lambda: Attribute("skin", values=["a"], default="b"), "'b' is not among", "['a']"),
+    ],
+)
+def test_a_fact_that_has_no_meaning_is_refused(declare: Callable[[], Any], named: str, remedy: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        declare()
+    assert named in caught.value.message
+    assert remedy in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("fact", "tables"),
+    [
+        (Count("shop.delivered"), ["shop.delivered"]),
+        (Count("shop.delivered", where={"express": True}), ["shop.delivered"]),
+        (Count("shop.delivered", where={"size": "large"}), ["shop.delivered.bags"]),
+        (Total("shop.delivered", "fee"), ["shop.delivered"]),
+        (Total("shop.delivered", "grams"), ["shop.delivered.bags"]),
+        (Total("order.paid", "amount", where={"category": "tea"}), ["order.paid.items"]),
+        (Total("order.paid", "amount", where={"store": "1"}), ["order.paid"]),
+        (Attribute("anything"), ["profile.updated"]),
+        (
+            DaysSince("interaction"),
+            ["article.opened", "contact.added", "coupon.redeemed", "group.message", "order.paid"],
+        ),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Fact) else "",
+)
+def test_a_fact_reads_the_first_table_that_has_its_fields(fact: Fact, tables: list[str]) -> None:
+    assert [source.name for source in CATALOG.resolve(fact)] == tables
+
+
+@pytest.mark.parametrize(
+    ("fact", "field", "valid"),
+    [
+        (Count("order.payed"), "order.payed", "order.paid"),
+        (Count("profile.updated"), "profile.updated", "interaction"),
+        (Count("shop.delivered", where={"colour": "red"}), "colour", "place, express, fee, weight"),
+        # The line has the one and the event the other.
+        (Count("shop.delivered", where={"size": "large", "express": True}), "size", "shop.delivered.bags: size, grams"),
+        (Total("shop.delivered", "place"), "place", "int or a Money"),
+        (Total("shop.delivered", "express"), "express", "int or a Money"),
+        (Count("shop.delivered", where={"express": "yes"}), "express", "one of its kind"),
+        (Count("shop.delivered", where={"weight": True}), "weight", "one of its kind"),
+        (Count("shop.delivered", where={"place": 7}), "place", "one of its kind"),
+        (Count("shop.delivered", where={"fee": 7}), "fee", "one of its kind"),
+        (Count("interaction", where={"channel": "x"}), "interaction", "a single kind"),
+        (Total("interaction", "amount"), "interaction", "a single kind"),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, Fact) else "",
+)
+def test_a_fact_that_cannot_be_computed_is_refused_with_what_can(fact: Fact, field: str, valid: str) -> None:
+    with pytest.raises(RuleError) as caught:
+        CATALOG.resolve(fact)
+    assert caught.value.field == field
+    assert valid in str(caught.value.remedy)
+
+
+def test_the_lines_of_a_kind_are_a_table_of_their_own() -> None:
+    events, bags = CATALOG.kinds["shop.delivered"].sources
+    assert list(events.schema) == ["user_id", "at", "place", "express", "fee", "weight"]
+    assert (bags.name, list(bags.schema)) == ("shop.delivered.bags", ["user_id", "at", "event_id", "size", "grams"])
+
+
+def test_payloads_are_flat_and_exact_or_refused() -> None:
+    from decimal import Decimal
+
+    class Floating(Payload):
+        weight: float
+
+    class Nested(Payload):
+        tags: list[str]
+
+    class Twice(Payload):
+        one: tuple[Bag, ...]
+        other: tuple[Bag, ...]
+
+    class Own(Payload):
+        user_id: str
+
+    class Precise(Payload):
+        amount: Decimal | None = None
+
+    for payload in (Floating, Nested, Twice, Own, Precise):
+        with pytest.raises(RuleError) as caught:
+            Catalog([EventKind("x.y", "X", payload)])
+        assert str(caught.value.field).startswith("x.y.")
+
+
+def test_kinds_and_groups_have_names_of_their_own() -> None:
+    for kinds in (
+        [EventKind("a", "A"), EventKind("a", "B")],
+        [EventKind("a", "A"), EventKind("b", "B", groups=frozenset({"a"}))],
+    ):
+        with pytest.raises(RuleError) as caught:
+            Catalog(kinds)
+        assert (caught.value.field, bool(caught.value.remedy)) == ("a", True)

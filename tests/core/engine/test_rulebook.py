@@ -1,0 +1,211 @@
+"""A rulebook is all that a decision depends on besides facts, and its version says which it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+import pytest
+import siyu
+from siyu import (
+    ALWAYS,
+    Attribute,
+    Count,
+    FittedSegmenter,
+    Lifecycle,
+    PluginError,
+    RuleError,
+    Segmenter,
+    Stage,
+    State,
+    Tag,
+    Total,
+    hookimpl,
+)
+from siyu.contract.manager import Plugin, PluginManager
+from siyu.engine.explain import render
+from siyu.engine.rulebook import Rulebook, bind
+
+
+class Loyal(Segmenter):
+    class Params(siyu.Params):
+        orders: int = 3
+        cities: tuple[str, ...] = ("b", "a")
+
+    count = Count("order.paid", where={"store": {"x", "y", "z"}})
+    city = Attribute("city")
+
+    def tags(self, p: Params) -> Iterable[Tag]:
+        yield Tag("one.loyal", "忠诚", (self.count >= p.orders) & self.city.is_in(p.cities), "{count} of {orders}")
+
+
+class Rich(FittedSegmenter):
+    spent = Total("order.paid", "amount")
+
+    def fit(self, facts: Any, p: Any) -> State:
+        return {"much": 7.5}
+
+    def tags(self, p: Any, state: State) -> Iterable[Tag]:
+        yield Tag("one.rich", "富", self.spent > state["much"], "{spent} above {much}")
+
+
+class Path(Lifecycle):
+    """路径"""
+
+    class Params(siyu.Params):
+        stay: int = 3
+
+    def stages(self, p: Params) -> Iterable[Stage]:
+        recent = Count("order.paid", days=9)
+        yield Stage("on", "在", recent > 0, "{recent} lately", stay=p.stay, facts={"recent": recent})
+        yield Stage("off", "不在")
+
+
+def plugin(name: str, *rules: type[Any], version: str = "1") -> Plugin:
+    made = ModuleType(name, name)
+    segmenters = [rule for rule in rules if issubclass(rule, Segmenter | FittedSegmenter)]
+    for hook, found in (
+        ("siyu_segmenters", segmenters),
+        ("siyu_lifecycles", [r for r in rules if r not in segmenters]),
+    ):
+
+        def give(found: list[Any] = found) -> list[Any]:
+            return found
+
+        give.__name__ = hook
+        setattr(made, hook, hookimpl(give))
+    manager = PluginManager()
+    manager.register(name, made, version=version)
+    manager.check()
+    return manager.get(name)
+
+
+def book(
+    values: Mapping[str, Any] | None = None,
+    *,
+    rules: tuple[type[Any], ...] = (Loyal, Rich, Path),
+    version: str = "1",
+    state: State | None = None,
+) -> Rulebook:
+    one = plugin("one", *rules, version=version)
+    return bind([(one, one.params(values))], {"one": {"rich": {"much": 7.5} if state is None else state}})
+
+
+def test_the_version_changes_with_everything_a_decision_depends_on() -> None:
+    class Otherwise(Loyal):
+        key = "loyal"
+
+        def tags(self, p: Any) -> Iterable[Tag]:
+            yield Tag("one.loyal", "忠诚", self.count > p.orders, "{count} of {orders}")
+
+    books = [
+        book(),
+        book({"loyal": {"orders": 4}}),
+        book({"path": {"stay": 4}}),
+        book(version="2"),
+        book(state={"much": 7.500001}),
+        book(rules=(Loyal, Path)),
+        book(rules=(Otherwise, Rich, Path)),
+        bind([], {}),
+    ]
+    assert len({each.version for each in books}) == len(books)
+
+
+def test_the_same_rulebook_has_the_same_version_however_it_came_about() -> None:
+    one, two = plugin("one", Loyal, Rich), plugin("two", Path)
+    pairs = [(one, one.params()), (two, two.params({"path": {"stay": 3}}))]
+    states = {"one": {"rich": {"much": 7.5}}}
+    assert bind(pairs, states).version == bind(pairs[::-1], states).version
+    assert book().version == book({"loyal": {}, "path": {"stay": 3}}).version
+
+
+def test_the_version_is_the_same_in_every_process() -> None:
+    # Sets and dictionaries of text come in another order in each.
+    code = "import test_rulebook as t; print(t.book().version)"
+    found = set()
+    for seed in ("1", "2", "3"):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.path.dirname(__file__)}
+        found.add(
+            subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True, text=True).stdout
+        )
+    assert found == {f"{book().version}\n"}
+
+
+def test_the_content_is_json_that_explains_decisions_after_the_plugin_has_gone() -> None:
+    content = json.loads(json.dumps(book({"loyal": {"orders": 4}}).content))
+    loyal = content["tags"]["one.loyal"]
+    assert render(loyal, [5]) == "5 of 4"
+    assert render(loyal, [None]) == "— of 4"
+    assert render(content["tags"]["one.rich"], [1234.5]) == "1,234.50 above 7.50"
+    assert render(content["tracks"]["path"]["stages"]["on"], [2]) == "2 lately"
+    assert content["settings"]["one"]["states"] == {"rich": {"much": 7.5}}
+    assert "Count('order.paid', where={'store': ['x', 'y', 'z']}) >= 4" in loyal["when"]
+
+
+def test_a_reason_that_no_longer_fits_is_shown_as_it_was_written() -> None:
+    assert render({"because": "{a} and {b}", "facts": [["a", "A"]], "params": {}}, [1]) == "{a} and {b}"
+    assert render({"because": "{a:d}", "facts": [["a", "A"]], "params": {}}, [None]) == "{a:d}"
+    assert render({}, []) == ""
+
+
+def test_every_fact_that_is_mentioned_anywhere_is_computed_once() -> None:
+    assert [fact.name for fact in book().facts] == sorted(
+        [Loyal.count.name, Loyal.city.name, Rich.spent.name, "Count('order.paid', days=9)"]
+    )
+
+
+def test_a_segmenter_that_was_not_fitted_yet_gives_no_tags() -> None:
+    one = plugin("one", Loyal, Rich)
+    assert [rule.tag.key for rule in bind([(one, one.params())], {}).tags] == ["one.loyal"]
+
+
+def _stages(*stages: Stage) -> type[Lifecycle]:
+    return type("Made", (Lifecycle,), {"stages": lambda self, p: stages})
+
+
+def _tags(*tags: Tag) -> type[Segmenter]:
+    return type("Made", (Segmenter,), {"tags": lambda self, p: tags})
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        ((_tags(Tag("one.x", "X", ALWAYS), Tag("one.x", "Y", ALWAYS)),), "one.x: two rules give this tag"),
+        ((Loyal, _tags(Tag("one.loyal", "X", ALWAYS))), "one.loyal: two rules give this tag"),
+        ((_stages(Stage("x", "X"), Stage("x", "Y")),), "made: stages ['x', 'x']"),
+        ((_stages(),), "made: stages []"),
+    ],
+)
+def test_what_is_given_twice_is_refused(rules: tuple[type[Any], ...], named: str) -> None:
+    one = plugin("one", *rules)
+    with pytest.raises(RuleError) as caught:
+        bind([(one, one.params())], {})
+    assert named in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_only_one_plugin_may_rule_a_track() -> None:
+    one, two = plugin("one", Path), plugin("two", Path)
+    with pytest.raises(PluginError, match="two: two and one both rule the track 'path'") as caught:
+        bind([(two, two.params()), (one, one.params())], {})
+    assert caught.value.remedy == "switch one of them off"
+
+
+@pytest.mark.parametrize(
+    ("tag", "named"),
+    [
+        (Tag("two.x", "X", ALWAYS), "two.x: a tag of another's name"),
+        (Tag("one.x", "X", ALWAYS, "{nothing}"), "because names {nothing}"),
+    ],
+)
+def test_what_a_fitted_segmenter_yields_is_checked_when_it_is_bound(tag: Tag, named: str) -> None:
+    fitted = type("Made", (FittedSegmenter,), {"fit": lambda *_: {}, "tags": lambda *_: [tag]})
+    one = plugin("one", fitted)
+    with pytest.raises(RuleError) as caught:
+        bind([(one, one.params())], {"one": {"made": {}}})
+    assert named in str(caught.value)

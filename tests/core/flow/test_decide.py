@@ -1,0 +1,263 @@
+"""Step 2: whatever way events come and decisions are asked for, the decisions are the same."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from threading import Thread
+from typing import Any
+
+import asyncpg
+import polars as pl
+import pytest
+from siyu.flow import decide, plugins
+from siyu.flow.context import Context
+from siyu.flow.decide import AlreadyRunning, decide_users, refresh
+from siyu.flow.ingest import IncomingEvent, record
+from siyu.store.db import Lock
+from siyu.store.events import EVENT_SCHEMA, append
+from siyu.store.models import (
+    Brand,
+    DirtyUser,
+    Identity,
+    Run,
+    Stage,
+    StageHistory,
+    Tag,
+    TagAssignment,
+    TagHistory,
+    UserStage,
+)
+
+END = datetime(2026, 11, 21, 12, tzinfo=UTC)
+Standing = Mapping[str, tuple[Mapping[str, str], Mapping[str, tuple[str, str]]]]
+
+
+def history(seed: int, *, members: int = 12, events: int = 90) -> list[IncomingEvent]:
+    """A year and a half of some members; the last of all happens at END."""
+    dice = random.Random(seed)
+    found = [IncomingEvent("end", "article.opened", {"member": "reader"}, {}, END)]
+    for number in range(events):
+        choices: list[tuple[str, dict[str, Any]]] = [
+            ("order.paid", {"amount": str(dice.randrange(1, 10**5) / 100)}),
+            ("order.paid", {"amount": "57.00", "items": [{"category": "tea"}]}),
+            ("article.opened", {"topic": "tea"}),
+            ("profile.updated", {"skin": dice.choice(["oily", None])}),
+            ("profile.updated", {}),
+            ("campaign.received", {"campaign": "c"}),
+        ]
+        kind, payload = dice.choice(choices)
+        at = END - timedelta(days=dice.randrange(500), seconds=dice.randrange(3))
+        # Some have bought a great deal lately, some only long ago.
+        member = int(dice.random() ** 2 * members)
+        found.append(IncomingEvent(f"e{number}", kind, {"member": str(member)}, payload, at))
+    return found
+
+
+async def brand_with(house: Context, name: str) -> Brand:
+    """A brand with both plugins on, set so that decisions depend on nothing but events and the moment."""
+    brand = await Brand.create(slug=name, name=name, replayed_to=datetime.fromtimestamp(0, UTC))
+    await plugins.enable(house, brand, "rfm")
+    await plugins.enable(house, brand, "lifecycle")
+    await plugins.configure(house, brand, "rfm", {"rfm": {"method": "fixed"}})
+    await plugins.configure(house, brand, "lifecycle", {"lifecycle": {"stay_days": 0, "mature_orders": 3}})
+    await refresh(house, brand.id)
+    return brand
+
+
+async def standing(brand: Brand) -> Standing:
+    """Tags and stages with their reasons, by member."""
+    names = {row.user_id: row.value for row in await Identity.filter(brand_id=brand.id)}
+    keys = {tag.id: tag.key for tag in await Tag.filter(brand_id=brand.id)}
+    found: dict[str, tuple[dict[str, str], dict[str, tuple[str, str]]]] = {name: ({}, {}) for name in names.values()}
+    for row in await TagAssignment.filter(brand_id=brand.id):
+        found[names[row.user_id]][0][keys[row.tag_id]] = row.why
+    for stage in await UserStage.filter(brand_id=brand.id):
+        found[names[stage.user_id]][1][stage.track] = (stage.stage, stage.why)
+    return found
+
+
+def labels(decisions: Standing) -> dict[str, tuple[set[str], dict[str, str]]]:
+    return {m: (set(tags), {track: s for track, (s, _) in stages.items()}) for m, (tags, stages) in decisions.items()}
+
+
+async def decide_all(house: Context, brand: Brand) -> int:
+    users = 0
+    while (done := await decide_users(house, brand.id, limit=7)).users:
+        users += done.users
+    return users
+
+
+async def assert_counters(brand: Brand) -> None:
+    for tag in await Tag.filter(brand_id=brand.id):
+        assert tag.users == await TagAssignment.filter(brand_id=brand.id, tag_id=tag.id).count()
+    for stage in await Stage.filter(brand_id=brand.id):
+        own = UserStage.filter(brand_id=brand.id, track=stage.track, stage=stage.key)
+        assert stage.users == await own.count()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_events_piecemeal_in_any_order_or_twice_give_the_decisions_of_all_at_once(
+    house: Context, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = history(seed)
+    whole = await brand_with(house, f"whole-{seed}")
+    await record(house, whole, events)
+    await refresh(house, whole.id)
+    expected = await standing(whole)
+    tags = {tag for held, _ in expected.values() for tag in held}
+    stages = {stage for _, held in expected.values() for stage, _ in held.values()}
+    assert len(tags) >= 4
+    assert stages >= {"growth", "dormant", "lost"}
+    assert "mature" in stages or "intro" in stages
+
+    for way, few in (("python", 10**6), ("frames", 0)):
+        monkeypatch.setattr(decide, "FEW", few)
+        brand = await brand_with(house, f"{way}-{seed}")
+        dice = random.Random(f"{way}{seed}")
+        shuffled = events[1:]
+        dice.shuffle(shuffled)
+        # The moment is that of the newest event, which comes first.
+        waiting = events[:1] + shuffled
+        while waiting:
+            size = dice.choice([1, 4, 30])
+            await record(house, brand, [*waiting[:size], *dice.sample(events[:1] + waiting[:size], 1)])
+            waiting = waiting[size:]
+            await decide_all(house, brand)
+        assert labels(await standing(brand)) == labels(expected)
+        await assert_counters(brand)
+        assert (await refresh(house, brand.id)).changes == 0
+        assert (await record(house, brand, events)).new == 0
+        assert await decide_all(house, brand) == 0
+        assert (await refresh(house, brand.id)).changes == 0
+        assert await DirtyUser.filter(brand_id=brand.id).count() == 0
+
+
+async def test_a_plugin_is_switched_off_for_one_brand_and_on_again(house: Context) -> None:
+    one, other = await brand_with(house, "one"), await brand_with(house, "other")
+    for brand in (one, other):
+        await record(house, brand, history(4))
+        await refresh(house, brand.id)
+    before = await standing(one)
+    assert before == await standing(other)
+
+    await plugins.disable(house, one, "rfm", by="me")
+    await refresh(house, one.id, at=END + timedelta(hours=1))
+    off = await standing(one)
+    assert all(not tags for tags, _ in off.values())
+    assert {member: stages for member, (_, stages) in off.items()} == {m: stages for m, (_, stages) in before.items()}
+    assert await standing(other) == before
+    assert not any(tag.active or tag.users for tag in await Tag.filter(brand_id=one.id))
+
+    await plugins.enable(house, one, "rfm", by="me")
+    await refresh(house, one.id, at=END + timedelta(hours=2))
+    assert await standing(one) == before
+    assert await standing(other) == before
+    ended = await TagHistory.filter(brand_id=one.id)
+    assert len(ended) == sum(len(tags) for tags, _ in before.values())
+    assert {(row.since, row.until) for row in ended} == {(END, END + timedelta(hours=1))}
+    assert {row.since for row in await TagAssignment.filter(brand_id=one.id)} == {END + timedelta(hours=2)}
+    assert not await TagHistory.filter(brand_id=other.id).exists()
+    assert not await StageHistory.filter(brand_id=one.id).exists()
+    await assert_counters(one)
+
+
+async def test_without_its_snapshot_and_its_lake_a_brand_is_decided_the_same(house: Context) -> None:
+    brand = await brand_with(house, "forgetful")
+    await record(house, brand, history(5))
+    await refresh(house, brand.id, seal_from=1)
+    shutil.rmtree(house.home / "lake" / str(brand.id))
+    assert (await refresh(house, brand.id, seal_from=1)).changes == 0
+
+
+async def test_events_that_come_while_a_brand_is_refreshed_are_left_to_the_next_decision(
+    house: Context, house_url: str
+) -> None:
+    brand = await brand_with(house, "busy")
+    await record(house, brand, history(6))
+    await refresh(house, brand.id)
+    # Another set of stages, so that what stood and what stands are of two kinds.
+    await plugins.configure(
+        house, brand, "lifecycle", {"lifecycle": {"stay_days": 0, "mature_orders": 3, "variant": "four"}}
+    )
+    late = [IncomingEvent(f"late{n}", "order.paid", {"member": str(n)}, {"amount": "999"}, END) for n in (1, 2, 99)]
+
+    def meanwhile(phase: str, _: float) -> None:
+        if phase == "facts":
+            thread = Thread(target=asyncio.run, args=(elsewhere(),))
+            thread.start()
+            thread.join()
+
+    async def elsewhere() -> None:
+        # As another process would: with connections and models of its own.
+        rows = [(e.id, e.kind, e.at, "member", e.user["member"], '{"amount": 999}') for e in late]
+        connection = await asyncpg.connect(house_url)
+        async with connection.transaction():
+            await append(connection, brand.id, pl.DataFrame(rows, schema=EVENT_SCHEMA, orient="row"))
+        await connection.close()
+
+    await refresh(house, brand.id, progress=meanwhile)
+    assert await DirtyUser.filter(brand_id=brand.id).count() == 3
+    assert await decide_all(house, brand) == 3
+    # Nothing of it was lost or is out of step: all again, from what is kept and from nothing, changes nothing.
+    assert (await refresh(house, brand.id)).changes == 0
+    await assert_counters(brand)
+    fresh = await brand_with(house, "fresh")
+    await plugins.configure(
+        house, fresh, "lifecycle", {"lifecycle": {"stay_days": 0, "mature_orders": 3, "variant": "four"}}
+    )
+    await record(house, fresh, [*history(6), *late])
+    await refresh(house, fresh.id)
+    assert labels(await standing(fresh)) == labels(await standing(brand))
+
+
+async def test_a_brand_is_refreshed_by_one_at_a_time(house: Context, shop: Brand) -> None:
+    async with house.db.connection() as connection:
+        await connection.execute("SELECT pg_advisory_lock($1, $2)", Lock.REFRESH, shop.id)
+        with pytest.raises(AlreadyRunning, match="wait for the run to end"):
+            await refresh(house, shop.id)
+        await connection.execute("SELECT pg_advisory_unlock($1, $2)", Lock.REFRESH, shop.id)
+    await refresh(house, shop.id)
+    [run] = await Run.filter(brand_id=shop.id)
+    assert (run.status, run.progress) == ("done", 1.0)
+
+
+async def test_users_whose_events_all_lie_ahead_are_not_decided_by_anybody_yet(house: Context) -> None:
+    live = await Brand.create(slug="live", name="Live")
+    await plugins.enable(house, live, "lifecycle")
+    now = datetime.now(UTC)
+    given = [
+        IncomingEvent("a", "order.paid", {"member": "ahead"}, {"amount": "1"}, now + timedelta(hours=5)),
+        IncomingEvent("b", "order.paid", {"member": "here"}, {"amount": "1"}, now - timedelta(hours=5)),
+    ]
+    await record(house, live, given)
+    await decide_all(house, live)
+    assert labels(await standing(live)) == {"ahead": (set(), {}), "here": (set(), {"lifecycle": "growth"})}
+    assert (await refresh(house, live.id)).changes == 0
+
+
+async def test_whoever_asks_again_while_a_brand_is_refreshed_is_served_by_the_next(house: Context) -> None:
+    brand = await brand_with(house, "asked")
+    assert (await Brand.get(id=brand.id)).refresh_asked is None
+    await plugins.enable(house, brand, "rfm")
+    asked = (await Brand.get(id=brand.id)).refresh_asked
+    assert asked is not None
+    async with house.db.connection() as connection:
+        query = "UPDATE brand SET refresh_asked = clock_timestamp() WHERE id = $1"
+        waiting: list[Any] = []
+
+        def again(phase: str, _: float) -> None:
+            if phase == "write":
+                waiting.append(asyncio.ensure_future(connection.execute(query, brand.id)))
+
+        await refresh(house, brand.id, progress=again)
+        await asyncio.gather(*waiting)
+    await brand.refresh_from_db()
+    assert brand.refresh_asked is not None
+    assert brand.refresh_asked > asked
+    await refresh(house, brand.id)
+    await brand.refresh_from_db()
+    assert brand.refresh_asked is None

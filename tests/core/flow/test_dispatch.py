@@ -1,0 +1,279 @@
+"""Step 5: each action goes out once, and of each it is known what became of it, or that this is not known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+import polars as pl
+import pytest
+from siyu import Channel, Message, Playbook, Receipt, Send, StageChanged, hookimpl
+from siyu.contract.manager import PluginManager
+from siyu.engine.diff import STAGE_CHANGES
+from siyu.flow import plugins
+from siyu.flow.context import Context
+from siyu.flow.dispatch import dispatch
+from siyu.flow.playbooks import plan
+from siyu.flow.plugins import enabled
+from siyu.store.actions import plan_actions
+from siyu.store.models import Action, Brand, OutboxMessage
+
+PAST = datetime(2026, 1, 1, tzinfo=UTC)
+Deliver = Callable[[Sequence[Message]], Awaitable[Any]]
+
+
+class Carrier(Channel):
+    """A channel that does what the test says."""
+
+    key = "carrier"
+    does: Deliver
+
+    async def deliver(self, messages: Sequence[Message], p: Any) -> Sequence[Receipt]:
+        found: Sequence[Receipt] = await type(self).does(messages)
+        return found
+
+
+class Patient(Carrier):
+    """The same, and may be asked twice."""
+
+    key = "patient"
+    repeatable = True
+
+
+class Greeting(Playbook):
+    """A note to whoever wakes up."""
+
+    def trigger(self, p: Any) -> StageChanged:
+        return StageChanged("lifecycle", before=frozenset({"dormant"}))
+
+    def steps(self, p: Any) -> Iterable[Send]:
+        yield Send("carrier", "hello", "service")
+        yield Send("outbox", "again")
+
+
+def plugin(**hooks: list[Any]) -> ModuleType:
+    made = ModuleType("made")
+    for name, found in hooks.items():
+
+        def give(found: list[Any] = found) -> list[Any]:
+            return found
+
+        give.__name__ = name
+        setattr(made, name, hookimpl(give))
+    return made
+
+
+@pytest.fixture
+async def post(house: Context, shop: Brand) -> Context:
+    """The house with the channels of this module on."""
+    manager = PluginManager()
+    manager.register("post", plugin(siyu_channels=[Carrier, Patient], siyu_playbooks=[Greeting]))
+    manager.register("mail", plugin(siyu_playbooks=[Greeting]))
+    manager.check()
+    ctx = replace(house, plugins=manager)
+    await plugins.enable(ctx, shop, "post")
+    return ctx
+
+
+async def planned(ctx: Context, brand: Brand, *actions: tuple[str, str], at: datetime = PAST) -> None:
+    """Plan actions of (key, channel)."""
+    rows = [
+        {"key": key, "user_id": 1, "plugin": "post", "playbook": "p", "channel": channel}
+        | {"purpose": "care", "text": f"to {key}", "because": "b"}
+        for key, channel in actions
+    ]
+    async with ctx.db.transaction() as connection:
+        await plan_actions(connection, brand.id, pl.DataFrame(rows), at=at, rulebook_id=1)
+
+
+async def state(brand: Brand) -> dict[str, tuple[str, str]]:
+    return {row.key: (row.status, row.detail) for row in await Action.filter(brand_id=brand.id)}
+
+
+async def expire(ctx: Context, brand: Brand) -> None:
+    """Let a minute pass."""
+    async with ctx.db.connection() as connection:
+        await connection.execute(
+            "UPDATE action SET leased_until = now() - interval '1 s' WHERE brand_id = $1 AND leased_until IS NOT NULL",
+            brand.id,
+        )
+
+
+async def test_each_message_is_handed_over_once_with_all_that_it_says(post: Context, shop: Brand) -> None:
+    seen: list[Message] = []
+
+    async def does(messages: Sequence[Message]) -> list[Receipt]:
+        seen.extend(messages)
+        return [Receipt(m.action_id, "failed" if m.key == "b" else "sent", f"of {m.key}") for m in messages]
+
+    Carrier.does = staticmethod(does)
+    await planned(post, shop, ("a", "carrier"), ("b", "carrier"), ("c", "outbox"))
+    assert await dispatch(post, shop.id) == 3
+    assert await dispatch(post, shop.id) == 0
+    assert [(m.key, m.text, m.brand, m.user_id, m.purpose, m.at) for m in seen] == [
+        (key, f"to {key}", shop.slug, 1, "care", PAST) for key in ("a", "b")
+    ]
+    assert await state(shop) == {"a": ("sent", "of a"), "b": ("failed", "of b"), "c": ("sent", "")}
+    [message] = await OutboxMessage.filter(brand_id=shop.id)
+    assert message.text == "to c"
+
+
+class Odd:
+    """No receipt at all."""
+
+
+async def _raises(_: Sequence[Message]) -> None:
+    raise ConnectionError("the line\x00 is \ud800 dead")
+
+
+async def _nothing(_: Sequence[Message]) -> None:
+    return None
+
+
+async def _odd(_: Sequence[Message]) -> list[Any]:
+    return [Odd()]
+
+
+async def _bounced(messages: Sequence[Message]) -> list[Any]:
+    return [Receipt(m.action_id, "returned to the sender", "x\x00") for m in messages]  # type: ignore[arg-type]
+
+
+async def _wordless(messages: Sequence[Message]) -> list[Any]:
+    return [Receipt(m.action_id, "sent", None) for m in messages]  # type: ignore[arg-type]
+
+
+async def _forgets(messages: Sequence[Message]) -> list[Any]:
+    return [Receipt(messages[0].action_id, "sent"), Receipt(-1, "sent")]
+
+
+@pytest.mark.parametrize(
+    ("does", "first", "second", "says"),
+    [
+        (_raises, ("unknown", "failed"), ("unknown", "failed"), "the line"),
+        (_nothing, ("unknown", "failed"), ("unknown", "failed"), "NoneType"),
+        (_odd, ("unknown", "failed"), ("unknown", "failed"), "action_id"),
+        (_bounced, ("unknown", "unknown"), ("unknown", "unknown"), "returned to the sender"),
+        (_wordless, ("sent", "sent"), ("sent", "sent"), ""),
+        (_forgets, ("sent", "sent"), ("unknown", "unknown"), "no receipt"),
+    ],
+)
+async def test_a_channel_that_misbehaves_stops_nobody_else(
+    post: Context, shop: Brand, does: Deliver, first: tuple[str, str], second: tuple[str, str], says: str
+) -> None:
+    Carrier.does = staticmethod(does)
+    keys = [(f"{channel}{n}", channel) for n in (1, 2) for channel in ("carrier", "patient")]
+    await planned(post, shop, *keys, ("z", "outbox"))
+    assert await dispatch(post, shop.id) == 5
+    found = await state(shop)
+    assert (found["carrier1"][0], found["patient1"][0]) == first
+    assert (found["carrier2"][0], found["patient2"][0]) == second
+    assert says in found["carrier2"][1]
+    assert found["z"] == ("sent", "")
+    assert await dispatch(post, shop.id) == 0
+
+
+async def test_an_action_for_a_channel_that_is_not_there_fails_by_name(post: Context, shop: Brand) -> None:
+    await planned(post, shop, ("a", "pigeon"))
+    await plugins.disable(post, shop, "post")
+    await planned(post, shop, ("b", "carrier"))
+    assert await dispatch(post, shop.id) == 2
+    assert await state(shop) == {
+        "a": ("failed", "the brand has no channel 'pigeon'"),
+        "b": ("failed", "the brand has no channel 'carrier'"),
+    }
+
+
+async def test_after_a_lease_that_ran_out_only_a_repeatable_channel_is_asked_again(post: Context, shop: Brand) -> None:
+    asked: list[str] = []
+    under_way = asyncio.Event()
+
+    async def hangs(messages: Sequence[Message]) -> list[Receipt]:
+        asked.extend(m.key for m in messages)
+        under_way.set()
+        await asyncio.sleep(60)
+        return []
+
+    async def works(messages: Sequence[Message]) -> list[Receipt]:
+        asked.extend(m.key for m in messages)
+        return [Receipt(m.action_id, "sent") for m in messages]
+
+    for channel in ("carrier", "patient"):
+        Carrier.does = staticmethod(hangs)
+        await planned(post, shop, (channel, channel))
+        under_way.clear()
+        dying = asyncio.create_task(dispatch(post, shop.id))
+        await under_way.wait()
+        dying.cancel()
+        await asyncio.gather(dying, return_exceptions=True)
+        Carrier.does = staticmethod(works)
+        assert await dispatch(post, shop.id) == 0  # the lease has not run out
+        await expire(post, shop)
+        await dispatch(post, shop.id)
+    assert asked == ["carrier", "patient", "patient"]
+    found = await state(shop)
+    assert (found["carrier"][0], found["patient"][0]) == ("unknown", "sent")
+    assert [row.attempts for row in await Action.filter(brand_id=shop.id).order_by("key")] == [1, 2]
+
+
+async def test_a_receipt_that_comes_after_the_lease_is_believed(post: Context, shop: Brand) -> None:
+    asked: list[str] = []
+
+    async def slow(messages: Sequence[Message]) -> list[Receipt]:
+        asked.extend(m.key for m in messages)
+        await expire(post, shop)
+        assert await dispatch(post, shop.id) == 0
+        assert (await state(shop))["a"][0] == "unknown"
+        return [Receipt(m.action_id, "sent", "late") for m in messages]
+
+    Carrier.does = staticmethod(slow)
+    await planned(post, shop, ("a", "carrier"))
+    await dispatch(post, shop.id)
+    assert await state(shop) == {"a": ("sent", "late")}
+    assert asked == ["a"]
+
+
+async def test_workers_at_once_never_hand_over_the_same_action(post: Context, shop: Brand) -> None:
+    asked: list[str] = []
+
+    async def does(messages: Sequence[Message]) -> list[Receipt]:
+        asked.extend(m.key for m in messages)
+        await asyncio.sleep(0.01)
+        return [Receipt(m.action_id, "sent") for m in messages]
+
+    Carrier.does = staticmethod(does)
+    await planned(post, shop, *((str(n), "carrier") for n in range(100)))
+    await planned(post, shop, ("later", "carrier"), at=datetime.now(UTC) + timedelta(hours=1))
+
+    async def worker() -> None:
+        while taken := await dispatch(post, shop.id, limit=7):
+            assert taken <= 7
+
+    await asyncio.gather(*(worker() for _ in range(5)))
+    assert sorted(asked, key=int) == [str(n) for n in range(100)]
+    assert (await state(shop))["later"] == ("planned", "")
+
+
+async def test_the_same_change_plans_the_same_actions_once_and_each_plugin_its_own(post: Context, shop: Brand) -> None:
+    await plugins.enable(post, shop, "mail")
+    on = await enabled(post, shop.id)
+    changed = [
+        (1, "lifecycle", "dormant", "growth", "[]"),
+        (2, "lifecycle", None, "growth", "[]"),
+        (3, "other", "dormant", "growth", "[]"),
+        (4, "lifecycle", "dormant", None, "[]"),
+    ]
+    stages = pl.DataFrame(changed, schema=STAGE_CHANGES, orient="row")
+    for at, new in ((PAST, 8), (PAST, 0), (PAST + timedelta(days=1), 8)):
+        async with post.db.transaction() as connection:
+            assert await plan(connection, shop.id, on, stages, at=at, rulebook_id=1) == new
+    rows = await Action.filter(brand_id=shop.id, plugin="post", planned_at=PAST).order_by("user_id", "id")
+    assert [(row.user_id, row.channel, row.purpose, row.because) for row in rows] == [
+        (1, "carrier", "service", "lifecycle: dormant → growth"),
+        (1, "outbox", "care", "lifecycle: dormant → growth"),
+        (4, "carrier", "service", "lifecycle: dormant → —"),
+        (4, "outbox", "care", "lifecycle: dormant → —"),
+    ]

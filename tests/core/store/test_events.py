@@ -1,0 +1,163 @@
+"""The log keeps each event once, knows each user once, and says how far it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+from siyu.flow.context import Context
+from siyu.store.db import copy_in, copy_out
+from siyu.store.events import EVENT_SCHEMA, append, closed_up_to, users_since
+from siyu.store.lake import Lake
+from siyu.store.models import Brand, DirtyUser, Event, Identity, User
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def frame(*events: tuple[str, str, int]) -> pl.DataFrame:
+    """Events of (key, member, day)."""
+    rows = [
+        {
+            "key": key,
+            "kind": "article.opened",
+            "at": START + timedelta(days=day),
+            "identity_kind": "member",
+            "identity": member,
+            "payload": json.dumps({"topic": key}),
+        }
+        for key, member, day in events
+    ]
+    return pl.DataFrame(rows, schema=EVENT_SCHEMA)
+
+
+async def log(brand: Brand) -> dict[str, int]:
+    return {row.key: row.user_id for row in await Event.filter(brand_id=brand.id)}
+
+
+async def test_an_event_is_kept_once_in_a_batch_and_across_batches(house: Context, shop: Brand) -> None:
+    async with house.db.transaction() as connection:
+        first = await append(connection, shop.id, frame(("a", "1", 0), ("b", "1", 1), ("a", "1", 0), ("c", "2", 2)))
+    assert (first.new, first.duplicate, first.users) == (3, 1, 2)
+    async with house.db.transaction() as connection:
+        second = await append(connection, shop.id, frame(("c", "2", 2), ("d", "3", 3)), mark_dirty=False)
+    assert (second.new, second.duplicate, second.users) == (1, 1, 1)
+    assert sorted(await log(shop)) == ["a", "b", "c", "d"]
+    assert await DirtyUser.filter(brand_id=shop.id).count() == 2
+    first_seen = {
+        row.id: (row.first_seen - START, row.last_seen - START) for row in await User.filter(brand_id=shop.id)
+    }
+    assert sorted(first_seen.values()) == [(timedelta(days=a), timedelta(days=b)) for a, b in ((0, 1), (2, 2), (3, 3))]
+
+
+async def test_a_batch_that_is_rolled_back_leaves_nothing(house: Context, shop: Brand) -> None:
+    async with house.db.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await append(connection, shop.id, frame(("a", "1", 0)))
+        await transaction.rollback()
+    for model in (Event, User, Identity, DirtyUser):
+        assert await model.filter(brand_id=shop.id).count() == 0
+
+
+async def test_writers_at_once_make_one_user_of_each_identity_and_lose_no_event(house: Context, shop: Brand) -> None:
+    async def write(writer: int) -> int:
+        # Each writer meets the same people in another order of time.
+        people = [(f"{writer}-{n}", str(n), (n * (7 + writer)) % 100) for n in range(100)]
+        async with house.db.transaction() as connection:
+            return (await append(connection, shop.id, frame(*people, ("shared", "0", 0)))).new
+
+    assert sum(await asyncio.gather(*(write(writer) for writer in range(8)))) == 801
+    names = {row.value: row.user_id for row in await Identity.filter(brand_id=shop.id)}
+    assert len(names) == len(set(names.values())) == await User.filter(brand_id=shop.id).count() == 100
+    kept = await log(shop)
+    assert kept == {**{f"{w}-{n}": names[str(n)] for w in range(8) for n in range(100)}, "shared": names["0"]}
+
+
+async def test_the_log_is_closed_no_further_than_every_writer_under_way(house: Context, shop: Brand) -> None:
+    lake = Lake(house.home, shop.id, house.plugins.catalog)
+
+    async def closed() -> tuple[int, set[str]]:
+        async with house.db.connection() as connection:
+            up_to, mark = await closed_up_to(connection, shop.id)
+            assert mark
+            frames = await lake.frames(connection, up_to)
+            return up_to, set(frames["article.opened"].select("topic").collect().to_series())
+
+    async with house.db.connection() as slow:
+        transaction = slow.transaction()
+        await transaction.start()
+        await append(slow, shop.id, frame(("slow", "1", 0)))
+        async with house.db.transaction() as fast:
+            await append(fast, shop.id, frame(("fast", "2", 0)))
+        # The newest id is the fast one's and can be seen; the slow one's is smaller and cannot, yet.
+        assert set(await log(shop)) == {"fast"}
+        asked = asyncio.create_task(closed())
+        done, _ = await asyncio.wait([asked], timeout=0.3)
+        assert not done
+        await transaction.commit()
+    up_to, seen = await asked
+    assert seen == {"slow", "fast"}
+    assert up_to == max([row.id for row in await Event.filter(brand_id=shop.id)])
+
+
+async def test_what_is_appended_later_has_a_greater_id(house: Context, shop: Brand) -> None:
+    async with house.db.transaction() as connection:
+        await append(connection, shop.id, frame(("a", "1", 5), ("b", "2", 5)))
+    async with house.db.connection() as connection:
+        up_to, _ = await closed_up_to(connection, shop.id)
+        assert (await users_since(connection, shop.id, up_to)).is_empty()
+    async with house.db.transaction() as connection:
+        await append(connection, shop.id, frame(("c", "2", -5), ("d", "3", -5), ("a", "1", 5)))
+    async with house.db.connection() as connection:
+        found = (await users_since(connection, shop.id, up_to)).get_column("user_id").to_list()
+    kept = await log(shop)
+    assert sorted(found) == sorted([kept["c"], kept["d"]])
+
+
+async def test_text_and_moments_come_back_from_postgresql_as_they_went(house: Context) -> None:
+    texts = [
+        "",
+        "\\N",
+        "\\.",
+        "NULL",
+        "null",
+        '"',
+        ",",
+        "\n",
+        "\r\n",
+        "a\n\\.\nb",
+        "'",
+        "\\",
+        " ",
+        "油\U0001f600",
+        "é",
+        None,
+    ]
+    late = datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)
+    moments = [START, START + timedelta(microseconds=1), datetime(1970, 1, 1, tzinfo=UTC), late]
+    schema: dict[str, pl.DataType] = {
+        "n": pl.Int64(),
+        "text": pl.String(),
+        "at": pl.Datetime("us", "UTC"),
+        "flag": pl.Boolean(),
+        "part": pl.Float64(),
+    }
+    rows: Sequence[tuple[Any, ...]] = [
+        (n, text, moments[n % 4] if n % 5 else None, [True, False, None][n % 3], [0.1, -1e300, None][n % 3])
+        for n, text in enumerate(texts)
+    ]
+    given = pl.DataFrame(rows, schema=schema, orient="row")
+    async with house.db.transaction() as connection:
+        await connection.execute(
+            "CREATE TEMPORARY TABLE given"
+            " (n bigint, text text, at timestamptz, flag boolean, part float8) ON COMMIT DROP"
+        )
+        await copy_in(connection, "given", given)
+        found = await copy_out(connection, "SELECT * FROM given ORDER BY n", schema=schema)
+        nothing = await copy_out(connection, "SELECT * FROM given WHERE n < 0", schema=schema)
+    assert found.rows() == given.rows()
+    assert found.schema == nothing.schema == given.schema

@@ -1,0 +1,171 @@
+"""Work in the background: what the database says is due is done, whatever became of the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from redis.asyncio import Redis
+from siyu import jobs
+from siyu.flow import plugins
+from siyu.flow.context import Context
+from siyu.flow.ingest import IncomingEvent, record
+from siyu.jobs import FAST, SLOW, JobContext, Queue, run_worker
+from siyu.runtime import Addresses
+from siyu.store.db import Lock
+from siyu.store.models import Action, Brand, DirtyUser, OutboxMessage, Run, UserStage
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def redis(addresses: Addresses) -> AsyncIterator[Redis]:
+    """The queue's server, with nothing in it."""
+    client: Redis = Redis.from_url(addresses.redis_url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def queue(addresses: Addresses, redis: Redis) -> AsyncIterator[Queue]:
+    opened = await Queue.open(addresses.redis_url)
+    yield opened
+    await opened.close()
+
+
+@asynccontextmanager
+async def worker(ctx: Context, queue: Queue) -> AsyncIterator[None]:
+    task = asyncio.create_task(run_worker(ctx, queue))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something is so, but not for ever."""
+    async with asyncio.timeout(20):
+        while not await holds():  # noqa: ASYNC110 (the other side is a database)
+            await asyncio.sleep(0.02)
+
+
+async def waiting(redis: Redis) -> set[tuple[str, int]]:
+    """The jobs that are asked for, each with its brand."""
+    found = set()
+    for lane in (FAST, SLOW):
+        for name in await redis.zrange(lane, 0, -1):
+            job, brand, _ = name.decode().rsplit(":", 2)
+            found.add((job, int(brand)))
+    return found
+
+
+def order(key: str, day: int) -> IncomingEvent:
+    return IncomingEvent(key, "order.paid", {"member": "1"}, {"amount": "10"}, START + timedelta(days=day))
+
+
+async def test_an_event_is_decided_and_what_follows_is_sent(ctx: Context, brand: Brand, queue: Queue) -> None:
+    await plugins.enable(ctx, brand, "lifecycle")
+    async with worker(ctx, queue):
+        # Nobody pushed a refresh: the sweep at the start finds that one was asked for.
+        await until(lambda: Run.filter(brand_id=brand.id, status="done").exists())
+        await record(ctx, brand, [order("a", 0)])
+        await queue.push("decide", brand.id)
+        await until(lambda: UserStage.filter(brand_id=brand.id, stage="growth").exists())
+        other = IncomingEvent("b", "order.paid", {"member": "2"}, {"amount": "1"}, START + timedelta(days=40))
+        await record(ctx, brand, [other])
+        await queue.push("refresh_brand", brand.id)
+        await until(lambda: UserStage.filter(brand_id=brand.id, stage="dormant").exists())
+        await record(ctx, brand, [order("c", 41)])
+        await queue.push("decide", brand.id)
+        await until(lambda: Action.filter(brand_id=brand.id, status="sent").exists())
+    assert await OutboxMessage.filter(brand_id=brand.id).count() == 1
+    assert (await Brand.get(id=brand.id)).refresh_asked is None
+
+
+async def test_work_is_found_again_after_the_queue_was_emptied(
+    ctx: Context, brand: Brand, queue: Queue, redis: Redis
+) -> None:
+    await plugins.enable(ctx, brand, "lifecycle")
+    await record(ctx, brand, [order("a", 0)])
+    for job in ("decide", "refresh_brand"):
+        await queue.push(job, brand.id)
+    await redis.flushall()
+    assert await waiting(redis) == set()
+    await jobs.sweep_job(JobContext(ctx, queue))
+    assert await waiting(redis) == {("decide", brand.id), ("refresh_brand", brand.id)}
+    async with worker(ctx, queue):
+
+        async def done() -> bool:
+            await brand.refresh_from_db()
+            return brand.refresh_asked is None and not await DirtyUser.filter(brand_id=brand.id).exists()
+
+        await until(done)
+    await redis.flushall()
+    await jobs.sweep_job(JobContext(ctx, queue))
+    assert await waiting(redis) == set()
+
+
+async def test_what_is_asked_for_twice_at_once_is_asked_for_once_and_is_json(queue: Queue, redis: Redis) -> None:
+    for _ in range(5):
+        await queue.push("decide", 7)
+    # A new slot of time may begin between the pushes.
+    keys = [key async for key in redis.scan_iter("arq:job:*")]
+    assert 1 <= len(keys) <= 2
+    for key in keys:
+        value = await redis.get(key)
+        assert value is not None
+        assert json.loads(value)["a"] == [7]
+
+
+async def test_a_queue_that_is_away_is_no_error(addresses: Addresses, redis: Redis) -> None:
+    lost = await Queue.open(addresses.redis_url)
+    await redis.config_set("maxclients", 1)
+    try:
+        await redis.client_kill_filter(_type="normal", skipme=True)
+        await lost.push("decide", 7)
+    finally:
+        await redis.config_set("maxclients", 1000)
+    await lost.close()
+
+
+async def test_a_run_whose_process_died_is_closed_and_one_that_goes_on_is_not(
+    ctx: Context, brand: Brand, queue: Queue
+) -> None:
+    other = await Brand.create(slug="other", name="Other")
+    for each in (brand, other):
+        await Run.create(brand_id=each.id, kind="refresh", at=START)
+    async with ctx.db.connection() as connection:
+        await connection.execute("SELECT pg_advisory_lock($1, $2)", Lock.REFRESH, other.id)
+        await jobs.sweep_job(JobContext(ctx, queue))
+        dead, alive = await Run.get(brand_id=brand.id), await Run.get(brand_id=other.id)
+        assert (dead.status, dead.error, dead.finished_at is None) == ("failed", "the process died", False)
+        assert (alive.status, alive.finished_at) == ("running", None)
+        await connection.execute("SELECT pg_advisory_unlock($1, $2)", Lock.REFRESH, other.id)
+
+
+async def test_each_brand_is_refreshed_after_three_in_its_own_night(ctx: Context, queue: Queue, redis: Redis) -> None:
+    expected = set()
+    for zone in ("Asia/Shanghai", "America/New_York", "Pacific/Kiritimati", "UTC"):
+        local = datetime.now(ZoneInfo(zone))
+        night = local.replace(hour=3, minute=0, second=0, microsecond=0)
+        night = night if night <= local else night - timedelta(days=1)
+        for name, refreshed, due in (
+            ("never", None, True),
+            ("before", night - timedelta(seconds=1), True),
+            ("after", night, False),
+        ):
+            slug = f"{name}-{zone.lower().replace('/', '-')}"
+            brand = await Brand.create(slug=slug, name=slug, zone=zone, refreshed_at=refreshed)
+            if due:
+                expected.add(("refresh_brand", brand.id))
+    await Brand.create(slug="replayed", name="Replayed", replayed_to=START)
+    await jobs.nightly_job(JobContext(ctx, queue))
+    assert await waiting(redis) == expected
