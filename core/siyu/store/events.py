@@ -40,9 +40,7 @@ async def append(connection: Connection, brand_id: int, events: pl.DataFrame, *,
     await _join_writers(connection, brand_id)
     await _stage(connection, "incoming_event", EVENT_SCHEMA)
     await copy_in(connection, "incoming_event", events.select(list(EVENT_SCHEMA)))
-    if await connection.fetchval(_HAS_NEW_USERS, brand_id):
-        await connection.execute("SELECT pg_advisory_xact_lock_shared($1, $2)", Lock.IDENTITIES, brand_id)
-        await connection.execute(_NEW_USERS, brand_id)
+    await connection.execute(_NEW_USERS, brand_id, Lock.IDENTITIES)
     await connection.execute(_HOLD_USERS, brand_id)
     row = await connection.fetchrow(_APPEND, brand_id, mark_dirty)
     if row["profiles"]:
@@ -120,23 +118,22 @@ async def _stage(connection: Connection, table: str, schema: dict[str, pl.DataTy
     await connection.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({columns}) ON COMMIT DELETE ROWS")
 
 
-# A known event makes nobody up, whomever it names this time.
-_OF_NEW_USERS = """
-    FROM incoming_event e
+_NEW_USERS = """
+WITH unknown AS MATERIALIZED (
+    SELECT identity_kind AS kind, identity AS value, at, key FROM incoming_event e
     WHERE NOT EXISTS (
         SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity)
-    AND NOT EXISTS (SELECT FROM event known WHERE known.brand_id = $1 AND known.key = e.key)
-"""
-
-_HAS_NEW_USERS = f"SELECT EXISTS (SELECT {_OF_NEW_USERS})"
-
-_NEW_USERS = f"""
-WITH fresh AS (
-    SELECT identity_kind AS kind, identity AS value, min(at) AS first, max(at) AS last
-    {_OF_NEW_USERS}
+), fresh AS MATERIALIZED (
+    -- A known event makes nobody up, whomever it names this time. OFFSET has each looked up by itself; a join would
+    -- read the whole log where its statistics are not there yet.
+    SELECT kind, value, min(at) AS first, max(at) AS last FROM unknown
+    WHERE NOT EXISTS (SELECT FROM event e WHERE e.brand_id = $1 AND e.key = unknown.key OFFSET 0)
     GROUP BY 1, 2
+), held AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared($2, $1) WHERE EXISTS (SELECT FROM fresh)
 ), numbered AS MATERIALIZED (
-    SELECT kind, value, nextval('users_id_seq') AS id FROM (SELECT * FROM fresh ORDER BY first, kind, value) AS f
+    SELECT kind, value, nextval('users_id_seq') AS id
+    FROM (SELECT fresh.* FROM fresh CROSS JOIN held ORDER BY first, kind, value) AS f
 ), named AS (
     -- Of two writers that meet the same new user at once, one makes it; the other waits here and finds it. All
     -- insert in one order, so that nobody waits in a circle.

@@ -199,7 +199,12 @@ async def test_events_that_come_while_a_brand_is_refreshed_are_left_to_the_next_
             await append(connection, brand.id, pl.DataFrame(rows, schema=EVENT_SCHEMA, orient="row"))
         await connection.close()
 
+    before = await standing(brand)
     await refresh(house, brand.id, progress=meanwhile)
+    after = await standing(brand)
+    # What the run knew of those two is out of date already.
+    assert {member for member in before if after[member] == before[member]} >= {"1", "2"}
+    assert {stage for _, held in after.values() for stage, _ in held.values()} >= {"decline"}
     assert await DirtyUser.filter(brand_id=brand.id).count() == 3
     assert await decide_all(house, brand) == 3
     # Nothing of it was lost or is out of step: all again, from what is kept and from nothing, changes nothing.

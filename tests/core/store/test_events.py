@@ -64,17 +64,19 @@ async def test_a_batch_that_is_rolled_back_leaves_nothing(house: Context, shop: 
 
 
 async def test_writers_at_once_make_one_user_of_each_identity_and_lose_no_event(house: Context, shop: Brand) -> None:
+    people, writers = 600, 6
+
     async def write(writer: int) -> int:
         # Each writer meets the same people in another order of time.
-        people = [(f"{writer}-{n}", str(n), (n * (7 + writer)) % 100) for n in range(100)]
+        events = [(f"{writer}-{n}", str(n), (n * (7 + 6 * writer)) % 601) for n in range(people)]
         async with house.db.transaction() as connection:
-            return (await append(connection, shop.id, frame(*people, ("shared", "0", 0)))).new
+            return (await append(connection, shop.id, frame(*events, ("shared", "0", 0)))).new
 
-    assert sum(await asyncio.gather(*(write(writer) for writer in range(8)))) == 801
+    assert sum(await asyncio.gather(*(write(writer) for writer in range(writers)))) == people * writers + 1
     names = {row.value: row.user_id for row in await Identity.filter(brand_id=shop.id)}
-    assert len(names) == len(set(names.values())) == await User.filter(brand_id=shop.id).count() == 100
-    kept = await log(shop)
-    assert kept == {**{f"{w}-{n}": names[str(n)] for w in range(8) for n in range(100)}, "shared": names["0"]}
+    assert len(names) == len(set(names.values())) == await User.filter(brand_id=shop.id).count() == people
+    expected = {f"{writer}-{n}": names[str(n)] for writer in range(writers) for n in range(people)}
+    assert await log(shop) == {**expected, "shared": names["0"]}
 
 
 async def test_the_log_is_closed_no_further_than_every_writer_under_way(house: Context, shop: Brand) -> None:
