@@ -77,7 +77,7 @@ DO $$ DECLARE name regclass; BEGIN
         WHERE datname = current_database() AND pid <> pg_backend_pid();
     FOR name IN SELECT oid FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-            AND relname <> 'tortoise_migrations'
+            AND relname NOT IN ('tortoise_migrations', 'installation')
     LOOP EXECUTE format('DELETE FROM %s', name); END LOOP;
 END $$
 """

@@ -133,7 +133,7 @@ async def nightly_job(given: JobContext) -> None:
 
 
 async def _close_dead_runs(connection: Any) -> None:
-    for run in await Run.filter(status="running"):
+    for run in await Run.filter(status="running", kind="refresh"):
         # The server frees the lock of a process that died, so whoever can take it knows that nobody runs.
         if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", Lock.REFRESH, run.brand_id):
             try:

@@ -50,10 +50,9 @@ def demo_command(
         secret = await tokens.create_token("admin", await brand_by_slug(demo.SLUG), name="demo")
         console = err if as_json else out
         console.print(f"\n[bold]GraphiQL[/]  http://{host}:{port}/graphql#token={secret}", soft_wrap=True)
-        console.print(
-            f"[bold]Token[/]     {secret}\n[dim]Ctrl-C ends it. What was imported stays in {at_hand.ctx.home}.[/]",
-            soft_wrap=True,
-        )
+        console.print(f"[bold]Token[/]     {secret}", soft_wrap=True)
+        home = at_hand.servers.settings.home
+        console.print(f"[dim]Ctrl-C ends it. What was imported stays in {home}.[/]", soft_wrap=True)
         await _serve(at_hand, host, port, worker=True, query=demo.QUERY)
 
     session(work)

@@ -19,7 +19,7 @@ __all__ = ["Context", "ask_refresh", "brand_by_id", "brand_by_slug", "now", "ope
 
 @dataclass(frozen=True)
 class Context:
-    """Handed to every step; jobs and requests share it."""
+    """Handed to every step; jobs and requests share it. ``home`` is where this database's files lie."""
 
     db: Database
     plugins: PluginManager
@@ -32,7 +32,8 @@ async def open_context(database_url: str, plugins: PluginManager, home: Path) ->
     db = await Database.open(database_url)
     try:
         await db.migrate()
-        yield Context(db, plugins, home)
+        # The lake of one database must never be read for another's, whatever home they share.
+        yield Context(db, plugins, home / "databases" / await db.name())
     finally:
         await db.close()
 

@@ -30,6 +30,7 @@ APPS = {
     }
 }
 MIGRATION_LOCK = 0x51_59_55
+NAME = "SELECT i.id || '-' || d.oid FROM installation i, pg_database d WHERE d.datname = current_database()"
 
 
 class Lock(IntEnum):
@@ -70,6 +71,11 @@ class Database:
                 await MigrationExecutor(self._context.db(), APPS).migrate()
             finally:
                 await lock.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
+
+    async def name(self) -> str:
+        """What tells this database from all others, copies of it on the same server included."""
+        async with self.connection() as connection:
+            return str(await connection.fetchval(NAME))
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -57,7 +57,8 @@ class Decisions:
     async def of_all(self, connection: Connection) -> pl.DataFrame:
         """The decisions that stand for every user who has one."""
         snapshot = self._newest()
-        if snapshot is None:
+        # One that is ahead of the database was made before that was restored from a backup.
+        if snapshot is None or snapshot[1] > await self.written(connection):
             tags, stages = await self._read(connection, "")
             users = pl.concat([tags.select("user_id"), stages.select("user_id")]).unique().sort("user_id")
             return _wide(users, tags, stages)

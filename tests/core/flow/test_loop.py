@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 from siyu.flow import plugins
 from siyu.flow.context import Context
 from siyu.flow.decide import decide_users, refresh
 from siyu.flow.dispatch import dispatch
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.runtime import Addresses
+from siyu.store.db import NAME
 from siyu.store.models import Action, Brand, OutboxMessage, StageHistory, Tag, UserStage
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -57,3 +60,13 @@ async def test_looking_back_leaves_later_users_as_they_are(ctx: Context, brand: 
     done = await refresh(ctx, brand.id, at=START + timedelta(days=50))
     assert done.users == 2
     assert await UserStage.filter(brand_id=brand.id).count() == 2
+
+
+async def test_databases_that_share_a_home_share_no_files(ctx: Context, addresses: Addresses, template: str) -> None:
+    admin = await asyncpg.connect(addresses.database_url)
+    await admin.execute(f"CREATE DATABASE restored TEMPLATE {template}")
+    restored = await asyncpg.connect(addresses.database_url.replace("/siyu?", "/restored?"))
+    assert await restored.fetchval(NAME) != ctx.home.name == await ctx.db.name()
+    await restored.close()
+    await admin.execute("DROP DATABASE restored")
+    await admin.close()

@@ -479,4 +479,15 @@ class Migration(migrations.Migration):
                 sequence="decision_id_seq",
             ),
         ),
+        ops.CreateModel(
+            name="Installation",
+            fields=[("id", fields.UUIDField(primary_key=True, unique=True, db_index=True))],
+            options={
+                "table": "installation",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "One row that tells this database from others: what is derived from it on disk lies under this name.",
+            },
+        ),
+        ops.RunSQL("INSERT INTO installation (id) VALUES (gen_random_uuid())"),
     ]

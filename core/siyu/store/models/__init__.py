@@ -7,6 +7,7 @@ The primary key that Tortoise knows is ``id``; in PostgreSQL the keys of the lar
 from siyu.store.models.action import Action, OutboxMessage
 from siyu.store.models.brand import Brand
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
+from siyu.store.models.installation import Installation
 from siyu.store.models.rulebook import PluginSetting, RulebookVersion
 from siyu.store.models.run import Run
 from siyu.store.models.stage import Stage, StageHistory, UserStage
@@ -21,6 +22,7 @@ __all__ = [
     "DirtyUser",
     "Event",
     "Identity",
+    "Installation",
     "OutboxMessage",
     "PluginSetting",
     "RejectedEvent",
