@@ -6,10 +6,33 @@ These are the names that plugins are written with; everything else is siyu's own
 from __future__ import annotations
 
 from siyu.contract.actions import Channel, Message, Playbook, Receipt, Send, StageChanged
-from siyu.contract.conditions import ALWAYS, Condition, Expr
+from siyu.contract.conditions import ALWAYS, Condition, Expr, HasTag
 from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import EventKind, Line, Money, Payload
-from siyu.contract.facts import Attribute, Count, DaysSince, DaysSinceFirst, Fact, Total
+from siyu.contract.facts import (
+    DAY,
+    Age,
+    Attribute,
+    Contains,
+    Count,
+    Cycle,
+    DaysSince,
+    DaysSinceFirst,
+    DaysUntil,
+    Distinct,
+    Fact,
+    First,
+    Formula,
+    Last,
+    Max,
+    Mean,
+    Mentions,
+    Min,
+    Share,
+    Total,
+    Values,
+    Within,
+)
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.markers import hookimpl, hookspec
 from siyu.contract.params import Field, Params
@@ -17,23 +40,37 @@ from siyu.contract.rules import FittedSegmenter, Lifecycle, Segmenter, Stage, St
 
 __all__ = [
     "ALWAYS",
+    "DAY",
+    "Age",
     "Attribute",
     "Channel",
     "Condition",
+    "Contains",
     "Count",
+    "Cycle",
     "DaysSince",
     "DaysSinceFirst",
+    "DaysUntil",
+    "Distinct",
     "EventKind",
     "Expr",
     "Fact",
     "FeedbackHandler",
     "Field",
+    "First",
     "FittedSegmenter",
+    "Formula",
+    "HasTag",
     "InputError",
+    "Last",
     "Lifecycle",
     "Line",
+    "Max",
+    "Mean",
+    "Mentions",
     "Message",
     "Metric",
+    "Min",
     "Money",
     "NotFound",
     "Params",
@@ -44,6 +81,7 @@ __all__ = [
     "RuleError",
     "Segmenter",
     "Send",
+    "Share",
     "SiyuError",
     "SizingPolicy",
     "Stage",
@@ -51,6 +89,8 @@ __all__ = [
     "State",
     "Tag",
     "Total",
+    "Values",
+    "Within",
     "hookimpl",
     "hookspec",
 ]

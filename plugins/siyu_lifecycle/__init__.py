@@ -2,6 +2,8 @@
 
 Five stages (引入, 成长, 成熟, 休眠, 流失), or four with 衰退 in place of the last two. Every stage can be left
 in both directions: whoever comes back is back the same moment.
+
+Beside it, the relationship: how near the brand a user has come (全场景, 潜在, 私域, 会员).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import siyu
-from siyu import Count, DaysSince, Field, Lifecycle, Playbook, Send, Stage, StageChanged, hookimpl
+from siyu import Attribute, Count, DaysSince, Field, Lifecycle, Playbook, Send, Stage, StageChanged, hookimpl
 
 SILENT = "last interaction {silent} days ago"
 
@@ -50,6 +52,35 @@ class UserLifecycle(Lifecycle):
         yield Stage("intro", "引入", because="no order yet")
 
 
+class Relationship(Lifecycle):
+    """用户关系
+
+    Whoever removes the contact, or leaves the membership, falls back to where they then stand.
+    """
+
+    key = "relationship"
+
+    class Params(siyu.Params):
+        potential_days: int = Field(180, ge=1, le=1000, title="多少天内有互动算潜在用户")
+
+    member = Attribute("member", type="flag", default=False)
+    added = Count("contact.added")
+    removed = Count("contact.removed")
+    since_added = DaysSince("contact.added")
+    since_removed = DaysSince("contact.removed")
+    silent = DaysSince("interaction")
+
+    def stages(self, p: Params) -> Iterable[Stage]:
+        yield Stage("member", "会员", self.member == True, "is a member")  # noqa: E712
+        # One contact of several may be left. Where the first was never told of, a later one still counts.
+        in_touch = (self.added > self.removed) | (self.since_added < self.since_removed)
+        yield Stage("private", "私域用户", in_touch, "added {added} times, removed {removed} times")
+        yield Stage(
+            "potential", "潜在用户", self.silent < p.potential_days, SILENT + "; potential within {potential_days}"
+        )
+        yield Stage("all_scene", "全场景用户", because="known, " + SILENT)
+
+
 class WelcomeBack(Playbook):
     """欢迎回来"""
 
@@ -69,7 +100,7 @@ class WelcomeBack(Playbook):
 
 @hookimpl
 def siyu_lifecycles() -> list[type[Lifecycle]]:
-    return [UserLifecycle]
+    return [UserLifecycle, Relationship]
 
 
 @hookimpl

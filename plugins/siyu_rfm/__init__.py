@@ -3,6 +3,8 @@
 Each of the three is scored 1 to ``bins`` (``bins`` is best), by quantiles of the buyers of the brand or by fixed
 cuts. A value equal to a cut falls below it, as in the intervals ``(a, b]`` of ``pandas.qcut``. A score of
 ``high_from`` or more is high, which gives the eight classes of the usual model; beside them stands the plain reading.
+
+The literature on customer-base models means something else by the same words: see :class:`CustomerBase`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,21 @@ from typing import Literal
 
 import polars as pl
 import siyu
-from siyu import Count, DaysSince, Field, FittedSegmenter, State, Tag, Total, hookimpl
+from siyu import (
+    DAY,
+    Count,
+    DaysSince,
+    DaysSinceFirst,
+    Distinct,
+    Field,
+    FittedSegmenter,
+    Formula,
+    Segmenter,
+    State,
+    Tag,
+    Total,
+    hookimpl,
+)
 
 CLASSES = {
     # (recent, often, much): key, title
@@ -88,6 +104,41 @@ class RFM(FittedSegmenter):
         )
 
 
+class CustomerBase(Segmenter):
+    """复购
+
+    The summary that customer-base models are fitted on, as Fader and Hardie define it (Fader, Hardie and Lee 2005,
+    "RFM and CLV"): a day's purchases are one transaction, and the first is where the customer begins, not a repeat.
+    """
+
+    class Params(siyu.Params):
+        patience: float = Field(2, ge=1, le=20, title="超过自己购买间隔的几倍算迟到")
+        trial_days: int = Field(30, ge=1, le=730, title="首购多少天后仍未复购算只买一次")
+
+    frequency = Distinct("order.paid", DAY, repeat=True)
+    recency = Formula(DaysSinceFirst("order.paid") - DaysSince("order.paid"))
+    age = DaysSinceFirst("order.paid")
+    monetary = Formula(
+        Total("order.paid", "amount", repeat=True) / Distinct("order.paid", DAY, repeat=True),
+    )
+
+    def tags(self, p: Params) -> Iterable[Tag]:
+        summary = "{frequency} repeat days of {monetary} on average, the last {recency} days after the first, "
+        yield Tag("rfm.repeat", "复购用户", self.frequency > 0, summary + "{age} days ago")
+        yield Tag(
+            "rfm.one_time",
+            "只买过一次",
+            (self.frequency == 0) & (self.age >= p.trial_days),
+            "first bought {age} days ago and not since; expected within {trial_days}",
+        )
+        yield Tag(
+            "rfm.late",
+            "该买未买",
+            self.age - self.recency > p.patience * self.recency / self.frequency,
+            summary + "{age} days ago; late when silent for {patience} times the usual gap",
+        )
+
+
 @hookimpl
-def siyu_segmenters() -> list[type[FittedSegmenter]]:
-    return [RFM]
+def siyu_segmenters() -> list[type[Segmenter | FittedSegmenter]]:
+    return [RFM, CustomerBase]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import types
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 import siyu_lifecycle
-from siyu import Send, StageChanged
+from siyu import Send, StageChanged, hookimpl
 from siyu.contract.manager import PluginManager
 from siyu.engine.diff import diff
 from siyu.engine.evaluate import Decider
@@ -97,7 +98,9 @@ class Diary:
 
     def __init__(self, **params: Any) -> None:
         manager = PluginManager()
-        plugin = manager.register("lifecycle", siyu_lifecycle)
+        alone = types.ModuleType("siyu_lifecycle", "The lifecycle without the other tracks of the plugin.")
+        alone.siyu_lifecycles = hookimpl(lambda: [siyu_lifecycle.UserLifecycle], specname="siyu_lifecycles")  # type: ignore[attr-defined]
+        plugin = manager.register("lifecycle", alone)
         manager.check()
         self.params = plugin.params({"lifecycle": params})
         self.rulebook = bind([(plugin, self.params)], {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import types
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -17,6 +18,7 @@ import pytest
 import siyu_rfm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from siyu import hookimpl
 from siyu.contract.manager import PluginManager
 from siyu.engine.evaluate import Decider
 from siyu.engine.facts import compute
@@ -24,8 +26,10 @@ from siyu.engine.fit import fit, fit_facts
 from siyu.engine.rulebook import bind
 from siyu.testing import decide, event
 
+ALONE = types.ModuleType("siyu_rfm", "RFM without the other rules of the plugin.")
+ALONE.siyu_segmenters = hookimpl(lambda: [siyu_rfm.RFM], specname="siyu_segmenters")  # type: ignore[attr-defined]
 MANAGER = PluginManager()
-PLUGIN = MANAGER.register("rfm", siyu_rfm)
+PLUGIN = MANAGER.register("rfm", ALONE)
 MANAGER.check()
 FACTS = {name: fact.name for name, fact in siyu_rfm.RFM.facts.items()}
 
@@ -196,13 +200,13 @@ def test_fixed_cuts_come_in_any_order_and_need_not_be_of_one_number() -> None:
 
 def test_a_tag_says_the_numbers_that_gave_it() -> None:
     bought = [event("order.paid", f"2026-01-0{day}", amount="99.50") for day in (1, 2)]
-    tags = decide(siyu_rfm, bought, at="2026-01-12", params={"rfm": {"method": "fixed"}}).tags
+    tags = decide(ALONE, bought, at="2026-01-12", params={"rfm": {"method": "fixed"}}).tags
     assert tags == {
         "rfm.general_development": "last order 10 days ago (recent: up to 30), 2 orders (often: more than 6), "
         "199 spent (much: more than 500)"
     }
-    asleep = decide(siyu_rfm, bought, at="2026-06-12").tags
+    asleep = decide(ALONE, bought, at="2026-06-12").tags
     assert asleep["rfm.sleeping"] == "last order 161 days ago; sleeping after 90"
-    assert decide(siyu_rfm, [event("article.opened", "2026-01-01")], at="2026-01-12").tags == {
+    assert decide(ALONE, [event("article.opened", "2026-01-01")], at="2026-01-12").tags == {
         "rfm.potential": "has never bought"
     }

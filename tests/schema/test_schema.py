@@ -137,7 +137,7 @@ BEAUTY = Contribution(query=BeautyQueries, mutation=BeautyMutations)
 
 
 async def test_a_plugin_adds_fields_and_types(api: Any, brand: Brand) -> None:
-    ctx = type(api.ctx)(api.ctx.db, manager(beauty=BEAUTY), api.ctx.home)
+    ctx = type(api.ctx)(api.ctx.db, manager(palette=BEAUTY), api.ctx.home)
     client = type(api)(ctx, api.token)
     data = await client.data('{ shades(brand: "shop") { name } version }')
     assert data == {"shades": [{"name": "Shop"}], "version": siyu.__version__}
@@ -150,11 +150,11 @@ async def test_a_plugin_adds_fields_and_types(api: Any, brand: Brand) -> None:
 @pytest.mark.parametrize(
     ("contributions", "says"),
     [
-        ({"beauty": Contribution(query=ClashingQueries)}, r"siyu and beauty both add Query\.brands"),
+        ({"palette": Contribution(query=ClashingQueries)}, r"siyu and palette both add Query\.brands"),
         ({"a": BEAUTY, "b": Contribution(query=AlsoShades)}, r"(a and b|b and a) both add Query\.shades"),
-        ({"beauty": Contribution(mutation=UnguardedMutations)}, "wipe of beauty asks for no right"),
-        ({"beauty": Contribution(query=TagQueries)}, "Type Tag is defined multiple times.*siyu_graphql.tag.types"),
-        ({"beauty": BeautyQueries}, "siyu_graphql_types of plugin beauty returned"),
+        ({"palette": Contribution(mutation=UnguardedMutations)}, "wipe of palette asks for no right"),
+        ({"palette": Contribution(query=TagQueries)}, "Type Tag is defined multiple times.*siyu_graphql.tag.types"),
+        ({"palette": BeautyQueries}, "siyu_graphql_types of plugin palette returned"),
     ],
 )
 def test_what_clashes_is_refused_naming_both(contributions: Any, says: str) -> None:

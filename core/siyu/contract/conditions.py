@@ -30,6 +30,7 @@ __all__ = [
     "Compare",
     "Condition",
     "Expr",
+    "HasTag",
     "In",
     "Leaf",
     "Lit",
@@ -286,6 +287,22 @@ class Missing(Condition):
 
     def __repr__(self) -> str:
         return f"{self.value!r} is missing"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HasTag(Condition):
+    """Whether the user has a tag, of whichever plugin; false where no plugin that is on gives it.
+
+    When the rulebook is bound it is replaced by the condition of that tag.
+    """
+
+    key: str
+
+    def leaves(self) -> Iterator[Leaf]:
+        yield from ()
+
+    def __repr__(self) -> str:
+        return f"has tag {self.key}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -19,9 +19,25 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import polars as pl
 import pydantic
 
-from siyu.contract.conditions import Kind, Scalar
+from siyu.contract.conditions import Kind
 from siyu.contract.errors import RuleError
-from siyu.contract.facts import Attribute, EventFact, Fact, Total
+from siyu.contract.facts import (
+    Contains,
+    EventFact,
+    Fact,
+    First,
+    Formula,
+    Last,
+    Max,
+    Mean,
+    Min,
+    OneOf,
+    Share,
+    Test,
+    Total,
+    Values,
+    Within,
+)
 
 __all__ = [
     "MOMENT",
@@ -154,11 +170,13 @@ class Catalog:
 
     def resolve(self, fact: Fact) -> list[Source]:
         """The tables a fact reads; a :class:`RuleError` names what does not exist, with what does."""
-        if isinstance(fact, Attribute):
+        if isinstance(fact, Formula):
+            inner = [leaf for leaf in fact.expr.leaves() if isinstance(leaf, Fact)]
+            return list({source.name: source for leaf in inner for source in self.resolve(leaf)}.values())
+        if not isinstance(fact, EventFact):
             return [self.kinds[PROFILE_UPDATED].sources[0]]
-        assert isinstance(fact, EventFact)
         if fact.event in self.groups:
-            if fact.where or isinstance(fact, Total):
+            if fact.where or fact.fields or isinstance(fact, Share):
                 raise RuleError(
                     f"{fact!r} looks into the payload of a group",
                     field=fact.event,
@@ -173,9 +191,8 @@ class Catalog:
 
 
 def _source(fact: EventFact, kind: EventKind) -> Source:
-    wanted = [name for name, _ in fact.where]
-    if isinstance(fact, Total):
-        wanted.append(fact.field)
+    filters = (*fact.where, *(fact.of if isinstance(fact, Share) else ()))
+    wanted = [*(name for name, _ in filters), *fact.fields]
     for source in kind.sources:
         if all(source.column(name) for name in wanted):
             break
@@ -187,31 +204,35 @@ def _source(fact: EventFact, kind: EventKind) -> Source:
             field=unknown,
             remedy=f"fields are {valid}",
         )
-    for name, values in fact.where:
+    for name, test in filters:
         column = source.column(name)
         assert column is not None
-        if not all(_fits(column, value) for value in values):
+        if not _fits(column, test):
             raise RuleError(
                 f"{fact!r}: {name} is a {column.type}", field=name, remedy="compare it with one of its kind"
             )
-    if isinstance(fact, Total):
-        column = source.column(fact.field)
+    for name in fact.fields:
+        column = source.column(name)
         assert column is not None
-        if column.type not in ("integer", "money"):
-            raise RuleError(f"{fact!r} sums a {column.type}", field=fact.field, remedy="sum an int or a Money")
+        if isinstance(fact, Total | Mean | Max | Min) and column.kind != "number":
+            raise RuleError(f"{fact!r} reckons with a {column.type}", field=name, remedy="take an int or a Money")
+        if isinstance(fact, Values) and column.type != "text":
+            raise RuleError(f"{fact!r} lists a {column.type}", field=name, remedy="take a text")
+        if isinstance(fact, First | Last) and column.kind != fact.kind:
+            raise RuleError(f"{fact!r}: {name} is a {column.kind}", field=name, remedy=f"say kind={column.kind!r}")
     return source
 
 
-def _fits(column: Column, value: Scalar) -> bool:
-    match column.type:
-        case "text":
-            return isinstance(value, str)
-        case "flag":
-            return isinstance(value, bool)
-        case "integer":
-            return isinstance(value, int) and not isinstance(value, bool)
-        case _:
-            return False
+def _fits(column: Column, test: Test) -> bool:
+    match test:
+        case Within():
+            return column.kind == "number"
+        case Contains():
+            return column.type == "text"
+        case OneOf(values):
+            kinds = {"text": str, "flag": bool, "integer": int}
+            wanted = kinds.get(column.type)
+            return wanted is not None and all(type(value) is wanted for value in values)
 
 
 def _columns(kind: str, model: type[Payload]) -> tuple[list[Column], dict[str, type[Line]]]:

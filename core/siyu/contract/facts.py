@@ -5,22 +5,111 @@ Days are calendar days of the brand's time zone: yesterday evening is one day ag
 ``days=7`` is today and the six days before.
 
 ``where`` filters on the payload: ``{"category": "pet_food"}`` is equality, ``{"category": ["tea", "coffee"]}``
-membership. A field of the lines of an event (the ``items`` of an order) is named like any other.
+membership, ``{"amount": Within(100, 500)}`` a range, ``{"text": Contains("formula", "奶粉")}`` words in a text. A
+field of the lines of an event (the ``items`` of an order) is named like any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from decimal import Decimal
+from typing import Any, Literal
 
-from siyu.contract.conditions import Kind, Leaf, Lit, Scalar, lift
+from siyu.contract.conditions import EXACT, Expr, Kind, Leaf, Lit, Scalar, lift
 from siyu.contract.errors import RuleError
 
-__all__ = ["Attribute", "Count", "DaysSince", "DaysSinceFirst", "Fact", "Total", "Where"]
+__all__ = [
+    "DAY",
+    "Age",
+    "Attribute",
+    "Contains",
+    "Count",
+    "Cycle",
+    "DaysSince",
+    "DaysSinceFirst",
+    "DaysUntil",
+    "Distinct",
+    "EventFact",
+    "Fact",
+    "First",
+    "Formula",
+    "Last",
+    "Max",
+    "Mean",
+    "Mentions",
+    "Min",
+    "OneOf",
+    "Share",
+    "Total",
+    "Values",
+    "Where",
+    "Within",
+]
 
-Where = tuple[tuple[str, tuple[Scalar, ...]], ...]
 MAX_WINDOW_DAYS = 3660
+DAY = "@day"
+"""In the place of a field: the calendar day of the event."""
+
+AttributeType = Literal["text", "integer", "money", "flag", "date"]
+_KINDS: Mapping[str, Kind] = {"text": "text", "integer": "number", "money": "number", "flag": "flag", "date": "date"}
+
+
+# -- filters ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The value is one of these."""
+
+    values: tuple[Scalar, ...]
+
+    def __repr__(self) -> str:
+        return repr(list(self.values) if len(self.values) > 1 else self.values[0])
+
+
+@dataclass(frozen=True)
+class Within:
+    """The number lies between ``low`` and ``high``, both included; None is no bound."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.low is None and self.high is None:
+            raise RuleError("Within() without a bound", remedy="give low, high or both")
+        for name in ("low", "high"):
+            bound = getattr(self, name)
+            if bound is not None:
+                if isinstance(bound, bool) or not isinstance(bound, int | float | Decimal):
+                    raise RuleError(f"Within({name}={bound!r})", field=name, remedy="give a number")
+                plain = _plain(bound)
+                # 500 and 500.0, as a parameter may come, are one bound.
+                object.__setattr__(self, name, int(plain) if abs(plain) <= EXACT and plain == int(plain) else plain)
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise RuleError(f"{self!r} holds nothing", remedy="give the smaller number first")
+
+
+@dataclass(frozen=True, init=False)
+class Contains:
+    """The text contains one of the words, whatever their case."""
+
+    words: tuple[str, ...]
+
+    def __init__(self, *words: str) -> None:
+        if not words or not all(isinstance(word, str) and word.strip() for word in words):
+            raise RuleError(f"Contains{words!r}", remedy="give at least one word")
+        object.__setattr__(self, "words", tuple(sorted({_plain(word.lower()) for word in words})))
+
+    def __repr__(self) -> str:
+        return f"Contains({', '.join(map(repr, self.words))})"
+
+
+Test = OneOf | Within | Contains
+Where = tuple[tuple[str, Test], ...]
+
+
+# -- facts ------------------------------------------------------------------------------------------------------
 
 
 class Fact(Leaf):
@@ -30,7 +119,7 @@ class Fact(Leaf):
 
     def _repr(self, *shown: object, **named: object) -> str:
         parts = [repr(value) for value in shown]
-        parts += [f"{key}={value!r}" for key, value in named.items() if value not in (None, {})]
+        parts += [f"{key}={value!r}" for key, value in named.items() if value not in (None, {}, False)]
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
@@ -38,17 +127,30 @@ class Fact(Leaf):
 class Attribute(Fact):
     """The latest value of an attribute of the user's profile; missing (or ``default``) where never given.
 
-    ``values`` lists the values allowed; anything else that was stored counts as missing.
+    ``type`` says what the text stands for: ``text``, ``integer``, ``money``, ``flag`` or ``date`` (2026-11-21); what
+    cannot be read as one is missing. ``values`` lists the texts allowed; anything else counts as missing.
     """
 
     attribute: str
     values: tuple[str, ...] = ()
-    default: str | None = None
-    kind: ClassVar[Kind] = "text"  # type: ignore[misc]
+    default: Scalar | None = None
+    type: AttributeType = "text"
 
-    def __init__(self, attribute: str, values: Sequence[str] = (), default: str | None = None) -> None:
+    def __init__(
+        self,
+        attribute: str,
+        values: Sequence[str] = (),
+        default: Scalar | None = None,
+        type: AttributeType = "text",
+    ) -> None:
         if isinstance(values, str):
             raise RuleError(f"values={values!r} is one text", field=attribute, remedy="give a list of texts")
+        if type not in _KINDS:
+            raise RuleError(f"type={type!r}", field=attribute, remedy=f"types are: {', '.join(_KINDS)}")
+        if values and type != "text":
+            raise RuleError(f"values of a {type}", field=attribute, remedy="only texts can be listed")
+        if default is not None and lift(default).kind != _KINDS[type]:
+            raise RuleError(f"default {default!r} is no {type}", field=attribute, remedy=f"give a {type}")
         if default is not None and values and default not in values:
             raise RuleError(
                 f"default {default!r} is not among the values",
@@ -58,10 +160,74 @@ class Attribute(Fact):
         object.__setattr__(self, "attribute", attribute)
         object.__setattr__(self, "values", tuple(map(_plain, values)))
         object.__setattr__(self, "default", None if default is None else _plain(default))
+        object.__setattr__(self, "type", type)
+
+    @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        return _KINDS[self.type]
 
     @property
     def name(self) -> str:
-        return self._repr(self.attribute, values=list(self.values) or None, default=self.default)
+        shown = None if self.type == "text" else self.type
+        return self._repr(self.attribute, values=list(self.values) or None, default=self.default, type=shown)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DaysUntil(Fact):
+    """Days until a date that an attribute names; negative when it has passed, missing where there is none.
+
+    ``yearly`` means its next anniversary, today included: 0 to 365. Whoever was born on 29 February celebrates on the
+    28th where the year has no such day.
+    """
+
+    attribute: str
+    yearly: bool = False
+    kind: Kind = "number"
+
+    @property
+    def name(self) -> str:
+        return self._repr(self.attribute, yearly=self.yearly)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Age(Fact):
+    """Full years (or months) since a date that an attribute names; negative before it, missing where there is none.
+
+    A month is full on the same day of the next, or on its last where it has no such day: whoever was born on 31 August
+    is a month old on 30 September, and on 29 February a year on the 28th.
+    """
+
+    attribute: str
+    unit: Literal["years", "months"] = "years"
+    kind: Kind = "number"
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("years", "months"):
+            raise RuleError(f"unit={self.unit!r}", field=self.attribute, remedy="units are: years, months")
+
+    @property
+    def name(self) -> str:
+        return self._repr(self.attribute, unit=None if self.unit == "years" else self.unit)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Formula(Fact):
+    """Arithmetic on other facts that deserves a name: ``recency = Formula(DaysSinceFirst(...) - DaysSince(...))``.
+
+    Double precision; missing where one of them is, as in any condition.
+    """
+
+    expr: Expr
+    kind: Kind = "number"
+
+    def __post_init__(self) -> None:
+        leaves = list(self.expr.leaves()) if isinstance(self.expr, Expr) else []
+        if not leaves or self.expr.kind != "number" or not all(isinstance(leaf, Fact) for leaf in leaves):
+            raise RuleError(f"Formula({self.expr!r})", remedy="give arithmetic on facts that are numbers")
+
+    @property
+    def name(self) -> str:
+        return self._repr(self.expr)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,7 +237,7 @@ class EventFact(Fact):
     event: str
     where: Where = ()
     days: int | None = None
-    kind: ClassVar[Kind] = "number"  # type: ignore[misc]
+    kind: Kind = "number"
 
     def __init__(self, event: str, where: Mapping[str, Any] | None = None, days: int | None = None) -> None:
         object.__setattr__(self, "event", event)
@@ -80,11 +246,18 @@ class EventFact(Fact):
 
     @property
     def name(self) -> str:
-        where = {field: list(values) if len(values) > 1 else values[0] for field, values in self.where}
-        return self._repr(*self._subject(), where=where, days=self.days)
+        return self._repr(*self._subject(), **self._options())
 
-    def _subject(self) -> tuple[str, ...]:
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the payload that it reads besides those of ``where``."""
+        return ()
+
+    def _subject(self) -> tuple[object, ...]:
         return (self.event,)
+
+    def _options(self) -> dict[str, object]:
+        return {"where": dict(self.where), "days": self.days}
 
 
 class Count(EventFact):
@@ -93,18 +266,166 @@ class Count(EventFact):
     __slots__ = ()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Total(EventFact):
-    """The sum of a number in the payload; 0 where there were no events. Money sums exactly, in its own unit."""
+class Mentions(EventFact):
+    """How many events whose text contains one of the words, whatever their case; 0 where there were none."""
 
+    __slots__ = ()
+
+    def __init__(self, event: str, *words: str, field: str = "text", days: int | None = None) -> None:
+        super().__init__(event, {field: Contains(*words)}, days)
+
+
+class Cycle(EventFact):
+    """The user's own rhythm: the median number of days between the days on which it happened.
+
+    Missing where it happened on fewer than ``least`` days (three: one gap is no rhythm).
+    """
+
+    least: int
+
+    def __init__(
+        self, event: str, where: Mapping[str, Any] | None = None, days: int | None = None, *, least: int = 3
+    ) -> None:
+        super().__init__(event, where, days)
+        if least < 2:
+            raise RuleError(f"least={least}", field="least", remedy="a gap needs two days")
+        object.__setattr__(self, "least", least)
+
+    def _options(self) -> dict[str, object]:
+        return {**super()._options(), "least": self.least}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _FieldFact(EventFact):
     field: str = ""
 
     def __init__(self, event: str, field: str, where: Mapping[str, Any] | None = None, days: int | None = None) -> None:
         super().__init__(event, where, days)
         object.__setattr__(self, "field", field)
 
-    def _subject(self) -> tuple[str, ...]:
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return () if self.field == DAY else (self.field,)
+
+    def _subject(self) -> tuple[object, ...]:
         return (self.event, self.field)
+
+
+class _Repeatable(_FieldFact):
+    repeat: bool
+
+    def __init__(
+        self,
+        event: str,
+        field: str,
+        where: Mapping[str, Any] | None = None,
+        days: int | None = None,
+        *,
+        repeat: bool = False,
+    ) -> None:
+        super().__init__(event, field, where, days)
+        object.__setattr__(self, "repeat", repeat)
+
+    def _options(self) -> dict[str, object]:
+        return {**super()._options(), "repeat": self.repeat}
+
+
+class Total(_Repeatable):
+    """The sum of a number in the payload; 0 where there were no events. Money sums exactly, in its own unit.
+
+    ``repeat`` leaves out the user's first day with such an event, however long ago: what followed the first purchase.
+    """
+
+    __slots__ = ()
+
+
+class Mean(_FieldFact):
+    """The mean of a number in the payload; missing where there was none."""
+
+    __slots__ = ()
+
+
+class Max(_FieldFact):
+    """The greatest of a number in the payload; missing where there was none."""
+
+    __slots__ = ()
+
+
+class Min(_FieldFact):
+    """The smallest of a number in the payload; missing where there was none."""
+
+    __slots__ = ()
+
+
+class Distinct(_Repeatable):
+    """How many different values a field had, or (:data:`DAY`) on how many days it happened; 0 where there were none.
+
+    ``repeat`` leaves out the user's first day with such an event, as in :class:`Total`.
+    """
+
+    __slots__ = ()
+
+
+class Values(_FieldFact):
+    """The different values of a text field, sorted, a line each; missing where there were none.
+
+    For :meth:`~siyu.FittedSegmenter.fit`, which must find out what there is before it can count it.
+    """
+
+    kind: Kind = "text"
+
+
+class _Value(_FieldFact):
+    """A value of the payload itself. Its kind is the field's, known once the catalog has resolved it."""
+
+    def __init__(
+        self,
+        event: str,
+        field: str,
+        where: Mapping[str, Any] | None = None,
+        days: int | None = None,
+        *,
+        kind: Kind = "text",
+    ) -> None:
+        super().__init__(event, field, where, days)
+        object.__setattr__(self, "kind", kind)
+
+    def _options(self) -> dict[str, object]:
+        return {**super()._options(), "kind": None if self.kind == "text" else self.kind}
+
+
+class First(_Value):
+    """A field of the first event; missing where there was none. Say ``kind="number"`` where it is no text."""
+
+    __slots__ = ()
+
+
+class Last(_Value):
+    """A field of the latest event; missing where there was none. Say ``kind="number"`` where it is no text."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Share(EventFact):
+    """The share, 0 to 1, of the events for which ``of`` holds; missing where there were no events."""
+
+    of: Where = ()
+
+    def __init__(
+        self,
+        event: str,
+        of: Mapping[str, Any],
+        where: Mapping[str, Any] | None = None,
+        days: int | None = None,
+    ) -> None:
+        super().__init__(event, where, days)
+        object.__setattr__(self, "of", _where(of))
+        if not self.of:
+            raise RuleError("Share(of={})", field="of", remedy="say which events are counted")
+
+    def _subject(self) -> tuple[object, ...]:
+        return (self.event, dict(self.of))
 
 
 class _Since(EventFact):
@@ -134,20 +455,24 @@ def _window(days: int | None) -> int | None:
 
 def _where(where: Mapping[str, Any]) -> Where:
     """The filter in one canonical order, so that equal filters are equal facts."""
-    result = []
+    result: list[tuple[str, Test]] = []
     for field, wanted in sorted(where.items()):
+        if isinstance(wanted, Within | Contains):
+            result.append((field, wanted))
+            continue
         values = tuple(wanted) if isinstance(wanted, list | tuple | set | frozenset) else (wanted,)
         if not values or not all(isinstance(value, str | int | bool) for value in values):
             raise RuleError(
                 f"where={{{field!r}: {wanted!r}}}",
                 field=field,
-                remedy="filter by a text, a whole number or a flag",
+                remedy="filter by a text, a whole number, a flag, Within(...) or Contains(...)",
             )
-        result.append((field, tuple(sorted(set(map(_plain, values)), key=lambda v: (type(v).__name__, v)))))
+        plain = sorted(set(map(_plain, values)), key=lambda v: (type(v).__name__, v))
+        result.append((field, OneOf(tuple(plain))))
     return tuple(result)
 
 
-def _plain(value: Scalar) -> Scalar:
+def _plain(value: Any) -> Any:
     """The value without the enumeration that it may be a member of: names of facts are made of values."""
     literal = lift(value)
     assert isinstance(literal, Lit)

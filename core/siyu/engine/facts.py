@@ -1,22 +1,53 @@
 """From tables of events to one row of facts a user, as of a moment.
 
-One pass over each table for all facts without a window, one more over its recent rows for those with one:
-filters are flags made once and summed, not filters inside each aggregate. The table with the long history is then
-read once, and the second pass is narrow.
+Facts that add up (counts, sums, newest moments) share passes: one over each table for all of them without a window,
+one more over its recent rows for those with one. Their filters are flags made once and summed, not filters inside each
+aggregate, so a long history is read once and the second pass is narrow. The others (the latest value, different values,
+the user's rhythm) have a pass of their own over the few columns and rows that they need.
 """
 
 from __future__ import annotations
 
+import calendar
+import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from siyu.contract.conditions import Scalar
-from siyu.contract.events import MOMENT, Catalog
-from siyu.contract.facts import Attribute, Count, DaysSince, DaysSinceFirst, EventFact, Fact, Total
+from siyu.contract.conditions import Arithmetic, Expr, Lit
+from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Source
+from siyu.contract.facts import (
+    DAY,
+    Age,
+    Attribute,
+    Contains,
+    Count,
+    Cycle,
+    DaysSince,
+    DaysSinceFirst,
+    DaysUntil,
+    Distinct,
+    EventFact,
+    Fact,
+    First,
+    Formula,
+    Last,
+    Max,
+    Mean,
+    Mentions,
+    Min,
+    OneOf,
+    Share,
+    Test,
+    Total,
+    Values,
+    Where,
+    Within,
+)
 
 __all__ = ["Frames", "compute"]
 
@@ -35,28 +66,16 @@ def compute(
     """The facts of every user with an event up to ``at`` (or of ``users``, a frame of ``user_id``).
 
     Returns ``user_id`` sorted, and one column a fact under the fact's name: Int64 for counts and days, Float64 for
-    money, String for attributes. The time zone decides what a day is.
+    money, means and shares, the field's own type for values. The time zone decides what a day is.
     """
-    today = at.astimezone(zone).date()
-    at = at.astimezone(UTC)  # Polars compares moments of one time zone only
-    passes: list[pl.LazyFrame] = []
-    read: set[str] = set()
-    for source, group in _by_table(facts, catalog).items():
-        if source not in frames:
-            continue
-        table = frames[source].filter(pl.col("at") <= at)
-        long = [fact for fact in group if not (isinstance(fact, EventFact) and fact.days)]
-        short = [fact for fact in group if isinstance(fact, EventFact) and fact.days]
-        if long:
-            passes.append(_aggregate(source, table, long, today, zone))
-            read.add(source)
-        if short:
-            since = _start(today, max(fact.days or 0 for fact in short), zone)
-            passes.append(_aggregate(source, table.filter(pl.col("at") >= since), short, today, zone))
+    now = _Now(
+        catalog, {name: frame.filter(pl.col("at") <= at.astimezone(UTC)) for name, frame in frames.items()}, at, zone
+    )
+    passes, read = now.passes(_base(facts))
     if users is None:
         # Users known only from tables that no pass reads whole.
-        unread = {s.name for s in catalog.sources if s.lines is None and s.name in frames} - read
-        passes += [frames[name].filter(pl.col("at") <= at).group_by("user_id").agg() for name in sorted(unread)]
+        unread = {source.name for source in catalog.sources if source.lines is None} - read
+        passes += [now.frames[name].group_by("user_id").agg() for name in sorted(unread) if name in frames]
     collected = pl.collect_all(passes)
     if users is None:
         ids = [frame.get_column("user_id") for frame in collected] or [pl.Series("user_id", [], pl.Int64)]
@@ -65,99 +84,321 @@ def compute(
     for frame in collected:
         if frame.width > 1:
             result = result.join(frame, on="user_id", how="left", maintain_order="left")
-    return result.select("user_id", *(_finish(fact, today, zone, catalog, result) for fact in facts))
+    return result.select("user_id", *(now.finish(fact, result.columns).alias(fact.name) for fact in facts))
 
 
-def _by_table(facts: Sequence[Fact], catalog: Catalog) -> dict[str, list[Fact]]:
-    groups: dict[str, list[Fact]] = defaultdict(list)
-    for fact in facts:
-        for source in catalog.resolve(fact):
-            groups[source.name].append(fact)
-    return groups
+class _Now:
+    """A moment, and the tables as they stood."""
 
+    def __init__(self, catalog: Catalog, frames: Frames, at: datetime, zone: ZoneInfo) -> None:
+        self.catalog = catalog
+        self.frames = frames
+        self.zone = zone
+        self.today = at.astimezone(zone).date()
 
-def _partial(fact: Fact, source: str) -> str:
-    """The column with the share of one table in a fact; a fact over a group of kinds has several."""
-    return f"{fact.name} of {source}"
+    def passes(self, facts: Sequence[Fact]) -> tuple[list[pl.LazyFrame], set[str]]:
+        """The passes that the facts need, and the tables that one of them reads whole."""
+        shared: dict[tuple[Source, bool], list[EventFact]] = defaultdict(list)
+        passes: list[pl.LazyFrame] = []
+        for fact in facts:
+            if isinstance(fact, EventFact) and _adds_up(fact):
+                for source in self.catalog.resolve(fact):
+                    shared[source, fact.days is not None].append(fact)
+            elif (own := self._own_pass(fact)) is not None:
+                passes.append(own)
+        for (source, recent), group in sorted(shared.items(), key=lambda item: (item[0][0].name, item[0][1])):
+            if source.name in self.frames:
+                table = self.frames[source.name]
+                if recent:
+                    table = table.filter(pl.col("at") >= self.start(max(fact.days or 0 for fact in group)))
+                passes.append(self._shared_pass(source, table, group))
+        return passes, {source.name for source, recent in shared if not recent}
 
+    def start(self, days: int) -> datetime:
+        """The first moment of a window: midnight, in the brand's zone, of the first of its days."""
+        return datetime.combine(self.today - timedelta(days=days - 1), time(), self.zone).astimezone(UTC)
 
-def _start(today: date, days: int, zone: ZoneInfo) -> datetime:
-    """The first moment of a window: midnight, in the brand's zone, of the first of its days."""
-    return datetime.combine(today - timedelta(days=days - 1), time(), zone).astimezone(UTC)
+    def day(self) -> pl.Expr:
+        """The calendar day of an event."""
+        return pl.col("at").dt.convert_time_zone(self.zone.key).dt.date()
 
+    def _shared_pass(self, source: Source, table: pl.LazyFrame, facts: Sequence[EventFact]) -> pl.LazyFrame:
+        flags: dict[str, pl.Expr] = {}
+        aggregates: dict[str, pl.Expr] = {}
+        for fact in facts:
+            for part, expr in self._parts(fact, source, flags).items():
+                aggregates[_column(fact, part, source.name)] = expr
+        return table.with_columns(**flags).group_by("user_id").agg(**aggregates)
 
-def _aggregate(source: str, table: pl.LazyFrame, facts: Sequence[Fact], today: date, zone: ZoneInfo) -> pl.LazyFrame:
-    lines = "event_id" in table.collect_schema()
-    flags: dict[str, pl.Expr] = {}
-    aggregates: dict[str, pl.Expr] = {}
-    for fact in facts:
-        flag = _flag(fact, today, zone, flags)
-        match fact:
-            case Attribute():
-                # Order of arrival must not matter: of two values of one moment the greater one is the latest.
-                value = pl.col("value").filter(pl.col("name") == fact.attribute)
-                value = value.sort_by(
-                    *(pl.col(by).filter(pl.col("name") == fact.attribute) for by in ("at", "value"))
-                ).last()
-            case Count() if lines:
+    def _parts(self, fact: EventFact, source: Source, flags: dict[str, pl.Expr]) -> dict[str, pl.Expr]:
+        """What is added up for a fact, by name of the part; :meth:`finish` puts the parts together."""
+        flag = self._flag(fact.where, fact.days, source, flags)
+
+        def counted(which: pl.Expr | None) -> pl.Expr:
+            if source.lines:
                 event = pl.col("event_id")
-                value = (event if flag is None else event.filter(flag)).n_unique()
-            case Count():
-                value = pl.len() if flag is None else flag.sum()
+                return (event if which is None else event.filter(which)).n_unique()
+            return pl.len() if which is None else which.sum()
+
+        def only(value: pl.Expr) -> pl.Expr:
+            return value if flag is None else pl.when(flag).then(value)
+
+        match fact:
+            case Count() | Mentions():
+                return {"n": counted(flag)}
+            case Share():
+                of = self._flag((*fact.where, *fact.of), fact.days, source, flags)
+                return {"n": counted(flag), "of": counted(of)}
             case Total():
-                number = pl.col(fact.field)
-                value = (number if flag is None else pl.when(flag).then(number)).sum()
-            case DaysSince() | DaysSinceFirst():
-                moment = pl.col("at") if flag is None else pl.when(flag).then(pl.col("at"))
-                value = moment.max() if isinstance(fact, DaysSince) else moment.min()
+                return {"sum": only(pl.col(fact.field)).sum()}
+            case Mean():
+                return {"sum": only(pl.col(fact.field)).sum(), "n": only(pl.col(fact.field)).count()}
+            case Max():
+                return {"max": only(pl.col(fact.field)).max()}
+            case Min():
+                return {"min": only(pl.col(fact.field)).min()}
+            case DaysSince():
+                return {"max": only(pl.col("at")).max()}
+            case DaysSinceFirst():
+                return {"min": only(pl.col("at")).min()}
+        raise TypeError(fact)
+
+    def _flag(self, where: Where, days: int | None, source: Source, flags: dict[str, pl.Expr]) -> pl.Expr | None:
+        """The column that says whether a row counts; equal filters share one."""
+        if not (where or days):
+            return None
+        name = f"?{where!r}{days}"
+        if name not in flags:
+            flags[name] = pl.all_horizontal(self._terms(where, days, source))
+        return pl.col(name)
+
+    def _terms(self, where: Where, days: int | None, source: Source) -> list[pl.Expr]:
+        terms = [_test(source, field, test) for field, test in where]
+        if days:
+            terms.append(pl.col("at") >= self.start(days))
+        return terms
+
+    def _own_pass(self, fact: Fact) -> pl.LazyFrame | None:
+        """The fact as ``user_id`` and its column, or None where there are no rows to look at."""
+        sources = [source for source in self.catalog.resolve(fact) if source.name in self.frames]
+        if not sources:
+            return None
+        match fact:
+            case Attribute(attribute) | DaysUntil(attribute) | Age(attribute):
+                table = self.frames[PROFILE_UPDATED].filter(pl.col("name") == attribute)
+                value = _outermost(table, pl.col("value"), latest=True)
+            case EventFact():
+                wanted = ["user_id", "at", *fact.fields, *(field for field, _ in fact.where)]
+                table = pl.concat([self.frames[source.name].select(list(dict.fromkeys(wanted))) for source in sources])
+                table = table.filter(pl.lit(True), *self._terms(fact.where, None, sources[0]))
+                if _repeats(fact):  # before the window is: the first day is the first of all
+                    table = table.filter(self.day() > self.day().min().over("user_id"))
+                table = table.filter(pl.lit(True), *self._terms((), fact.days, sources[0]))
+                value = self._own_value(fact, table)
             case _:
                 raise TypeError(fact)
-        aggregates[_partial(fact, source)] = value
-    return table.with_columns(**flags).group_by("user_id").agg(**aggregates)
+        return value.select("user_id", pl.col("value").alias(_column(fact, "value")))
+
+    def _own_value(self, fact: EventFact, table: pl.LazyFrame) -> pl.LazyFrame:
+        match fact:
+            case First() | Last():
+                return _outermost(table, pl.col(fact.field), latest=isinstance(fact, Last))
+            case Distinct():
+                value = self.day() if fact.field == DAY else pl.col(fact.field)
+                pairs = table.select("user_id", value.alias("value")).drop_nulls().unique()
+                return pairs.group_by("user_id").agg(pl.len().alias("value"))
+            case Total():
+                return table.group_by("user_id").agg(pl.col(fact.field).sum().alias("value"))
+            case Values():
+                texts = table.select("user_id", pl.col(fact.field).alias("value")).drop_nulls().unique()
+                return texts.group_by("user_id").agg(pl.col("value").sort().str.join("\n"))
+            case Cycle():
+                days = table.select("user_id", self.day().alias("day")).unique().sort("user_id", "day")
+                gaps = days.with_columns((pl.col("day").diff().over("user_id")).dt.total_days().alias("gap"))
+                median = gaps.group_by("user_id").agg(pl.col("gap").median().alias("value"), pl.len().alias("days"))
+                return median.filter(pl.col("days") >= fact.least)
+        raise TypeError(fact)
+
+    def finish(self, fact: Fact, columns: Sequence[str]) -> pl.Expr:
+        """The value of the fact from its parts; tables without rows have none."""
+        sources = self.catalog.resolve(fact)
+
+        def parts(name: str) -> list[pl.Expr]:
+            wanted = (_column(fact, name, source.name) for source in sources)
+            return [pl.col(column) for column in wanted if column in columns]
+
+        def added(name: str) -> pl.Expr:
+            found = parts(name)
+            return pl.sum_horizontal(*found).cast(pl.Int64) if found else pl.lit(0, pl.Int64)
+
+        own = pl.col(_column(fact, "value")) if _column(fact, "value") in columns else None
+        match fact:
+            case Attribute():
+                return _attribute(fact, own)
+            case DaysUntil():
+                return self._until(fact, own)
+            case Age():
+                return self._age(fact, own)
+            case Formula():
+                return self._formula(fact.expr, columns)
+            case Count() | Mentions():
+                return added("n")
+            case Distinct():
+                return pl.lit(0, pl.Int64) if own is None else own.fill_null(0).cast(pl.Int64)
+            case Share():
+                return pl.when(added("n") > 0).then(added("of") / added("n"))
+            case Total():
+                total = added("sum") if _adds_up(fact) else pl.lit(0, pl.Int64) if own is None else own.fill_null(0)
+                return self._unit(fact, total)
+            case Mean():
+                # One division, correctly rounded, whatever the unit.
+                return pl.when(added("n") > 0).then(added("sum") / (added("n") * self._cents(fact)))
+            case Max() | Min():
+                found = parts("max" if isinstance(fact, Max) else "min")
+                return self._unit(fact, found[0] if found else pl.lit(None, pl.Int64))
+            case First() | Last():
+                dtype = sources[0].schema[fact.field]
+                return self._unit(fact, pl.lit(None, dtype) if own is None else own)
+            case Cycle():
+                return pl.lit(None, pl.Float64) if own is None else own
+            case Values():
+                return pl.lit(None, pl.String) if own is None else own
+            case DaysSince() | DaysSinceFirst():
+                latest = isinstance(fact, DaysSince)
+                found = parts("max" if latest else "min")
+                outermost = pl.max_horizontal if latest else pl.min_horizontal
+                moment = outermost(*found) if found else pl.lit(None, MOMENT)
+                return (pl.lit(self.today) - moment.dt.convert_time_zone(self.zone.key).dt.date()).dt.total_days()
+        raise TypeError(fact)
+
+    def _cents(self, fact: EventFact) -> int:
+        source = self.catalog.resolve(fact)[0]
+        column = next((source.column(name) for name in fact.fields), None)
+        return 100 if column is not None and column.type == "money" else 1
+
+    def _unit(self, fact: EventFact, value: pl.Expr) -> pl.Expr:
+        """Cents become the currency's unit in one division: comparisons with literals stay exact."""
+        return _divide(value, 100.0) if self._cents(fact) == 100 else value
+
+    def _formula(self, expr: Expr, columns: Sequence[str]) -> pl.Expr:
+        match expr:
+            case Fact():
+                return self.finish(expr, columns).cast(pl.Float64)
+            case Lit(number):
+                return pl.lit(number, pl.Float64)
+            case Arithmetic(op, left, right):
+                a, b = self._formula(left, columns), self._formula(right, columns)
+                value = {"+": a + b, "-": a - b, "*": a * b, "/": _divide(a, b)}[op]
+                return pl.when(value.is_finite()).then(value)
+        raise TypeError(expr)
+
+    def _until(self, fact: DaysUntil, text: pl.Expr | None) -> pl.Expr:
+        day = _date(text)
+        if fact.yearly:
+            this, following = (_anniversary(day, self.today.year + later) for later in (0, 1))
+            day = pl.when(this >= self.today).then(this).otherwise(following)
+        return (day - pl.lit(self.today)).dt.total_days()
+
+    def _age(self, fact: Age, text: pl.Expr | None) -> pl.Expr:
+        day, today = _date(text), self.today
+        last = calendar.monthrange(today.year, today.month)[1]
+        full = pl.min_horizontal(day.dt.day().cast(pl.Int64), pl.lit(last, pl.Int64)) <= today.day
+        months = (today.year - day.dt.year()).cast(pl.Int64) * 12 + (today.month - day.dt.month().cast(pl.Int64))
+        months = pl.when(day.is_not_null()).then(months - pl.when(full).then(0).otherwise(1))
+        return months.floordiv(12) if fact.unit == "years" else months
 
 
-def _flag(fact: Fact, today: date, zone: ZoneInfo, flags: dict[str, pl.Expr]) -> pl.Expr | None:
-    """The column that says whether a row counts for the fact; equal filters share one."""
-    if not isinstance(fact, EventFact) or not (fact.where or fact.days):
-        return None
-    name = f"?{fact.where!r}{fact.days}"
-    if name not in flags:
-        terms = [_filter(field, values) for field, values in fact.where]
-        if fact.days:
-            terms.append(pl.col("at") >= _start(today, fact.days, zone))
-        flags[name] = pl.all_horizontal(terms)
-    return pl.col(name)
+def _base(facts: Sequence[Fact]) -> list[Fact]:
+    """The facts with those that formulas are made of in the place of the formulas, each once."""
+    found: dict[str, Fact] = {}
+    for fact in facts:
+        inner = [leaf for leaf in fact.expr.leaves() if isinstance(leaf, Fact)] if isinstance(fact, Formula) else []
+        found |= {base.name: base for base in (_base(inner) if inner else [fact])}
+    return list(found.values())
 
 
-def _filter(field: str, values: tuple[Scalar, ...]) -> pl.Expr:
+def _repeats(fact: EventFact) -> bool:
+    return isinstance(fact, Total | Distinct) and fact.repeat
+
+
+def _adds_up(fact: EventFact) -> bool:
+    return not (isinstance(fact, Distinct | First | Last | Cycle | Values) or _repeats(fact))
+
+
+def _column(fact: Fact, part: str, source: str = "") -> str:
+    """Of a part of a fact; a fact over a group of kinds has one a table."""
+    return f"{part} of {fact.name} in {source}"
+
+
+def _divide(value: pl.Expr, divisor: pl.Expr | float) -> pl.Expr:
+    """Polars divides by a scalar by multiplying with its reciprocal, which is one bit off; by a column it divides."""
+    return value / (value * 0 + divisor)
+
+
+def _test(source: Source, field: str, test: Test) -> pl.Expr:
     column = pl.col(field)
-    return (column == values[0] if len(values) == 1 else column.is_in(list(values))).fill_null(False)
+    match test:
+        case OneOf(values):
+            held = column == values[0] if len(values) == 1 else column.is_in(list(values))
+        case Contains(words):
+            held = column.str.to_lowercase().str.contains_any(list(words))
+        case Within(low, high):
+            held = pl.lit(True)
+            declared = source.column(field)
+            cents = declared is not None and declared.type == "money"
+            if low is not None:
+                held &= column >= (_cents(low, math.ceil) if cents else low)
+            if high is not None:
+                held &= column <= (_cents(high, math.floor) if cents else high)
+    return held.fill_null(False)
 
 
-def _finish(fact: Fact, today: date, zone: ZoneInfo, catalog: Catalog, result: pl.DataFrame) -> pl.Expr:
-    """The value of the fact from the shares of its tables; tables without rows have none."""
-    names = [_partial(fact, source.name) for source in catalog.resolve(fact)]
-    parts = [pl.col(name) for name in names if name in result.columns]
-    match fact:
-        case Attribute():
-            value = (parts or [pl.lit(None, pl.String)])[0]
-            if fact.values:
-                value = pl.when(value.is_in(list(fact.values))).then(value)
-            if fact.default is not None:
-                value = value.fill_null(fact.default)
-        case Count():
-            value = pl.sum_horizontal(*parts).cast(pl.Int64) if parts else pl.lit(0, pl.Int64)
-        case Total():
-            value = (parts or [pl.lit(0)])[0].fill_null(0).cast(pl.Int64)
-            column = catalog.resolve(fact)[0].column(fact.field)
-            if column is not None and column.type == "money":
-                # One division, correctly rounded: comparisons with literals stay exact. By a column, as Polars
-                # divides by a constant through its inverse.
-                value = value / (value * 0 + 100)
-        case DaysSince() | DaysSinceFirst():
-            outermost = pl.max_horizontal if isinstance(fact, DaysSince) else pl.min_horizontal
-            moment = outermost(*parts) if parts else pl.lit(None, MOMENT)
-            value = (pl.lit(today) - moment.dt.convert_time_zone(zone.key).dt.date()).dt.total_days().cast(pl.Int64)
-        case _:
-            raise TypeError(fact)
-    return value.alias(fact.name)
+def _cents(bound: float, rounded: Callable[[Decimal], int]) -> int:
+    """A bound in the currency's unit as whole cents; no amount reaches 10^13."""
+    return max(-(10**16), min(10**16, rounded(Decimal(repr(bound)) * 100)))
+
+
+def _outermost(table: pl.LazyFrame, value: pl.Expr, *, latest: bool) -> pl.LazyFrame:
+    """The value at the user's latest (or first) moment. The order of arrival must not matter: of several values of
+    one moment the greatest counts as the latest, the smallest as the first."""
+    rows = table.select("user_id", "at", value.alias("value"))
+    moment = pl.col("at").max() if latest else pl.col("at").min()
+    ends = rows.group_by("user_id").agg(moment)
+    picked = pl.col("value").max() if latest else pl.col("value").min()
+    return rows.join(ends, on=["user_id", "at"]).group_by("user_id").agg(picked)
+
+
+def _attribute(fact: Attribute, text: pl.Expr | None) -> pl.Expr:
+    value = pl.lit(None, pl.String) if text is None else text
+    if fact.values:
+        value = pl.when(value.is_in(list(fact.values))).then(value)
+    match fact.type:
+        case "integer":
+            value = value.cast(pl.Int64, strict=False)
+            value = pl.when(value.abs() <= 2**53).then(value)
+        case "money":
+            value = value.cast(pl.Float64, strict=False)
+            value = pl.when(value.is_finite()).then(value)
+        case "flag":
+            low = value.str.to_lowercase()
+            value = (
+                pl.when(low.is_in(["true", "1", "yes"])).then(True).when(low.is_in(["false", "0", "no"])).then(False)
+            )
+        case "date":
+            value = _date(value)
+    return value if fact.default is None else value.fill_null(fact.default)
+
+
+def _date(text: pl.Expr | None) -> pl.Expr:
+    """The date that a text like 2026-11-21 names; missing for whatever else, also what Polars would still read."""
+    if text is None:
+        return pl.lit(None, pl.Date)
+    exact = pl.when(text.str.contains(r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")).then(text)
+    return exact.str.to_date("%Y-%m-%d", strict=False)
+
+
+def _anniversary(day: pl.Expr, year: int) -> pl.Expr:
+    exact = pl.date(year, day.dt.month(), day.dt.day())
+    # Only 29 February has no such day in some years.
+    leap = (day.dt.month() == 2) & (day.dt.day() == 29)
+    return exact if calendar.isleap(year) else pl.when(leap).then(pl.date(year, 2, 28)).otherwise(exact)

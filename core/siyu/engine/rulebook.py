@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from siyu.contract.conditions import ALWAYS, And, Condition, HasTag, Not, Or
 from siyu.contract.errors import PluginError, RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.manager import Plugin
@@ -150,7 +151,37 @@ def bind(plugins: Iterable[tuple[Plugin, Mapping[str, Params]]], states: Mapping
                 if tag.key in tags:
                     raise RuleError("two rules give this tag", field=tag.key, remedy="rename one of them")
                 tags[tag.key] = TagRule(plugin.name, tag, _reason({**rule.facts, **tag.facts}, tag.because, p, state))
-    return Rulebook(tuple(tags.values()), tuple(tracks.values()), settings)
+    expand = _Expander({key: rule.tag.when for key, rule in tags.items()})
+    return Rulebook(
+        tuple(replace(rule, tag=replace(rule.tag, when=expand(rule.tag.when, (key,)))) for key, rule in tags.items()),
+        tuple(
+            replace(track, stages=tuple(replace(stage, when=expand(stage.when)) for stage in track.stages))
+            for track in tracks.values()
+        ),
+        settings,
+    )
+
+
+class _Expander:
+    """Puts the condition of a tag in the place of :class:`HasTag`, so that every condition is one over facts."""
+
+    def __init__(self, tags: Mapping[str, Condition]) -> None:
+        self._tags = tags
+
+    def __call__(self, condition: Condition, within: tuple[str, ...] = ()) -> Condition:
+        match condition:
+            case HasTag(key):
+                if key in within:
+                    circle = " → ".join((*within[within.index(key) :], key))
+                    raise RuleError(f"tags depend on each other: {circle}", field=key, remedy="break the circle")
+                return self(self._tags[key], (*within, key)) if key in self._tags else Not(ALWAYS)
+            case And(terms):
+                return And(tuple(self(term, within) for term in terms))
+            case Or(terms):
+                return Or(tuple(self(term, within) for term in terms))
+            case Not(term):
+                return Not(self(term, within))
+        return condition
 
 
 def _track(plugin: str, rule: Lifecycle, p: Params) -> Track:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import calendar
+import math
+import operator
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,9 +19,34 @@ import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from siyu import Attribute, Count, DaysSince, DaysSinceFirst, Fact, Total
+from siyu import (
+    DAY,
+    Age,
+    Attribute,
+    Contains,
+    Count,
+    Cycle,
+    DaysSince,
+    DaysSinceFirst,
+    DaysUntil,
+    Distinct,
+    Expr,
+    Fact,
+    First,
+    Formula,
+    Last,
+    Max,
+    Mean,
+    Mentions,
+    Min,
+    Share,
+    Total,
+    Values,
+    Within,
+)
+from siyu.contract.conditions import Arithmetic, Lit, lift
 from siyu.contract.events import PROFILE_UPDATED, Catalog, Source
-from siyu.contract.facts import EventFact
+from siyu.contract.facts import EventFact, OneOf, Where
 from siyu.contract.manager import PluginManager
 from siyu.engine.facts import Frames, compute
 
@@ -65,39 +96,162 @@ def _frame(source: Source, events: Sequence[Event]) -> pl.LazyFrame:
 def expected(fact: Fact, user: int, events: Sequence[Event], at: datetime, zone: ZoneInfo) -> Any:
     """The value of a fact, as the contract words it."""
     mine = [event for event in events if event.user == user and event.at <= at]
-    if isinstance(fact, Attribute):
-        given = [
-            (event.at, event.payload[fact.attribute] is not None, event.payload[fact.attribute] or "")
-            for event in mine
-            if event.kind == PROFILE_UPDATED and fact.attribute in event.payload
-        ]
-        value = max(given)[2] if given and max(given)[1] else None
-        if fact.values and value not in fact.values:
-            value = None
-        return fact.default if value is None else value
-    assert isinstance(fact, EventFact)
     today = at.astimezone(zone).date()
+    match fact:
+        case Attribute(attribute):
+            value = typed(fact.type, latest(attribute, mine))
+            if fact.values and value not in fact.values:
+                value = None
+            return fact.default if value is None else value
+        case DaysUntil(attribute):
+            day = typed("date", latest(attribute, mine))
+            if day is not None and fact.yearly:
+                day = next(each for each in (today + timedelta(n) for n in range(366)) if celebrates(day, each))
+            return None if day is None else (day - today).days
+        case Age(attribute):
+            day = typed("date", latest(attribute, mine))
+            if day is None:
+                return None
+            months = max(n for n in range(-3000, 3000) if months_later(day, n) <= today)
+            return months if fact.unit == "months" else math.floor(months / 12)
+        case Formula(expr):
+            return reckoned(expr, user, events, at, zone)
+    assert isinstance(fact, EventFact)
     kinds = INTERACTION if fact.event == "interaction" else [fact.event]
+    asked = {name for name, _ in (*fact.where, *(fact.of if isinstance(fact, Share) else ()))} | set(fact.fields)
     hits: list[tuple[Event, Mapping[str, Any]]] = []
     for event in mine:
-        age = (today - event.at.astimezone(zone).date()).days
-        if event.kind not in kinds or (fact.days and age >= fact.days):
-            continue
-        on_event = {name for name, _ in fact.where} | ({fact.field} if isinstance(fact, Total) else set())
-        in_lines = not on_event <= {column.name for column in CATALOG.kinds[event.kind].sources[0].columns}
-        rows = event.payload.get("items", ()) if in_lines else [event.payload]
-        hits += [(event, row) for row in rows if all(row.get(name) in values for name, values in fact.where)]
-    if isinstance(fact, Count):
-        return len({event.id for event, _ in hits})
-    if isinstance(fact, Total):
-        amounts = [row[fact.field] for _, row in hits if row.get(fact.field) is not None]
-        return float(sum(amounts)) if fact.field in ("amount", "discount") else sum(amounts)
-    dates = [event.at.astimezone(zone).date() for event, _ in hits]
-    if not dates:
+        if event.kind in kinds:
+            in_lines = not asked <= {column.name for column in CATALOG.kinds[event.kind].sources[0].columns}
+            rows = event.payload.get("items", ()) if in_lines else [event.payload]
+            hits += [(event, row) for row in rows if passes(row, fact.where)]
+
+    def day_of(event: Event) -> date:
+        return event.at.astimezone(zone).date()
+
+    if isinstance(fact, Total | Distinct) and fact.repeat:
+        first = min((day_of(event) for event, _ in hits), default=None)
+        hits = [(event, row) for event, row in hits if day_of(event) != first]
+    if fact.days:
+        hits = [(event, row) for event, row in hits if (today - day_of(event)).days < fact.days]
+    days = sorted({day_of(event) for event, _ in hits})
+    ids = {event.id for event, _ in hits}
+    field = fact.fields[0] if fact.fields else ""
+    found = [row[field] for _, row in hits if row.get(field) is not None]
+    match fact:
+        case Count() | Mentions():
+            return len(ids)
+        case Share():
+            held = {event.id for event, row in hits if passes(row, fact.of)}
+            return len(held) / len(ids) if ids else None
+        case Total():
+            return float(sum(found)) if field in MONEY else sum(found)
+        case Mean():
+            return float(Fraction(sum(found)) / len(found)) if found else None
+        case Max() | Min():
+            outermost = (max if isinstance(fact, Max) else min)(found, default=None)
+            return float(outermost) if outermost is not None and field in MONEY else outermost
+        case Distinct():
+            return len(days) if fact.field == DAY else len(set(found))
+        case Values():
+            return "\n".join(sorted(set(found))) if found else None
+        case First() | Last():
+            ends = [event.at for event, _ in hits]
+            end = (max if isinstance(fact, Last) else min)(ends, default=None)
+            there = [row[field] for event, row in hits if event.at == end and row.get(field) is not None]
+            value = (max if isinstance(fact, Last) else min)(there, default=None)
+            return float(value) if value is not None and field in MONEY else value
+        case Cycle():
+            gaps = [(after - before).days for before, after in pairwise(days)]
+            return statistics.median(gaps) if len(days) >= fact.least else None
+        case DaysSince():
+            return (today - days[-1]).days if days else None
+        case DaysSinceFirst():
+            return (today - days[0]).days if days else None
+    raise AssertionError(fact)
+
+
+def latest(attribute: str, mine: Sequence[Event]) -> str | None:
+    """The text that an attribute has; of several of one moment the greatest."""
+    given = [
+        (event.at, event.payload[attribute] is not None, event.payload[attribute] or "")
+        for event in mine
+        if event.kind == PROFILE_UPDATED and attribute in event.payload
+    ]
+    return max(given)[2] if given and max(given)[1] else None
+
+
+def typed(kind: str, text: str | None) -> Any:
+    """What a text stands for."""
+    if text is None or kind == "text":
+        return text
+    if kind == "flag":
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower())
+    try:
+        if kind == "integer":
+            return int(text)
+        if kind == "money":
+            return float(text) if math.isfinite(float(text)) else None
+        return date.fromisoformat(text) if len(text) == 10 else None
+    except ValueError:
         return None
-    return (today - (max(dates) if isinstance(fact, DaysSince) else min(dates))).days
 
 
+def passes(row: Mapping[str, Any], where: Where) -> bool:
+    """Whether a row fulfils every filter; what is not there fulfils none."""
+    for name, test in where:
+        value = row.get(name)
+        if value is None:
+            return False
+        match test:
+            case OneOf(values):
+                held = value in values
+            case Within(low, high):
+                held = (low is None or value >= exact(low)) and (high is None or value <= exact(high))
+            case Contains(words):
+                held = any(word in value.lower() for word in words)
+        if not held:
+            return False
+    return True
+
+
+def exact(bound: float) -> Decimal:
+    return Decimal(str(bound))
+
+
+def celebrates(born: date, day: date) -> bool:
+    """Whether ``day`` is an anniversary."""
+    if (born.month, born.day) == (2, 29) and not calendar.isleap(day.year):
+        return (day.month, day.day) == (2, 28)
+    return (born.month, born.day) == (day.month, day.day)
+
+
+def months_later(day: date, months: int) -> date:
+    """The same day some months on, or the last of that month."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    if not 1 <= year <= 9999:
+        return date.max if year > 9999 else date.min
+    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def reckoned(expr: Expr, *rest: Any) -> float | None:
+    """What arithmetic comes to."""
+    match expr:
+        case Fact():
+            value = expected(expr, *rest)
+            return None if value is None else float(value)
+        case Lit(number):
+            return float(number)  # type: ignore[arg-type]
+        case Arithmetic(op, left, right):
+            a, b = reckoned(left, *rest), reckoned(right, *rest)
+            if a is None or b is None or (op == "/" and b == 0):
+                return None
+            result: float = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}[op](a, b)
+            return result
+    raise AssertionError(expr)
+
+
+MONEY = ("amount", "discount")
 names = st.sampled_from(["tea", "coffee", "", "茶"])
 cents = st.integers(-(10**6), 10**6).map(lambda n: Decimal(n) / 100)
 lines = st.fixed_dictionaries(
@@ -111,7 +265,19 @@ orders = st.fixed_dictionaries(
         "items": st.lists(lines, max_size=3),
     },
 )
-profiles = st.dictionaries(st.sampled_from(["skin", "city"]), st.none() | names, max_size=2)
+texts = st.sampled_from(["", "tea", "茶", "Is there TEA?", "有奶粉吗", "Coffee or tea", "Ärger"])
+dates = st.dates(date(2016, 1, 1), date(2027, 12, 31)) | st.sampled_from(
+    [date(2024, 2, 29), date(2016, 2, 29), date(2026, 10, 31), date(2026, 8, 31), date(2017, 10, 15), date(1900, 3, 1)]
+)
+given_texts = st.one_of(
+    names,
+    dates.map(date.isoformat),
+    st.sampled_from(["2026-2-3", "2026-02-30", "2025-02-29", " 2026-01-01", "2026-01-01 10:00", "20260101"]),
+    st.integers(-5, 40).map(str),
+    cents.map(str),
+    st.sampled_from(["1.0", "nan", "inf", "-inf", "1e400", "true", "False", "YES", "no", "0", "1", "maybe"]),
+)
+profiles = st.dictionaries(st.sampled_from(["skin", "city"]), st.none() | given_texts, max_size=2)
 payloads = st.one_of(
     orders.map(lambda p: ("order.paid", p)),
     orders.map(lambda p: ("order.paid", p)),
@@ -119,6 +285,7 @@ payloads = st.one_of(
     st.just(("article.opened", {})),
     st.just(("contact.removed", {})),
     names.map(lambda topic: ("article.opened", {"topic": topic})),
+    texts.map(lambda text: ("group.message", {"text": text})),
 )
 offsets = st.one_of(
     # Whole days and hours hit midnight and the awkward hours; the odd second is just before and after.
@@ -127,42 +294,98 @@ offsets = st.one_of(
 )
 moments = st.sampled_from([(zone, day) for zone, days in PLACES.items() for day in days])
 windows = st.none() | st.integers(1, 10)
-facts = st.one_of(
-    st.builds(
-        Count,
-        st.just("order.paid"),
-        st.fixed_dictionaries(
-            {}, optional={"store": names, "quantity": st.lists(st.integers(0, 3), min_size=1, max_size=2)}
-        ),
-        windows,
+bounds = st.integers(-3, 3) | st.sampled_from([0.1, 0.29, -0.07, 0.005, 1.1, 2.5, -(10.0**300), 10**15])
+ranges = st.one_of(
+    bounds.map(lambda low: Within(low)),
+    bounds.map(lambda high: Within(high=high)),
+    st.tuples(bounds, bounds).map(lambda pair: Within(min(pair), max(pair))),
+)
+some_words = st.lists(st.sampled_from(["tea", "TEA", "茶", "奶粉", "coffee", "ä"]), min_size=1, max_size=2)
+containing = some_words.map(lambda words: Contains(*words))
+category = st.one_of(names, st.lists(names, min_size=1), containing)
+# Filters on the event itself, on its lines, and on what both have (the event's counts); none.
+filters: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries(
+        {}, optional={"store": names | containing, "quantity": st.lists(st.integers(0, 3), min_size=1) | ranges}
     ),
-    st.builds(Count, st.just("order.paid"), st.fixed_dictionaries({"category": st.lists(names, min_size=1)}), windows),
+    st.fixed_dictionaries({"category": category}, optional={"amount": ranges, "quantity": ranges | st.integers(0, 3)}),
+    st.fixed_dictionaries({"amount": ranges}),
+)
+of_lines = st.fixed_dictionaries({}, optional={"category": category, "amount": ranges})
+ORDERED = st.just("order.paid")
+
+
+def some(*kinds: Callable[..., Fact]) -> st.SearchStrategy[Callable[..., Fact]]:
+    return st.sampled_from(kinds)
+
+
+simple = st.one_of(
+    st.builds(lambda kind, *rest: kind(*rest), some(Count, Cycle), ORDERED, filters, windows),
+    st.builds(lambda least, *rest: Cycle(*rest, least=least), st.integers(2, 4), ORDERED, filters, windows),
     st.builds(
-        Total,
-        st.just("order.paid"),
+        lambda kind, *rest: kind(*rest),
+        some(Total, Mean, Max, Min),
+        ORDERED,
         st.sampled_from(["amount", "quantity"]),
-        st.fixed_dictionaries({}, optional={"category": names}) | st.fixed_dictionaries({}, optional={"store": names}),
+        filters,
         windows,
     ),
+    st.builds(Distinct, ORDERED, st.sampled_from([DAY, "amount", "quantity"]), filters, windows),
+    st.builds(Distinct, ORDERED, st.sampled_from([DAY, "category", "amount"]), of_lines, windows),
     st.builds(
-        lambda kind, event, where: kind(event, where),
-        st.sampled_from([DaysSince, DaysSinceFirst]),
-        st.just("order.paid"),
-        st.fixed_dictionaries({}, optional={"category": names}) | st.fixed_dictionaries({}, optional={"store": names}),
+        lambda kind, *rest: kind(*rest, repeat=True),
+        some(Total, Distinct),
+        ORDERED,
+        st.sampled_from(["amount", "quantity"]),
+        filters,
+        windows,
     ),
-    st.builds(lambda kind: kind("interaction"), st.sampled_from([DaysSince, DaysSinceFirst])),
-    st.builds(Count, st.just("interaction"), st.none(), windows),
-    st.builds(Count, st.sampled_from(["article.opened", "group.message"]), st.none(), windows),
+    st.builds(lambda *rest: Distinct(*rest, repeat=True), ORDERED, st.just(DAY), filters, windows),
+    st.builds(lambda kind, *rest: kind(*rest), some(DaysSince, DaysSinceFirst), ORDERED, filters),
+    st.builds(
+        lambda kind, field, *rest: kind("order.paid", field[0], *rest, kind=field[1]),
+        some(First, Last),
+        st.sampled_from([("category", "text"), ("amount", "number"), ("quantity", "number")]),
+        of_lines,
+        windows,
+    ),
+    st.builds(lambda kind, *rest: kind("order.paid", "store", *rest), some(First, Last), st.just({}), windows),
+    st.builds(Values, ORDERED, st.just("category"), of_lines, windows),
+    st.builds(Values, st.just("article.opened"), st.just("topic"), st.none(), windows),
+    st.builds(Share, ORDERED, st.fixed_dictionaries({"store": names | containing}), st.just({}), windows),
+    st.builds(Share, ORDERED, st.fixed_dictionaries({"category": category}), of_lines, windows),
+    st.builds(Share, ORDERED, st.fixed_dictionaries({"amount": ranges}), filters, windows),
+    st.builds(lambda words, days: Mentions("group.message", *words, days=days), some_words, windows),
+    st.builds(lambda words, days: Mentions("article.opened", *words, field="topic", days=days), some_words, windows),
+    st.builds(lambda kind: kind("interaction"), some(DaysSince, DaysSinceFirst, Cycle)),
+    st.builds(Distinct, st.just("interaction"), st.just(DAY), st.none(), windows),
+    st.builds(Count, st.sampled_from(["interaction", "article.opened", "group.message"]), st.none(), windows),
+    st.builds(
+        lambda attribute, kind: Attribute(attribute, type=kind),
+        st.sampled_from(["skin", "city", "nobody"]),
+        st.sampled_from(["text", "integer", "money", "flag", "date"]),
+    ),
+    st.builds(DaysUntil, st.sampled_from(["skin", "nobody"]), st.booleans()),
+    st.builds(Age, st.sampled_from(["skin", "nobody"]), st.sampled_from(["years", "months"])),
     st.sampled_from(
         [
-            Attribute("skin"),
             Attribute("skin", values=["tea"]),
             Attribute("city", values=["tea", "茶"], default="茶"),
             Attribute("city", default="x"),
-            Attribute("nobody"),
+            Attribute("city", type="flag", default=False),
+            Attribute("city", type="integer", default=7),
+            Attribute("city", type="date", default=date(2026, 1, 1)),
         ]
     ),
 )
+numbers = simple.filter(lambda fact: fact.kind == "number")
+formulas = st.recursive(
+    numbers | st.sampled_from([0, 3, 0.1, 100]).map(lift),
+    lambda inner: st.builds(Arithmetic, st.sampled_from("+-*/"), inner, inner),
+    max_leaves=4,
+)
+facts = simple | formulas.filter(lambda expr: any(True for _ in expr.leaves())).map(Formula)
 
 
 @st.composite

@@ -240,7 +240,10 @@ async def test_users_whose_events_all_lie_ahead_are_not_decided_by_anybody_yet(h
     ]
     await record(house, live, given)
     await decide_all(house, live)
-    assert labels(await standing(live)) == {"ahead": (set(), {}), "here": (set(), {"lifecycle": "growth"})}
+    assert labels(await standing(live)) == {
+        "ahead": (set(), {}),
+        "here": (set(), {"lifecycle": "growth", "relationship": "potential"}),
+    }
     assert (await refresh(house, live.id)).changes == 0
 
 

@@ -1,0 +1,117 @@
+"""Beauty: skin type by age band, and the steps that a routine lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Annotated
+
+import siyu
+from pydantic import field_validator
+from siyu import Age, Attribute, Condition, Count, Field, HasTag, Segmenter, Tag, hookimpl
+
+Word = Annotated[str, Field(min_length=1, max_length=50, pattern=r"\S")]
+Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
+SKINS = {
+    "dry": ("干性肌肤", ["dry", "干性", "干皮"]),
+    "oily": ("油性肌肤", ["oily", "油性", "油皮"]),
+    "combination": ("混合性肌肤", ["combination", "混合性", "混合"]),
+    "sensitive": ("敏感性肌肤", ["sensitive", "敏感性", "敏感肌"]),
+    "normal": ("中性肌肤", ["normal", "中性"]),
+}
+
+
+class SkinByAge(Segmenter):
+    """肤质 × 年龄段
+
+    Skin type and age band are tags of their own; crossed, they are a third (B3).
+    """
+
+    class Params(siyu.Params):
+        bounds: Annotated[tuple[Annotated[int, Field(ge=1, le=119)], ...], Field(min_length=1, max_length=9)] = Field(
+            (18, 25, 30, 40, 50), title="年龄段起点（岁）"
+        )
+
+        @field_validator("bounds")
+        @classmethod
+        def ascending(cls, bounds: tuple[int, ...]) -> tuple[int, ...]:
+            if list(bounds) != sorted(set(bounds)):
+                raise ValueError("the bounds must ascend")
+            return bounds
+
+    skin = Attribute("skin_type")
+    age = Age("birthday")
+    band = Attribute("age")
+
+    def tags(self, p: Params) -> Iterable[Tag]:
+        for skin, (title, values) in SKINS.items():
+            yield Tag(f"beauty.skin_{skin}", title, self.skin.is_in(values), "skin type {skin}")
+        for band, (title, held) in self._bands(p).items():
+            yield Tag(f"beauty.age_{band}", title, held, "{age} years old; where that is not known: {band}")
+            for skin, (skin_title, _) in SKINS.items():
+                yield Tag(
+                    f"beauty.{skin}_{band}",
+                    f"{skin_title} {title}",
+                    HasTag(f"beauty.skin_{skin}") & HasTag(f"beauty.age_{band}"),
+                    "skin type {skin}, {age} years old; where that is not known: {band}",
+                )
+
+    def _bands(self, p: Params) -> dict[str, tuple[str, Condition]]:
+        """The bands by key. Where the birthday is not known, the text of a survey will do: ``25-29``, ``50+``."""
+        bands: dict[str, tuple[str, Condition]] = {}
+        for low, high in pairwise((*p.bounds, None)):
+            assert low is not None
+            known = self.age >= low if high is None else self.age.between(low, high - 1)
+            survey = f"{low}+" if high is None else f"{low}-{high - 1}"
+            key = survey.replace("-", "_").replace("+", "_up")
+            bands[key] = (f"{survey} 岁", known | (self.age.is_missing() & (self.band == survey)))
+        return bands
+
+
+class Gap(siyu.Params):
+    """One row of the table: who uses the one and lacks the other."""
+
+    key: str = Field("new", pattern=r"^[a-z][a-z0-9_]{0,39}$", title="标识")
+    title: str = Field("缺少的步骤", min_length=1, max_length=40, title="名称")
+    uses: Words = Field(("护肤",), title="买过的品类")
+    lacks: Words = Field(("面霜",), title="没有买的品类")
+    days: int = Field(180, ge=1, le=730, title="多少天内")
+
+
+class RoutineGaps(Segmenter):
+    """护肤步骤缺口"""
+
+    class Params(siyu.Params):
+        gaps: Annotated[tuple[Gap, ...], Field(max_length=50)] = Field(
+            (
+                Gap(key="cream", title="用水不用霜", uses=("爽肤水", "化妆水"), lacks=("面霜", "乳液"), days=180),
+                Gap(key="cleanser", title="该补洁面了", uses=("爽肤水", "面霜", "精华"), lacks=("洁面",), days=90),
+                Gap(key="sunscreen", title="护肤不防晒", uses=("面霜", "精华"), lacks=("防晒",), days=180),
+                Gap(key="remover", title="化妆不卸妆", uses=("粉底", "口红", "彩妆"), lacks=("卸妆",), days=180),
+            ),
+            title="步骤表",
+        )
+
+        @field_validator("gaps")
+        @classmethod
+        def each_once(cls, rows: tuple[Gap, ...]) -> tuple[Gap, ...]:
+            if len({row.key for row in rows}) < len(rows):
+                raise ValueError("two gaps have the same key")
+            return rows
+
+    def tags(self, p: Params) -> Iterable[Tag]:
+        for row in p.gaps:
+            uses = Count("order.paid", {"category": row.uses}, row.days)
+            lacks = Count("order.paid", {"category": row.lacks}, row.days)
+            yield Tag(
+                f"beauty.gap_{row.key}",
+                row.title,
+                (uses > 0) & (lacks == 0),
+                f"bought the one {{uses}} times and the other {{lacks}} times in {row.days} days",
+                facts={"uses": uses, "lacks": lacks},
+            )
+
+
+@hookimpl
+def siyu_segmenters() -> list[type[Segmenter]]:
+    return [SkinByAge, RoutineGaps]
