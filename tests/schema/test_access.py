@@ -34,6 +34,7 @@ MUTATIONS = {
         'configurePlugin(brand: "shop", plugin: "rfm", params: {}) { plugin { name } userErrors { code } }',
         "admin",
     ),
+    "undoPlugin": ('undoPlugin(brand: "shop", plugin: "rfm") { plugin { name } userErrors { code } }', "admin"),
 }
 
 

@@ -14,7 +14,7 @@ from siyu.cli.session import BrandOption, Session, bars, fail, out, session
 from siyu.contract.errors import InputError
 from siyu.flow import decide, plugins, tokens
 from siyu.flow.context import brand_by_slug, zone
-from siyu.store.models import AccessToken, Brand, PluginSetting
+from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
 __all__ = ["brands", "plugin", "token"]
 
@@ -130,6 +130,34 @@ def plugin_configure(
             at_hand, brand, lambda target: plugins.configure(at_hand.ctx, target, name, values, by="cli")
         )
     )
+
+
+@plugin.command("undo")
+def plugin_undo(name: str, brand: BrandOption) -> None:
+    """Take back the newest change of a plugin's setting, and decide anew; again, the one before it."""
+    session(lambda at_hand: _set(at_hand, brand, lambda target: plugins.undo(at_hand.ctx, target, name, by="cli")))
+
+
+@plugin.command("history")
+def plugin_history(brand: BrandOption, limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
+    """Show who changed how plugins are set, and which rules fail."""
+
+    async def work(_: Session) -> None:
+        target = await brand_by_slug(brand)
+        table = Table("at", "by", "plugin", "before", "after")
+        for change in await SettingChange.filter(brand_id=target.id).order_by("-id").limit(limit):
+            table.add_row(
+                f"{change.at.astimezone(zone(target.zone)):%Y-%m-%d %H:%M}",
+                change.by + (" (undo)" if change.undoes else ""),
+                change.plugin,
+                json.dumps(change.before, ensure_ascii=False),
+                json.dumps(change.after, ensure_ascii=False),
+            )
+        out.print(table)
+        for fence in await Fence.filter(brand_id=target.id):
+            out.print(f"[red]{fence.plugin}.{fence.rule}[/] fails since {fence.since:%Y-%m-%d %H:%M}: {fence.error}")
+
+    session(work)
 
 
 @token.command("create")

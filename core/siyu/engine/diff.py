@@ -40,14 +40,15 @@ class Changes:
 def diff(rulebook: Rulebook, before: pl.DataFrame, after: pl.DataFrame, facts: pl.DataFrame) -> Changes:
     """Compare decisions. ``after`` and ``facts`` have the same users in the same order; ``before`` any.
 
-    Tags and tracks that the rulebook no longer has are lost. Users that ``after`` lacks are left as they were.
+    Tags and tracks that the rulebook no longer has are lost. Those of fenced rules, and users that ``after`` lacks, are
+    left as they were.
     """
     reasons = {rule.tag.key: rule.reason for rule in rulebook.tags}
     old = _aligned(before, after)
     why = _Why(facts)
     tags = []
     held_before = {name for name, dtype in before.schema.items() if dtype == pl.Boolean}
-    for key in [*reasons, *sorted(held_before - set(reasons))]:
+    for key in [*reasons, *sorted(held_before - set(reasons) - set(rulebook.standing.tags))]:
         had = old.get_column(key).fill_null(False) if key in held_before else None
         has = after.get_column(key) if key in reasons else None
         tags += [
@@ -56,7 +57,7 @@ def diff(rulebook: Rulebook, before: pl.DataFrame, after: pl.DataFrame, facts: p
             if mask is not None and mask.any()
         ]
     stages = [rows for track in rulebook.tracks for rows in _stage_rows(track.key, rulebook, old, after, why)]
-    tracked = {stage_column(track.key) for track in rulebook.tracks}
+    tracked = {stage_column(key) for key in (*(track.key for track in rulebook.tracks), *rulebook.standing.tracks)}
     for name in old.columns:
         if name.startswith("@") and not name.endswith(".since") and name not in tracked:
             had_stage = old.get_column(name).cast(pl.String)

@@ -49,22 +49,32 @@ class Decider:
     def frame(self, facts: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFrame:
         """Decide for all rows of ``facts``. ``before`` holds earlier decisions, for users in any order or none.
 
-        A stage is kept while its minimum stay has not passed. ``since`` moves only when the stage changes.
+        A stage is kept while its minimum stay has not passed. ``since`` moves only when the stage changes. What fenced
+        rules decided is taken over from ``before``.
         """
         tracks = self.rulebook.tracks
         tags = [to_polars(rule.tag.when).alias(rule.tag.key) for rule in self.rulebook.tags]
         stages = [_first(track).alias(stage_column(track.key)) for track in tracks]
         decided = facts.select("user_id", *tags, *stages)
-        if not tracks:
-            return decided
+        standing = [name for name in self._standing_columns if name in before.columns]
         known = [name for track in tracks for name in (stage_column(track.key), since_column(track.key))]
-        past = before.select("user_id", *(name for name in known if name in before.columns))
-        decided = decided.join(past, on="user_id", how="left", suffix=".before", maintain_order="left")
+        past = before.select("user_id", *standing, *(name for name in known if name in before.columns))
+        if past.width > 1:
+            decided = decided.join(past, on="user_id", how="left", suffix=".before", maintain_order="left")
         return decided.select(
             "user_id",
             *(rule.tag.key for rule in self.rulebook.tags),
             *(expr for track in tracks for expr in _settle(track, at, decided.columns)),
+            *standing,
         )
+
+    @property
+    def _standing_columns(self) -> list[str]:
+        tracks = self.rulebook.standing.tracks
+        return [
+            *self.rulebook.standing.tags,
+            *(name(track) for track in tracks for name in (stage_column, since_column)),
+        ]
 
     @cached_property
     def row(self) -> Callable[[tuple[Any, ...]], tuple[tuple[bool, ...], tuple[int | None, ...]]]:

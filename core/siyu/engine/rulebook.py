@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,9 +19,12 @@ from siyu.contract.errors import PluginError, RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
-from siyu.contract.rules import FittedSegmenter, Lifecycle, Segmenter, Stage, State, Tag, placeholders
+from siyu.contract.rules import FittedSegmenter, Lifecycle, Rule, Segmenter, Stage, State, Tag, placeholders
 
-__all__ = ["Reason", "Rulebook", "TagRule", "Track", "bind"]
+__all__ = ["Failed", "Name", "Reason", "Rulebook", "Standing", "TagRule", "Track", "bind", "bind_fenced"]
+
+BUDGET_SECONDS = 1.0
+"""How long a rule may take to say what it decides."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,12 @@ class Reason:
 
 @dataclass(frozen=True)
 class TagRule:
-    """A tag under concrete parameters."""
+    """A tag under concrete parameters, and the rule that gives it."""
 
     plugin: str
     tag: Tag
     reason: Reason
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,21 @@ class Track:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What fenced rules last decided by, from the content of an earlier rulebook: it stays as it is."""
+
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    tracks: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Rulebook:
     """All rules of a brand. Order is stable: by plugin, then as declared."""
 
     tags: tuple[TagRule, ...]
     tracks: tuple[Track, ...]
     settings: Mapping[str, Any]
+    standing: Standing = Standing()
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
@@ -82,28 +96,32 @@ class Rulebook:
     @cached_property
     def content(self) -> dict[str, Any]:
         """The rulebook as JSON: what was decided by, readable for ever after the plugins have changed."""
+        tags = {
+            r.tag.key: {
+                "plugin": r.plugin,
+                "rule": r.rule,
+                "title": r.tag.title,
+                "when": repr(r.tag.when),
+                **r.reason.to_json(),
+            }
+            for r in self.tags
+        }
+        tracks = {
+            t.key: {
+                "plugin": t.plugin,
+                "rule": t.key,
+                "title": t.title,
+                "stages": {
+                    s.key: {"title": s.title, "when": repr(s.when), "stay": s.stay, **r.to_json()}
+                    for s, r in zip(t.stages, t.reasons, strict=True)
+                },
+            }
+            for t in self.tracks
+        }
         return {
             "settings": self.settings,
-            "tags": {
-                r.tag.key: {
-                    "plugin": r.plugin,
-                    "title": r.tag.title,
-                    "when": repr(r.tag.when),
-                    **r.reason.to_json(),
-                }
-                for r in self.tags
-            },
-            "tracks": {
-                t.key: {
-                    "plugin": t.plugin,
-                    "title": t.title,
-                    "stages": {
-                        s.key: {"title": s.title, "when": repr(s.when), "stay": s.stay, **r.to_json()}
-                        for s, r in zip(t.stages, t.reasons, strict=True)
-                    },
-                }
-                for t in self.tracks
-            },
+            "tags": {**tags, **self.standing.tags},
+            "tracks": {**tracks, **self.standing.tracks},
         }
 
     @cached_property
@@ -113,13 +131,38 @@ class Rulebook:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+Name = tuple[str, str]
+"""Of a rule: the plugin's name and the rule's key."""
+
+Failed = dict[Name, Exception]
+"""The rules that failed, and how."""
+
+
 def bind(plugins: Iterable[tuple[Plugin, Mapping[str, Params]]], states: Mapping[str, Mapping[str, State]]) -> Rulebook:
-    """Bind plugins and their parameters (by declaration key) to a rulebook.
+    """Bind plugins and their parameters (by declaration key) to a rulebook; a rule that fails is an error.
 
     ``states`` is by plugin, then rule. A fitted segmenter without a state gives no tags until it is fitted.
     """
-    tags: dict[str, TagRule] = {}
-    tracks: dict[str, Track] = {}
+    rulebook, failed = bind_fenced(plugins, states)
+    for error in failed.values():
+        raise error
+    return rulebook
+
+
+def bind_fenced(
+    plugins: Iterable[tuple[Plugin, Mapping[str, Params]]],
+    states: Mapping[str, Mapping[str, State]],
+    *,
+    fenced: Failed | None = None,
+    previous: Mapping[str, Any] | None = None,
+) -> tuple[Rulebook, Failed]:
+    """As :func:`bind`, but a rule that fails stops nobody else.
+
+    It is in the second result, and what it decided by in ``previous`` (the content of an earlier rulebook) is carried
+    over as :class:`Standing`. So are rules in ``fenced``, which are not asked. Errors that are nobody's alone (two
+    plugins for one track, one tag given twice) are raised.
+    """
+    binder = _Binder(dict(fenced or {}))
     settings: dict[str, Any] = {}
     for plugin, params in sorted(plugins, key=lambda pair: pair[0].name):
         settings[plugin.name] = {
@@ -128,59 +171,126 @@ def bind(plugins: Iterable[tuple[Plugin, Mapping[str, Params]]], states: Mapping
             "states": dict(states.get(plugin.name, {})),
         }
         for rule in plugin.rules:
-            p = params[rule.key]
-            if isinstance(rule, Lifecycle):
-                if rule.key in tracks:
-                    raise PluginError(
-                        f"{plugin.name} and {tracks[rule.key].plugin} both rule the track {rule.key!r}",
-                        field=plugin.name,
-                        remedy="switch one of them off",
+            binder.add(plugin, rule, params[rule.key], states.get(plugin.name, {}).get(rule.key))
+    return binder.rulebook(settings, previous or {}), binder.failed
+
+
+class _Binder:
+    def __init__(self, failed: Failed) -> None:
+        self.failed = failed
+        self._tags: dict[str, TagRule] = {}
+        self._tracks: dict[str, Track] = {}
+
+    def add(self, plugin: Plugin, rule: Rule, p: Params, state: State | None) -> None:
+        """Ask a rule what it decides; one that fails, or takes too long over it, is fenced."""
+        name = (plugin.name, rule.key)
+        if name in self.failed:
+            return
+        started = time.perf_counter()
+        try:
+            tags, track = _ask(plugin.name, rule, p, state)
+        except Exception as error:  # whatever a plugin's code may raise
+            self.failed[name] = error
+            return
+        if (took := time.perf_counter() - started) > BUDGET_SECONDS:
+            self.failed[name] = RuleError(
+                f"it took {took:.1f} s to say what it decides",
+                field=rule.key,
+                remedy=f"{BUDGET_SECONDS:g} s are allowed",
+            )
+            return
+        for tag in tags:
+            if tag.tag.key in self._tags:
+                raise RuleError("two rules give this tag", field=tag.tag.key, remedy="rename one of them")
+            self._tags[tag.tag.key] = tag
+        if track is not None:
+            if track.key in self._tracks:
+                raise PluginError(
+                    f"{plugin.name} and {self._tracks[track.key].plugin} both rule the track {track.key!r}",
+                    field=plugin.name,
+                    remedy="switch one of them off",
+                )
+            self._tracks[track.key] = track
+
+    def rulebook(self, settings: Mapping[str, Any], previous: Mapping[str, Any]) -> Rulebook:
+        """What was added, each condition over facts alone; what failed stands as in ``previous``."""
+        while True:
+            standing = Standing(self._standing(previous.get("tags", {})), self._standing(previous.get("tracks", {})))
+            expand = _Expander({key: rule.tag.when for key, rule in self._tags.items()}, set(standing.tags))
+            try:
+                tags = tuple(
+                    replace(each, tag=replace(each.tag, when=expand(each.tag.when, (each.plugin, each.rule), (key,))))
+                    for key, each in self._tags.items()
+                )
+                tracks = tuple(
+                    replace(
+                        each, stages=tuple(replace(s, when=expand(s.when, (each.plugin, key))) for s in each.stages)
                     )
-                tracks[rule.key] = _track(plugin.name, rule, p)
-                continue
-            state = states.get(plugin.name, {}).get(rule.key)
-            if isinstance(rule, Segmenter):
-                given = rule.tags(p)
-            elif isinstance(rule, FittedSegmenter) and state is not None:
-                given = rule.tags(p, state)
+                    for key, each in self._tracks.items()
+                )
+            except _Unfounded as unfounded:
+                # Whatever builds on a fenced tag stands still with it.
+                self.failed[unfounded.rule] = unfounded.error
+                self._tags = {k: t for k, t in self._tags.items() if (t.plugin, t.rule) not in self.failed}
+                self._tracks = {k: t for k, t in self._tracks.items() if (t.plugin, k) not in self.failed}
             else:
-                continue
-            for tag in given:
-                if not tag.key.startswith(f"{plugin.name}."):
-                    raise RuleError("a tag of another's name", field=tag.key, remedy=f"start it with {plugin.name!r}.")
-                if tag.key in tags:
-                    raise RuleError("two rules give this tag", field=tag.key, remedy="rename one of them")
-                tags[tag.key] = TagRule(plugin.name, tag, _reason({**rule.facts, **tag.facts}, tag.because, p, state))
-    expand = _Expander({key: rule.tag.when for key, rule in tags.items()})
-    return Rulebook(
-        tuple(replace(rule, tag=replace(rule.tag, when=expand(rule.tag.when, (key,)))) for key, rule in tags.items()),
-        tuple(
-            replace(track, stages=tuple(replace(stage, when=expand(stage.when)) for stage in track.stages))
-            for track in tracks.values()
-        ),
-        settings,
-    )
+                return Rulebook(tags, tracks, settings, standing)
+
+    def _standing(self, entries: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: entry for key, entry in entries.items() if (entry["plugin"], entry.get("rule")) in self.failed}
+
+
+def _ask(plugin: str, rule: Rule, p: Params, state: State | None) -> tuple[list[TagRule], Track | None]:
+    if isinstance(rule, Lifecycle):
+        return [], _track(plugin, rule, p)
+    if isinstance(rule, Segmenter):
+        given = list(rule.tags(p))
+    elif isinstance(rule, FittedSegmenter) and state is not None:
+        given = list(rule.tags(p, state))
+    else:
+        return [], None
+    for tag in given:
+        if not isinstance(tag, Tag):
+            raise RuleError(f"tags() gave {tag!r}", field=rule.key, remedy="yield siyu.Tag(...)")
+        if not tag.key.startswith(f"{plugin}."):
+            raise RuleError("a tag of another's name", field=tag.key, remedy=f"start it with {plugin!r}.")
+    tags = [TagRule(plugin, t, _reason({**rule.facts, **t.facts}, t.because, p, state), rule.key) for t in given]
+    return tags, None
+
+
+class _Unfounded(Exception):
+    """A condition that builds on what is not there."""
+
+    def __init__(self, rule: Name, error: RuleError) -> None:
+        super().__init__(str(error))
+        self.rule, self.error = rule, error
 
 
 class _Expander:
     """Puts the condition of a tag in the place of :class:`HasTag`, so that every condition is one over facts."""
 
-    def __init__(self, tags: Mapping[str, Condition]) -> None:
+    def __init__(self, tags: Mapping[str, Condition], fenced: Collection[str]) -> None:
         self._tags = tags
+        self._fenced = fenced
 
-    def __call__(self, condition: Condition, within: tuple[str, ...] = ()) -> Condition:
+    def __call__(self, condition: Condition, rule: Name, within: tuple[str, ...] = ()) -> Condition:
         match condition:
             case HasTag(key):
                 if key in within:
                     circle = " → ".join((*within[within.index(key) :], key))
-                    raise RuleError(f"tags depend on each other: {circle}", field=key, remedy="break the circle")
-                return self(self._tags[key], (*within, key)) if key in self._tags else Not(ALWAYS)
+                    raise _Unfounded(
+                        rule, RuleError(f"tags depend on each other: {circle}", field=key, remedy="break the circle")
+                    )
+                if key in self._fenced:
+                    raise _Unfounded(rule, RuleError(f"it builds on {key}, whose rule is fenced", field=key))
+                found = self._tags.get(key)
+                return Not(ALWAYS) if found is None else self(found, rule, (*within, key))
             case And(terms):
-                return And(tuple(self(term, within) for term in terms))
+                return And(tuple(self(term, rule, within) for term in terms))
             case Or(terms):
-                return Or(tuple(self(term, within) for term in terms))
+                return Or(tuple(self(term, rule, within) for term in terms))
             case Not(term):
-                return Not(self(term, within))
+                return Not(self(term, rule, within))
         return condition
 
 

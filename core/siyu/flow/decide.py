@@ -22,11 +22,12 @@ from siyu.contract.facts import Fact
 from siyu.engine.diff import Changes, diff
 from siyu.engine.evaluate import Decider
 from siyu.engine.facts import compute
-from siyu.engine.fit import fit, fit_facts
-from siyu.engine.rulebook import Rulebook, bind
+from siyu.engine.fit import fit_facts, fit_fenced
+from siyu.engine.rulebook import Rulebook, bind_fenced
+from siyu.flow import fences
 from siyu.flow.context import Context, brand_by_id, now, zone
 from siyu.flow.playbooks import plan
-from siyu.flow.plugins import Enabled, current_states, enabled
+from siyu.flow.plugins import Enabled, current_content, enabled, states_of
 from siyu.flow.runs import Progress, run
 from siyu.store.db import Connection, Lock
 from siyu.store.decisions import CatalogEntry, Decisions, lock
@@ -68,7 +69,11 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 1000) -> Dec
         brand = await brand_by_id(brand_id)
         at = now(brand)
         on = await enabled(ctx, brand_id)
-        rulebook = bind(on, await current_states(connection, brand_id))
+        content = await current_content(connection, brand_id)
+        fenced = {**await fences.known(brand_id), **await fences.refused(ctx, brand_id)}
+        rulebook, failed = bind_fenced(on, states_of(content), fenced=fenced, previous=content)
+        if failed.keys() - fenced.keys():
+            await fences.note(connection, brand_id, failed, all_asked=False)
         rulebook_id = await _keep_rulebook(connection, brand, rulebook)
         decisions = Decisions(ctx.home, brand_id)
         frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
@@ -98,18 +103,22 @@ async def refresh(
     async with _one_at_a_time(ctx, brand_id) as connection, run(ctx, brand_id, "refresh", at, progress) as running:
         await running.phase("events", 0.0)
         on = await enabled(ctx, brand_id)
+        content = await current_content(connection, brand_id)
+        refused = await fences.refused(ctx, brand_id)
         up_to, mark = await closed_up_to(connection, brand_id)
         lake = Lake(ctx.home, brand_id, ctx.plugins.catalog)
         frames = await lake.frames(connection, up_to, seal_from=seal_from)
 
         await running.phase("facts", 0.2)
         # Without the states that stand: a plugin's new version may not understand them, and here they are made anew.
-        wanted: dict[str, Fact] = {f.name: f for f in (*bind(on, {}).facts, *fit_facts(p for p, _ in on))}
+        expected, _ = bind_fenced(on, {}, fenced=refused)
+        wanted: dict[str, Fact] = {f.name: f for f in (*expected.facts, *fit_facts(p for p, _ in on))}
         catalog, brand_zone = ctx.plugins.catalog, zone(brand.zone)
         facts = await asyncio.to_thread(compute, list(wanted.values()), catalog, frames, at, brand_zone)
 
         await running.phase("fit", 0.45)
-        rulebook = bind(on, await asyncio.to_thread(fit, on, facts))
+        states, unfit = await asyncio.to_thread(fit_fenced, on, facts, refused)
+        rulebook, failed = bind_fenced(on, states, fenced={**refused, **unfit}, previous=content)
         if more := [fact for fact in rulebook.facts if fact.name not in wanted]:
             users = facts.select("user_id")
             extra = await asyncio.to_thread(compute, more, catalog, frames, at, brand_zone, users)
@@ -133,7 +142,8 @@ async def refresh(
             await running.phase("write", 0.7)
             rulebook_id = await _keep_rulebook(writer, brand, rulebook)
             actions = await _write(ctx, writer, brand_id, on, changes, at, rulebook_id)
-            await decisions.stamp(writer, at)
+            await fences.note(writer, brand_id, failed, all_asked=True)
+            await decisions.stamp(writer, at, rulebook.standing.tags, rulebook.standing.tracks)
             await writer.execute("DELETE FROM dirty_user WHERE brand_id = $1 AND id <= $2", brand_id, mark)
             await writer.execute(_REFRESHED, brand_id, brand.refresh_asked)
             written = await decisions.written(writer)
@@ -203,7 +213,8 @@ async def _keep_rulebook(connection: Connection, brand: Brand, rulebook: Ruleboo
         for track in rulebook.tracks
         for stage in reversed(track.stages)
     ]
-    await Decisions.list_catalog(connection, brand.id, [*tags, *stages])
+    standing = rulebook.standing
+    await Decisions.list_catalog(connection, brand.id, [*tags, *stages], standing.tags, standing.tracks)
     return int(rulebook_id)
 
 

@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from siyu.contract.errors import NotFound, PluginError, SiyuError
 from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
 from siyu.contract.rules import State
-from siyu.engine.rulebook import Rulebook, bind
+from siyu.engine.rulebook import bind_fenced
 from siyu.flow.context import Context, ask_refresh
 from siyu.store.db import Connection
-from siyu.store.models import Brand, PluginSetting
+from siyu.store.models import Brand, PluginSetting, SettingChange
 
-__all__ = ["Enabled", "configure", "current_states", "disable", "enable", "enabled"]
+__all__ = [
+    "Enabled",
+    "configure",
+    "current_content",
+    "current_states",
+    "disable",
+    "enable",
+    "enabled",
+    "states_of",
+    "undo",
+]
 
 Enabled = list[tuple[Plugin, Mapping[str, Params]]]
 
 
 async def enabled(ctx: Context, brand_id: int) -> Enabled:
-    """The plugins that are on, with their parameters. Settings of plugins no longer installed are passed over."""
-    rows = await PluginSetting.filter(brand_id=brand_id, enabled=True).order_by("plugin")
-    return [
-        (plugin, plugin.params(row.params))
-        for row in rows
-        if (plugin := ctx.plugins.plugins.get(row.plugin)) is not None
-    ]
+    """The plugins that are on, with their parameters.
+
+    Plugins no longer installed, and those whose settings a new version of them refuses (see
+    :func:`siyu.flow.fences.refused`), are passed over.
+    """
+    on: Enabled = []
+    for row in await PluginSetting.filter(brand_id=brand_id, enabled=True).order_by("plugin"):
+        plugin = ctx.plugins.plugins.get(row.plugin)
+        if plugin is not None:
+            with suppress(PluginError):
+                on.append((plugin, plugin.params(row.params)))
+    return on
 
 
 async def enable(ctx: Context, brand: Brand, name: str, *, by: str = "") -> PluginSetting:
@@ -44,36 +61,75 @@ async def configure(ctx: Context, brand: Brand, name: str, params: Mapping[str, 
     return await _change(ctx, brand, name, enabled=None, params=dict(params), by=by)
 
 
-async def current_states(connection: Connection, brand_id: int) -> dict[str, dict[str, State]]:
-    """The fitted states of the brand's rulebook, by plugin and rule."""
+async def undo(ctx: Context, brand: Brand, name: str, *, by: str = "") -> PluginSetting:
+    """Take back the newest change of a plugin's setting that has not been taken back; again, the one before it."""
+    taken_back = SettingChange.filter(brand_id=brand.id, plugin=name).exclude(undoes=None)
+    undone = [change.undoes for change in await taken_back]
+    open_ = SettingChange.filter(brand_id=brand.id, plugin=name, undoes=None).exclude(id__in=undone or [0])
+    newest = await open_.order_by("-id").first()
+    if newest is None:
+        raise NotFound(f"no change of {name} is left to undo", field="plugin", remedy="its history lists the changes")
+    before = newest.before
+    return await _change(ctx, brand, name, enabled=before["enabled"], params=before["params"], by=by, undoes=newest.id)
+
+
+async def current_content(connection: Connection, brand_id: int) -> dict[str, Any]:
+    """The content of the brand's rulebook; empty before there is one."""
     content = await connection.fetchval(
-        "SELECT v.content->'settings' FROM brand b"
+        "SELECT v.content FROM brand b"
         " JOIN rulebook_version v ON v.brand_id = b.id AND v.id = b.rulebook_id WHERE b.id = $1",
         brand_id,
     )
-    settings = json.loads(content) if content else {}
-    return {plugin: dict(entry.get("states", {})) for plugin, entry in settings.items()}
+    return dict(json.loads(content)) if content else {}
+
+
+async def current_states(connection: Connection, brand_id: int) -> dict[str, dict[str, State]]:
+    """The fitted states of the brand's rulebook, by plugin and rule."""
+    return states_of(await current_content(connection, brand_id))
+
+
+def states_of(content: Mapping[str, Any]) -> dict[str, dict[str, State]]:
+    """The fitted states in the content of a rulebook, by plugin and rule."""
+    return {plugin: dict(entry.get("states", {})) for plugin, entry in content.get("settings", {}).items()}
 
 
 async def _change(
-    ctx: Context, brand: Brand, name: str, *, enabled: bool | None, params: dict[str, Any] | None, by: str
+    ctx: Context,
+    brand: Brand,
+    name: str,
+    *,
+    enabled: bool | None,
+    params: dict[str, Any] | None,
+    by: str,
+    undoes: int | None = None,
 ) -> PluginSetting:
     plugin = ctx.plugins.get(name)
     async with ctx.db.transaction() as connection:
         await connection.execute("SELECT FROM brand WHERE id = $1 FOR UPDATE", brand.id)
         row = await PluginSetting.get_or_none(brand_id=brand.id, plugin=name)
         row = row or PluginSetting(brand_id=brand.id, plugin=name, enabled=False, params={})
+        before = {"enabled": row.enabled, "params": row.params}
         row.enabled = row.enabled if enabled is None else enabled
         row.params = row.params if params is None else params
         row.changed_by = by
+        after = {"enabled": row.enabled, "params": row.params}
         await _check(ctx, brand, plugin, row)
         await row.save()
+        if after != before:
+            await SettingChange.create(brand_id=brand.id, plugin=name, by=by, before=before, after=after, undoes=undoes)
         await ask_refresh(connection, brand.id)
     return row
 
 
-async def _check(ctx: Context, brand: Brand, plugin: Plugin, row: PluginSetting) -> Rulebook:
-    """Refuse settings under which the brand would have no rulebook."""
+async def _check(ctx: Context, brand: Brand, plugin: Plugin, row: PluginSetting) -> None:
+    """Refuse settings under which the plugin's rules fail, or under which the brand would have no rulebook."""
     others = [pair for pair in await enabled(ctx, brand.id) if pair[0] is not plugin]
     mine: Enabled = [(plugin, plugin.params(row.params))]
-    return bind([*others, *(mine if row.enabled else [])], {})
+    _, failed = bind_fenced([*others, *(mine if row.enabled else [])], {})
+    for (owner, rule), error in failed.items():
+        if owner == plugin.name:
+            if isinstance(error, SiyuError):
+                raise error
+            raise PluginError(
+                f"its rule fails: {error!r}", field=f"{owner}.{rule}", remedy="mend the plugin"
+            ) from error

@@ -106,13 +106,28 @@ class Decisions:
             await connection.execute(_WRITE_STAGES, *values)
 
     @staticmethod
-    async def list_catalog(connection: Connection, brand_id: int, entries: Iterable[CatalogEntry]) -> None:
-        """Make the brand's tags and stages those of ``entries``; others stay, inactive, for the sake of history."""
+    async def list_catalog(
+        connection: Connection,
+        brand_id: int,
+        entries: Iterable[CatalogEntry],
+        standing_tags: Iterable[str] = (),
+        standing_tracks: Iterable[str] = (),
+    ) -> None:
+        """Make the brand's tags and stages those of ``entries``, and those that stand still. Others stay, inactive, for
+        the sake of history."""
         entries = list(entries)
         tags = [entry for entry in entries if entry.track is None]
         stages = [entry for entry in entries if entry.track is not None]
-        await connection.execute("UPDATE tag SET active = false WHERE brand_id = $1 AND active", brand_id)
-        await connection.execute("UPDATE stage SET active = false WHERE brand_id = $1 AND active", brand_id)
+        await connection.execute(
+            "UPDATE tag SET active = false WHERE brand_id = $1 AND active AND NOT key = ANY($2::text[])",
+            brand_id,
+            list(standing_tags),
+        )
+        await connection.execute(
+            "UPDATE stage SET active = false WHERE brand_id = $1 AND active AND NOT track = ANY($2::text[])",
+            brand_id,
+            list(standing_tracks),
+        )
         await connection.executemany(
             "INSERT INTO tag (brand_id, key, title, plugin, active, users) VALUES ($1, $2, $3, $4, true, 0)"
             " ON CONFLICT (brand_id, key) DO UPDATE SET title = $3, plugin = $4, active = true",
@@ -125,10 +140,26 @@ class Decisions:
             [(brand_id, e.track, e.key, e.title, e.plugin, n) for n, e in enumerate(stages)],
         )
 
-    async def stamp(self, connection: Connection, at: datetime) -> None:
-        """Note that all active tags and stages were looked at, as of ``at``."""
-        await connection.execute("UPDATE tag SET as_of = $2 WHERE brand_id = $1 AND active", self._brand_id, at)
-        await connection.execute("UPDATE stage SET as_of = $2 WHERE brand_id = $1 AND active", self._brand_id, at)
+    async def stamp(
+        self,
+        connection: Connection,
+        at: datetime,
+        standing_tags: Iterable[str] = (),
+        standing_tracks: Iterable[str] = (),
+    ) -> None:
+        """Note that all active tags and stages but those that stand still were looked at, as of ``at``."""
+        await connection.execute(
+            "UPDATE tag SET as_of = $2 WHERE brand_id = $1 AND active AND NOT key = ANY($3::text[])",
+            self._brand_id,
+            at,
+            list(standing_tags),
+        )
+        await connection.execute(
+            "UPDATE stage SET as_of = $2 WHERE brand_id = $1 AND active AND NOT track = ANY($3::text[])",
+            self._brand_id,
+            at,
+            list(standing_tracks),
+        )
 
     async def written(self, connection: Connection) -> int:
         """The newest id among the decisions of all brands; under the lock no smaller one of this brand can follow."""

@@ -15,8 +15,8 @@ from siyu_graphql.event.queries import rejected_events
 from siyu_graphql.event.types import RejectedEvent
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
-from siyu_graphql.plugin.queries import plugins_of_brand
-from siyu_graphql.plugin.types import Plugin
+from siyu_graphql.plugin.queries import changes_of_brand, plugins_of_brand
+from siyu_graphql.plugin.types import Plugin, SettingChange
 from siyu_graphql.run.queries import runs_of_brand
 from siyu_graphql.run.types import Run
 from siyu_graphql.stage.queries import stages_of_brand
@@ -55,6 +55,9 @@ class Brand(BrandNode):
     )
     plugins: list[Plugin] = strawberry.field(
         resolver=plugins_of_brand, description="All installed plugins, and how the brand has set them."
+    )
+    setting_changes: Connection[SettingChange] = strawberry.field(
+        resolver=changes_of_brand, description="Who changed how a plugin is set, the latest first."
     )
     runs: Connection[Run] = strawberry.field(
         resolver=runs_of_brand, description="Its refreshes and imports, the latest first."

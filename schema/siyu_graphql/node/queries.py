@@ -14,7 +14,7 @@ from siyu_graphql.context import Info
 from siyu_graphql.event.queries import EVENTS, REJECTED_EVENTS
 from siyu_graphql.fields import computed
 from siyu_graphql.nodes import Find, by_number, find_node
-from siyu_graphql.plugin.queries import find_plugin
+from siyu_graphql.plugin.queries import SETTING_CHANGES, find_plugin
 from siyu_graphql.run.queries import RUNS
 from siyu_graphql.stage.queries import STAGES
 from siyu_graphql.tag.queries import TAGS
@@ -29,6 +29,7 @@ NODES: Mapping[str, Find] = {
     "Plugin": find_plugin,
     "RejectedEvent": by_number(REJECTED_EVENTS),
     "Run": by_number(RUNS),
+    "SettingChange": by_number(SETTING_CHANGES),
     "Stage": by_number(STAGES),
     "Tag": by_number(TAGS),
     "User": by_number(USERS),

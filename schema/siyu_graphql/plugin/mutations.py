@@ -49,6 +49,17 @@ class PluginMutations:
             info, found, await plugins.disable(info.context.ctx, found, plugin, by=info.context.access.by)
         )
 
+    @mutation(
+        Right.CONFIGURE,
+        PluginPayload,
+        "Take back the newest change of a plugin's setting that stands, and refresh the brand; again, the one before.",
+    )
+    async def undo_plugin(self, info: Info, brand: BrandSlug, plugin: PluginName) -> PluginPayload | None:
+        found = await visible_brand(info, brand)
+        return await _changed(
+            info, found, await plugins.undo(info.context.ctx, found, plugin, by=info.context.access.by)
+        )
+
     @mutation(Right.CONFIGURE, PluginPayload, "Set the parameters of a plugin for a brand, and refresh the brand.")
     async def configure_plugin(
         self, info: Info, brand: BrandSlug, plugin: PluginName, params: Params

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import strawberry
 from siyu.store.models import PluginSetting
 
 from siyu_graphql.context import Info, OfBrand
-from siyu_graphql.plugin.types import Plugin
+from siyu_graphql.paging import After, Connection, First, Listing, of_brand
+from siyu_graphql.plugin.types import Plugin, SettingChange
 
-__all__ = ["find_plugin", "plugin_of", "plugins_of_brand"]
+__all__ = ["SETTING_CHANGES", "changes_of_brand", "find_plugin", "plugin_of", "plugins_of_brand"]
+
+
+def _change(brand_id: int, row: Mapping[str, Any]) -> SettingChange:
+    return SettingChange(
+        brand_id=brand_id,
+        number=row["id"],
+        plugin=row["plugin"],
+        by=row["by"],
+        at=row["at"],
+        before=json.loads(row["before"]),
+        after=json.loads(row["after"]),
+        undoes=None if row["undoes"] is None else strawberry.ID(str(row["undoes"])),
+    )
+
+
+SETTING_CHANGES = Listing("setting_change t", "t.id, t.plugin, t.by, t.at, t.before, t.after, t.undoes", _change)
+
+
+async def changes_of_brand(
+    brand: strawberry.Parent[OfBrand], info: Info, first: First = 20, after: After = None
+) -> Connection[SettingChange]:
+    return of_brand(info, brand.brand_id, SETTING_CHANGES, first, after)
 
 
 async def plugins_of_brand(brand: strawberry.Parent[OfBrand], info: Info) -> list[Plugin]:

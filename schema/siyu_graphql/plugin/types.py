@@ -6,6 +6,7 @@ from datetime import datetime
 
 import strawberry
 from siyu.contract.manager import Plugin as Installed
+from siyu.store.models import Fence as StoredFence
 from siyu.store.models import PluginSetting
 
 from siyu_graphql.context import Info
@@ -18,7 +19,29 @@ from siyu_graphql.stage.types import Stage
 from siyu_graphql.tag.queries import tags_of_brand
 from siyu_graphql.tag.types import Tag
 
-__all__ = ["Plugin", "PluginPayload"]
+__all__ = ["Fence", "Plugin", "PluginPayload", "SettingChange"]
+
+
+@strawberry.type(
+    description="A rule that fails for the brand. What it last decided stands; each refresh tries it again."
+)
+class Fence:
+    rule: str = strawberry.field(description="The key of the rule, as its parameters are grouped.")
+    error: str = strawberry.field(description="Why it fails, with the remedy where siyu knows one.")
+    since: datetime = strawberry.field(description="When it was first seen to fail.")
+    last_good: datetime | None = strawberry.field(
+        description="When it last decided for the whole brand; null if it never did."
+    )
+
+
+@strawberry.type(description="A change of how a brand has set a plugin.")
+class SettingChange(BrandNode):
+    plugin: str = strawberry.field(description="The name of the plugin.")
+    by: str = strawberry.field(description="Who made it: the name of a token, or its prefix.")
+    at: datetime = strawberry.field(description="When it was made.")
+    before: JSON = strawberry.field(description="What was set before: `enabled` and `params`.")
+    after: JSON = strawberry.field(description="What was set from then on.")
+    undoes: strawberry.ID | None = strawberry.field(description="The number of the change that it takes back, if any.")
 
 
 @strawberry.type(description="A plugin, and how the brand has set it. Every installed plugin is there for every brand.")
@@ -53,6 +76,11 @@ class Plugin(BrandNode):
     @computed("The JSON Schema of `params`, with titles, limits and defaults: enough for a form.")
     def params_schema(self) -> JSON:
         return JSON(self.installed.params_schema())
+
+    @computed("Its rules that fail for the brand; none where all is well.")
+    async def fences(self) -> list[Fence]:
+        rows = await StoredFence.filter(brand_id=self.brand_id, plugin=self.installed.name).order_by("rule")
+        return [Fence(rule=row.rule, error=row.error, since=row.since, last_good=row.last_good) for row in rows]
 
     @computed("The tags that it gives in the brand.")
     async def tags(self, info: Info) -> list[Tag]:

@@ -8,7 +8,7 @@ from siyu.store.models.action import Action, OutboxMessage
 from siyu.store.models.brand import Brand
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
 from siyu.store.models.installation import Installation
-from siyu.store.models.rulebook import PluginSetting, RulebookVersion
+from siyu.store.models.rulebook import Fence, PluginSetting, RulebookVersion, SettingChange
 from siyu.store.models.run import Run
 from siyu.store.models.stage import Stage, StageHistory, UserStage
 from siyu.store.models.tag import Tag, TagAssignment, TagHistory
@@ -21,6 +21,7 @@ __all__ = [
     "Brand",
     "DirtyUser",
     "Event",
+    "Fence",
     "Identity",
     "Installation",
     "OutboxMessage",
@@ -29,6 +30,7 @@ __all__ = [
     "RulebookVersion",
     "Run",
     "SealedRange",
+    "SettingChange",
     "Stage",
     "StageHistory",
     "Tag",

@@ -24,6 +24,39 @@ class PluginSetting(Model):
         unique_together = (("brand_id", "plugin"),)
 
 
+class SettingChange(Model):
+    """Who changed how a plugin is set, when, from what to what. ``undoes`` is the change that it takes back."""
+
+    id = fields.BigIntField(primary_key=True)
+    brand_id = fields.IntField()
+    plugin = fields.CharField(max_length=80)
+    by = fields.CharField(max_length=200)
+    at = fields.DatetimeField(auto_now_add=True)
+    before: fields.Field[dict[str, Any]] = fields.JSONField()
+    after: fields.Field[dict[str, Any]] = fields.JSONField()
+    undoes = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "setting_change"
+        indexes = (("brand_id", "id"),)
+
+
+class Fence(Model):
+    """A rule that failed for a brand, and since when. Its last good decisions stand until it works again."""
+
+    id = fields.IntField(primary_key=True)
+    brand_id = fields.IntField()
+    plugin = fields.CharField(max_length=80)
+    rule = fields.CharField(max_length=80)
+    error = fields.TextField()
+    since = fields.DatetimeField()
+    last_good = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "fence"
+        unique_together = (("brand_id", "plugin", "rule"),)
+
+
 class RulebookVersion(Model):
     """A rulebook as decisions were made by it: settings, states, conditions and reasons."""
 
