@@ -90,12 +90,15 @@ class Plugin:
 
     def params_schema(self) -> dict[str, Any]:
         """The JSON schema of :meth:`params`."""
-        properties = {}
+        properties: dict[str, Any] = {}
+        shared: dict[str, Any] = {}
         for key, item in self.declarations.items():
-            schema = item.Params.model_json_schema()
+            schema = item.Params.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
+            shared |= {f"{key}.{name}": definition for name, definition in schema.pop("$defs", {}).items()}
             if schema.get("properties"):
                 properties[key] = {**schema, "title": item.title}
-        return {"type": "object", "properties": properties, "additionalProperties": False}
+        schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        return {**schema, "$defs": shared} if shared else schema
 
 
 class PluginManager:

@@ -104,7 +104,9 @@ class _Now:
             if isinstance(fact, EventFact) and _adds_up(fact):
                 for source in self.catalog.resolve(fact):
                     shared[source, fact.days is not None].append(fact)
-            elif (own := self._own_pass(fact)) is not None:
+                if not _is_total_of_repeats(fact):
+                    continue
+            if (own := self._own_pass(fact)) is not None:
                 passes.append(own)
         for (source, recent), group in sorted(shared.items(), key=lambda item: (item[0][0].name, item[0][1])):
             if source.name in self.frames:
@@ -191,7 +193,10 @@ class _Now:
                 wanted = ["user_id", "at", *fact.fields, *(field for field, _ in fact.where)]
                 table = pl.concat([self.frames[source.name].select(list(dict.fromkeys(wanted))) for source in sources])
                 table = table.filter(pl.lit(True), *self._terms(fact.where, None, sources[0]))
-                if _repeats(fact):  # before the window is: the first day is the first of all
+                if _is_total_of_repeats(fact):
+                    table = self._first_days(table)
+                elif _repeats(fact) and (fact.days or fact.fields):
+                    # Before the window is: the first day is the first of all.
                     table = table.filter(self.day() > self.day().min().over("user_id"))
                 table = table.filter(pl.lit(True), *self._terms((), fact.days, sources[0]))
                 value = self._own_value(fact, table)
@@ -199,14 +204,22 @@ class _Now:
                 raise TypeError(fact)
         return value.select("user_id", pl.col("value").alias(_column(fact, "value")))
 
+    def _first_days(self, table: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows of each user's first day. Days are reckoned for the few rows that may be of it alone."""
+        first = pl.col("at").min().over("user_id")
+        near = table.with_columns(first.alias("?first")).filter(pl.col("at") < pl.col("?first") + timedelta(hours=26))
+        return near.filter(self.day() == pl.col("?first").dt.convert_time_zone(self.zone.key).dt.date())
+
     def _own_value(self, fact: EventFact, table: pl.LazyFrame) -> pl.LazyFrame:
         match fact:
             case First() | Last():
                 return _outermost(table, pl.col(fact.field), latest=isinstance(fact, Last))
             case Distinct():
                 value = self.day() if fact.field == DAY else pl.col(fact.field)
-                pairs = table.select("user_id", value.alias("value")).drop_nulls().unique()
-                return pairs.group_by("user_id").agg(pl.len().alias("value"))
+                different = table.select("user_id", value.alias("value")).drop_nulls().group_by("user_id")
+                # Of all days, the first is no repeat.
+                first = 1 if _repeats(fact) and not (fact.days or fact.fields) else 0
+                return different.agg(pl.col("value").n_unique() - first)
             case Total():
                 return table.group_by("user_id").agg(pl.col(fact.field).sum().alias("value"))
             case Values():
@@ -249,6 +262,8 @@ class _Now:
                 return pl.when(added("n") > 0).then(added("of") / added("n"))
             case Total():
                 total = added("sum") if _adds_up(fact) else pl.lit(0, pl.Int64) if own is None else own.fill_null(0)
+                if _is_total_of_repeats(fact) and own is not None:
+                    total = total - own.fill_null(0)
                 return self._unit(fact, total)
             case Mean():
                 # One division, correctly rounded, whatever the unit.
@@ -321,7 +336,14 @@ def _repeats(fact: EventFact) -> bool:
     return isinstance(fact, Total | Distinct) and fact.repeat
 
 
+def _is_total_of_repeats(fact: Fact) -> bool:
+    """Whether it is all but what fell on the first day: a sum that is shared, less a small one of its own."""
+    return isinstance(fact, Total) and fact.repeat and not fact.days
+
+
 def _adds_up(fact: EventFact) -> bool:
+    if _is_total_of_repeats(fact):
+        return True
     return not (isinstance(fact, Distinct | First | Last | Cycle | Values) or _repeats(fact))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Literal
@@ -274,3 +276,12 @@ def test_errors_say_where_what_and_the_remedy_in_one_line() -> None:
     error = SiyuError("the value 3", field="days", remedy="use 1 or 2")
     assert str(error) == "days: the value 3 (use 1 or 2)"
     assert str(SiyuError("alone")) == "alone"
+
+
+def test_every_reference_in_a_schema_of_parameters_leads_somewhere() -> None:
+    for plugin in PluginManager.load().plugins.values():
+        schema = plugin.params_schema()
+        names = re.findall(r'"\$ref": "#/\$defs/([^"]+)"', json.dumps(schema))
+        assert set(names) <= set(schema.get("$defs", {}))
+    interest = PluginManager.load().get("interest").params_schema()
+    assert interest["$defs"]
