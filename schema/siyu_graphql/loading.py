@@ -50,6 +50,20 @@ class Loaders:
         found: V | None = await self._loaders[name].load(key)
         return found
 
+    async def ask(self, batch: Batch[V], brand_id: int, key: Hashable, *args: Hashable) -> V | None:
+        """As :meth:`load`, for a batch that is given no connection because it opens what it needs."""
+        name = (batch, brand_id, args)
+        if name not in self._loaders:
+            self._check(brand_id)
+
+            async def run(keys: list[Any]) -> list[Any]:
+                found = await batch(brand_id, keys, *args)
+                return [found.get(key) for key in keys]
+
+            self._loaders[name] = DataLoader(load_fn=run)
+        found: V | None = await self._loaders[name].load(key)
+        return found
+
     def spend(self, rows: int) -> None:
         """Count rows that nested lists ask for; :class:`TooLarge` beyond :data:`MOST_ROWS`."""
         self._rows += rows
@@ -61,11 +75,14 @@ class Loaders:
     @asynccontextmanager
     async def connection(self, brand_id: int) -> AsyncIterator[Connection]:
         """A connection to read that brand with."""
+        self._check(brand_id)
+        async with self._db.connection() as connection:
+            yield connection
+
+    def _check(self, brand_id: int) -> None:
         # Whoever comes here came through a visible brand; this holds should a resolver forget.
         if not self._access.sees(brand_id):
             raise NotFound("no such brand", field="brand")
-        async with self._db.connection() as connection:
-            yield connection
 
     async def _run(
         self, batch: Batch[Any], brand_id: int, args: tuple[Hashable, ...], keys: Sequence[Hashable]

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import strawberry
-from siyu.engine.explain import render
+from siyu.engine.explain import RULE_GONE, render
 from siyu.store.db import Connection
 
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 
 __all__ = ["Decided", "Decision", "words"]
-
-RULE_GONE = "the rulebook no longer has this rule"
 
 
 class _Rule(NamedTuple):

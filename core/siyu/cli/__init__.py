@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from siyu import __version__
-from siyu.cli import admin, data, running
+from siyu.cli import admin, data, running, whatif
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="siyu (私域): rules-as-code for private-domain user operations.")
 app.add_typer(running.app)
 app.add_typer(data.app)
+app.add_typer(whatif.app)
 app.add_typer(admin.brands, name="brand")
 app.add_typer(admin.plugin, name="plugin")
 app.add_typer(admin.token, name="token")

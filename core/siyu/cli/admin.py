@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, Session, bars, fail, out, session
+from siyu.cli.session import BrandOption, Session, bars, json_object, out, session
 from siyu.contract.errors import InputError
 from siyu.flow import decide, plugins, tokens
 from siyu.flow.context import brand_by_slug, zone
@@ -120,11 +120,7 @@ def plugin_configure(
     params: Annotated[str, typer.Argument(help='JSON, e.g. \'{"lifecycle": {"dormant_days": 45}}\'.')],
 ) -> None:
     """Set the parameters of a plugin for a brand, and decide anew."""
-    try:
-        values = json.loads(params)
-        assert isinstance(values, dict)
-    except (ValueError, AssertionError):
-        fail(f"{params!r} is not a JSON object")
+    values = json_object(params)
     session(
         lambda at_hand: _set(
             at_hand, brand, lambda target: plugins.configure(at_hand.ctx, target, name, values, by="cli")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
 from types import ModuleType
 from typing import Annotated, Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
@@ -30,6 +33,8 @@ __all__ = [
     "err",
     "fail",
     "installed_plugins",
+    "json_object",
+    "moment",
     "out",
     "pair",
     "session",
@@ -93,12 +98,32 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def pair(text: str, option: str) -> tuple[str, str]:
+def pair(text: str, option: str, form: str = "NAME=COLUMN") -> tuple[str, str]:
     """``NAME=VALUE`` of an option."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        fail(f"{option} {text}: write it as NAME=COLUMN")
+        fail(f"{option} {text}: write it as {form}")
     return name, value
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object that an argument is."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        fail(f"{text!r} is not a JSON object")
+    return value
+
+
+def moment(text: str, option: str, zone: ZoneInfo) -> datetime:
+    """The moment that an option names; a day begins in the brand's time zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{option} {text}: write a day like 2026-11-21 or a moment like 2026-11-21T09:30")
+    return found if found.tzinfo else found.replace(tzinfo=zone)
 
 
 @contextmanager

@@ -29,11 +29,17 @@ BUDGET_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Reason:
-    """How a decision is explained: the template, the facts it mentions, and the parameters as they stood."""
+    """How a decision is explained: the template, the facts it mentions, and the parameters as they stood.
+
+    ``rule`` is the key of the rule, ``named`` all its facts by its own names, ``settings`` all its parameters.
+    """
 
     template: str
     facts: Mapping[str, Fact]
     params: Mapping[str, Any]
+    rule: str = ""
+    named: Mapping[str, Fact] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As stored with the version. Facts are a list: their order is that of the values, and jsonb keeps no other."""
@@ -254,7 +260,9 @@ def _ask(plugin: str, rule: Rule, p: Params, state: State | None) -> tuple[list[
             raise RuleError(f"tags() gave {tag!r}", field=rule.key, remedy="yield siyu.Tag(...)")
         if not tag.key.startswith(f"{plugin}."):
             raise RuleError("a tag of another's name", field=tag.key, remedy=f"start it with {plugin!r}.")
-    tags = [TagRule(plugin, t, _reason({**rule.facts, **t.facts}, t.because, p, state), rule.key) for t in given]
+    tags = [
+        TagRule(plugin, t, _reason(rule.key, {**rule.facts, **t.facts}, t.because, p, state), rule.key) for t in given
+    ]
     return tags, None
 
 
@@ -299,13 +307,14 @@ def _track(plugin: str, rule: Lifecycle, p: Params) -> Track:
     keys = [stage.key for stage in stages]
     if not stages or len(set(keys)) < len(keys) or len(keys) > 200:
         raise RuleError(f"stages {keys}", field=rule.key, remedy="yield 1 to 200 stages, each key once")
-    reasons = tuple(_reason({**rule.facts, **stage.facts}, stage.because, p, None) for stage in stages)
+    reasons = tuple(_reason(rule.key, {**rule.facts, **stage.facts}, stage.because, p, None) for stage in stages)
     return Track(plugin, rule.key, rule.title, stages, reasons)
 
 
-def _reason(facts: Mapping[str, Fact], template: str, p: Params, state: State | None) -> Reason:
+def _reason(rule: str, facts: Mapping[str, Fact], template: str, p: Params, state: State | None) -> Reason:
     names = list(dict.fromkeys(placeholders(template)))
-    given: dict[str, Any] = {**(state or {}), **p.model_dump(mode="json")}
+    settings = p.model_dump(mode="json")
+    given: dict[str, Any] = {**(state or {}), **settings}
     if unknown := [name for name in names if name not in facts and name not in given]:
         raise RuleError(
             f"because names {{{unknown[0]}}}",
@@ -316,6 +325,9 @@ def _reason(facts: Mapping[str, Fact], template: str, p: Params, state: State | 
         template,
         {name: facts[name] for name in names if name in facts},
         {name: given[name] for name in names if name not in facts},
+        rule,
+        facts,
+        settings,
     )
 
 

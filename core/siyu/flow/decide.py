@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import polars.selectors as cs
 
 from siyu.contract.errors import InputError
+from siyu.contract.events import Catalog
 from siyu.contract.facts import Fact
 from siyu.engine.diff import Changes, diff
 from siyu.engine.evaluate import Decider
-from siyu.engine.facts import compute
+from siyu.engine.facts import Frames, compute
 from siyu.engine.fit import fit_facts, fit_fenced
-from siyu.engine.rulebook import Rulebook, bind_fenced
+from siyu.engine.rulebook import Failed, Rulebook, bind_fenced
 from siyu.flow import fences
 from siyu.flow.context import Context, brand_by_id, now, zone
 from siyu.flow.playbooks import plan
@@ -35,7 +37,9 @@ from siyu.store.events import closed_up_to, users_since
 from siyu.store.lake import SEAL_FROM, Lake
 from siyu.store.models import Brand
 
-__all__ = ["AlreadyRunning", "Decided", "decide_users", "refresh"]
+__all__ = ["AlreadyRunning", "Decided", "decide_users", "judge", "refresh"]
+
+Phase: TypeAlias = Callable[[str, float], Awaitable[None]]
 
 FEW = 400
 """Up to so many users the generated Python is faster than a frame (measured: they cross at about 400 rows)."""
@@ -109,20 +113,9 @@ async def refresh(
         lake = Lake(ctx.home, brand_id, ctx.plugins.catalog)
         frames = await lake.frames(connection, up_to, seal_from=seal_from)
 
-        await running.phase("facts", 0.2)
-        # Without the states that stand: a plugin's new version may not understand them, and here they are made anew.
-        expected, _ = bind_fenced(on, {}, fenced=refused)
-        wanted: dict[str, Fact] = {f.name: f for f in (*expected.facts, *fit_facts(p for p, _ in on))}
-        catalog, brand_zone = ctx.plugins.catalog, zone(brand.zone)
-        facts = await asyncio.to_thread(compute, list(wanted.values()), catalog, frames, at, brand_zone)
-
-        await running.phase("fit", 0.45)
-        states, unfit = await asyncio.to_thread(fit_fenced, on, facts, refused)
-        rulebook, failed = bind_fenced(on, states, fenced={**refused, **unfit}, previous=content)
-        if more := [fact for fact in rulebook.facts if fact.name not in wanted]:
-            users = facts.select("user_id")
-            extra = await asyncio.to_thread(compute, more, catalog, frames, at, brand_zone, users)
-            facts = facts.hstack(extra.drop("user_id"))
+        [rulebook], facts, [failed] = await judge(
+            [on], ctx.plugins.catalog, frames, at, zone(brand.zone), running.phase, fenced=refused, previous=content
+        )
         decider = Decider(rulebook)
 
         async with ctx.db.transaction() as writer:
@@ -151,6 +144,40 @@ async def refresh(
         await decisions.snapshot(_kept(before, after, newer), written)
         running.row.users, running.row.changes = len(facts), len(changes)
     return Decided(len(facts), len(changes), actions)
+
+
+async def judge(
+    settings: Sequence[Enabled],
+    catalog: Catalog,
+    frames: Frames,
+    at: datetime,
+    days: ZoneInfo,
+    phase: Phase | None = None,
+    *,
+    fenced: Failed | None = None,
+    previous: Mapping[str, Any] | None = None,
+) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
+    """The rulebooks that ``settings`` make as of ``at``, fitted; the facts of every user that any of them needs; and of
+    each rulebook the rules that fail (``fenced`` ones are not asked), which stand as in the content ``previous``."""
+    if phase:
+        await phase("facts", 0.2)
+    # Without the states that stand: a plugin's new version may not understand them, and here they are made anew.
+    wanted: dict[str, Fact] = {}
+    for on in settings:
+        expected, _ = bind_fenced(on, {}, fenced=fenced)
+        wanted |= {fact.name: fact for fact in (*expected.facts, *fit_facts(plugin for plugin, _ in on))}
+    facts = await asyncio.to_thread(compute, list(wanted.values()), catalog, frames, at, days)
+    if phase:
+        await phase("fit", 0.45)
+    bound = []
+    for on in settings:
+        states, unfit = await asyncio.to_thread(fit_fenced, on, facts, fenced or {})
+        bound.append(bind_fenced(on, states, fenced={**(fenced or {}), **unfit}, previous=previous))
+    if more := {f.name: f for rulebook, _ in bound for f in rulebook.facts if f.name not in wanted}:
+        users = facts.select("user_id")
+        extra = await asyncio.to_thread(compute, list(more.values()), catalog, frames, at, days, users)
+        facts = facts.hstack(extra.drop("user_id"))
+    return [rulebook for rulebook, _ in bound], facts, [failed for _, failed in bound]
 
 
 # Whoever asked again while the run was under way is not served by it.

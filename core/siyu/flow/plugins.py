@@ -24,6 +24,7 @@ __all__ = [
     "disable",
     "enable",
     "enabled",
+    "proposed",
     "states_of",
     "undo",
 ]
@@ -59,6 +60,15 @@ async def disable(ctx: Context, brand: Brand, name: str, *, by: str = "") -> Plu
 async def configure(ctx: Context, brand: Brand, name: str, params: Mapping[str, Any], *, by: str = "") -> PluginSetting:
     """Set the parameters of a plugin, whole; what is left out takes its default."""
     return await _change(ctx, brand, name, enabled=None, params=dict(params), by=by)
+
+
+async def proposed(
+    ctx: Context, brand: Brand, name: str, *, enabled: bool | None, params: Mapping[str, Any] | None
+) -> Enabled:
+    """What :func:`enabled` would give were the plugin set so; refuses what the change would be refused for."""
+    plugin = ctx.plugins.get(name)
+    row = await _setting(brand, name, enabled=enabled, params=None if params is None else dict(params))
+    return await _check(ctx, brand, plugin, row)
 
 
 async def undo(ctx: Context, brand: Brand, name: str, *, by: str = "") -> PluginSetting:
@@ -106,11 +116,9 @@ async def _change(
     plugin = ctx.plugins.get(name)
     async with ctx.db.transaction() as connection:
         await connection.execute("SELECT FROM brand WHERE id = $1 FOR UPDATE", brand.id)
-        row = await PluginSetting.get_or_none(brand_id=brand.id, plugin=name)
-        row = row or PluginSetting(brand_id=brand.id, plugin=name, enabled=False, params={})
-        before = {"enabled": row.enabled, "params": row.params}
-        row.enabled = row.enabled if enabled is None else enabled
-        row.params = row.params if params is None else params
+        row = await _setting(brand, name, enabled=enabled, params=params)
+        stood = await PluginSetting.get_or_none(brand_id=brand.id, plugin=name)
+        before = {"enabled": stood.enabled, "params": stood.params} if stood else {"enabled": False, "params": {}}
         row.changed_by = by
         after = {"enabled": row.enabled, "params": row.params}
         await _check(ctx, brand, plugin, row)
@@ -121,11 +129,21 @@ async def _change(
     return row
 
 
-async def _check(ctx: Context, brand: Brand, plugin: Plugin, row: PluginSetting) -> None:
-    """Refuse settings under which the plugin's rules fail, or under which the brand would have no rulebook."""
+async def _setting(brand: Brand, name: str, *, enabled: bool | None, params: dict[str, Any] | None) -> PluginSetting:
+    """The setting as it would be; not saved."""
+    row = await PluginSetting.get_or_none(brand_id=brand.id, plugin=name)
+    row = row or PluginSetting(brand_id=brand.id, plugin=name, enabled=False, params={})
+    row.enabled = row.enabled if enabled is None else enabled
+    row.params = row.params if params is None else params
+    return row
+
+
+async def _check(ctx: Context, brand: Brand, plugin: Plugin, row: PluginSetting) -> Enabled:
+    """The plugins that would be on; refuses settings under which this one's rules fail, or there is no rulebook."""
     others = [pair for pair in await enabled(ctx, brand.id) if pair[0] is not plugin]
     mine: Enabled = [(plugin, plugin.params(row.params))]
-    _, failed = bind_fenced([*others, *(mine if row.enabled else [])], {})
+    on = [*others, *(mine if row.enabled else [])]
+    _, failed = bind_fenced(on, {})
     for (owner, rule), error in failed.items():
         if owner == plugin.name:
             if isinstance(error, SiyuError):
@@ -133,3 +151,4 @@ async def _check(ctx: Context, brand: Brand, plugin: Plugin, row: PluginSetting)
             raise PluginError(
                 f"its rule fails: {error!r}", field=f"{owner}.{rule}", remedy="mend the plugin"
             ) from error
+    return on

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -24,6 +25,8 @@ __all__ = ["CatalogEntry", "Decisions", "lock"]
 
 CURRENT = ("tag_assignment", "user_stage")
 CLOSED = ("tag_history", "stage_history")
+TAG_SCHEMA = {"user_id": pl.Int64(), "tag": pl.String()}
+STAGE_SCHEMA = {"user_id": pl.Int64(), "track": pl.String(), "stage": pl.String(), "since": MOMENT}
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,27 @@ class Decisions:
         only = " AND user_id = ANY($2::bigint[])"
         tags, stages = await self._read(connection, only, list(users))
         return _wide(pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}), tags, stages)
+
+    async def stages_at(self, connection: Connection, at: datetime, users: Sequence[int] | None = None) -> pl.DataFrame:
+        """Where users (all if not given) stood at a past moment, as the engine's wide frame, without tags."""
+        only, args = ("", ()) if users is None else (" AND user_id = ANY($3::bigint[])", (list(users),))
+        columns = f"SELECT user_id, track, stage, since FROM {{}} WHERE brand_id = $1 AND since <= $2{only}"
+        stages = await copy_out(
+            connection,
+            f"{columns.format('user_stage')} UNION ALL {columns.format('stage_history')} AND until > $2",
+            self._brand_id,
+            at,
+            *args,
+            schema=STAGE_SCHEMA,
+        )
+        known = stages.select("user_id").unique().sort("user_id")
+        return _wide(known, pl.DataFrame(schema=TAG_SCHEMA), stages)
+
+    async def standing(self, connection: Connection, users: Sequence[int], at: datetime | None = None) -> list[Any]:
+        """The tags and stages of users that stand, or stood ``at`` a moment: user_id, track (of a tag null), key,
+        since, why, and the version with its reason."""
+        rows: list[Any] = await connection.fetch(_STANDING, self._brand_id, list(users), at)
+        return rows
 
     async def of_all(self, connection: Connection) -> pl.DataFrame:
         """The decisions that stand for every user who has one."""
@@ -198,14 +222,14 @@ class Decisions:
             f" WHERE brand_id = $1{only}",
             self._brand_id,
             *args,
-            schema={"user_id": pl.Int64(), "tag": pl.String()},
+            schema=TAG_SCHEMA,
         )
         stages = await copy_out(
             connection,
             f"SELECT user_id, track, stage, since FROM user_stage WHERE brand_id = $1{only}",
             self._brand_id,
             *args,
-            schema={"user_id": pl.Int64(), "track": pl.String(), "stage": pl.String(), "since": MOMENT},
+            schema=STAGE_SCHEMA,
         )
         return tags, stages
 
@@ -224,6 +248,30 @@ def _wide(users: pl.DataFrame, tags: pl.DataFrame, stages: pl.DataFrame) -> pl.D
         frame = frame.join(mine, on="user_id", how="left", maintain_order="left")
     return frame
 
+
+# Without a moment nothing of the history is true; at a moment what has come later is not.
+_STANDING = """
+WITH stood AS (
+    SELECT user_id, NULL AS track, (SELECT key FROM tag t WHERE t.id = a.tag_id) AS key, since, rulebook_id, why
+    FROM (
+        SELECT user_id, tag_id, since, rulebook_id, why FROM tag_assignment
+        WHERE brand_id = $1 AND user_id = ANY($2::bigint[]) AND ($3::timestamptz IS NULL OR since <= $3)
+        UNION ALL
+        SELECT user_id, tag_id, since, rulebook_id, why FROM tag_history
+        WHERE brand_id = $1 AND user_id = ANY($2::bigint[]) AND since <= $3 AND until > $3
+    ) a
+    UNION ALL
+    SELECT user_id, track, stage, since, rulebook_id, why FROM user_stage
+    WHERE brand_id = $1 AND user_id = ANY($2::bigint[]) AND ($3::timestamptz IS NULL OR since <= $3)
+    UNION ALL
+    SELECT user_id, track, stage, since, rulebook_id, why FROM stage_history
+    WHERE brand_id = $1 AND user_id = ANY($2::bigint[]) AND since <= $3 AND until > $3
+)
+SELECT s.user_id, s.track, s.key, s.since, s.why, v.version, CASE WHEN s.track IS NULL THEN v.content->'tags'->s.key
+       ELSE v.content->'tracks'->s.track->'stages'->s.key END AS reason
+FROM stood s LEFT JOIN rulebook_version v ON v.brand_id = $1 AND v.id = s.rulebook_id
+ORDER BY s.user_id, s.track NULLS FIRST, s.key
+"""
 
 # One statement each: all parts see the rows as they stood before it.
 _WRITE_TAGS = """

@@ -71,6 +71,27 @@ class Lake:
             if tail or self._files(source, ranges)
         }
 
+    async def peek(self, connection: Connection) -> dict[str, pl.LazyFrame]:
+        """All events that ``connection`` sees, as :meth:`frames` has them, without writing: what is in no file yet is
+        read from PostgreSQL, however much it is."""
+        ranges = await self._ranges(connection)
+        found = {source.name: [one for one in ranges if self._exists(source, one)] for source in self._catalog.sources}
+        rest = [await self.read(connection, "id > $2", ranges[-1][1] if ranges else 0)]
+        for one in ranges:
+            lost = [source for source in self._catalog.sources if one not in found[source.name]]
+            if lost:
+                read = await self.read(connection, "id BETWEEN $2 AND $3", *one, kinds=sorted({s.kind for s in lost}))
+                rest.append({source.name: read[source.name] for source in lost})
+        return {
+            source.name: pl.concat(
+                [
+                    *self._scan(source, found[source.name]),
+                    *(frames[source.name].lazy() for frames in rest if source.name in frames),
+                ]
+            )
+            for source in self._catalog.sources
+        }
+
     async def of_users(self, connection: Connection, users: Sequence[int]) -> dict[str, pl.LazyFrame]:
         """All events of some users, straight from PostgreSQL."""
         frames = await self.read(connection, "user_id = ANY($2::bigint[])", list(users))

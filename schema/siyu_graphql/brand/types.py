@@ -17,6 +17,8 @@ from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
 from siyu_graphql.plugin.queries import changes_of_brand, plugins_of_brand
 from siyu_graphql.plugin.types import Plugin, SettingChange
+from siyu_graphql.preview.queries import preview_of_plugin, replay_of_brand
+from siyu_graphql.preview.types import PluginPreview, Replay
 from siyu_graphql.run.queries import runs_of_brand
 from siyu_graphql.run.types import Run
 from siyu_graphql.stage.queries import stages_of_brand
@@ -64,6 +66,16 @@ class Brand(BrandNode):
     )
     rejected_events: Connection[RejectedEvent] = strawberry.field(
         resolver=rejected_events, description="Events that were refused, the latest first."
+    )
+    preview_plugin: PluginPreview | None = strawberry.field(
+        resolver=preview_of_plugin,
+        description="What switching or setting a plugin would change, now. Needs the right to configure."
+        " Nothing is written.",
+    )
+    replay: Replay | None = strawberry.field(
+        resolver=replay_of_brand,
+        description="How many users each stage and tag would have had at past moments, under today's rules and, with"
+        " the right to configure, under others. Nothing is written.",
     )
 
     @classmethod

@@ -12,6 +12,8 @@ from siyu_graphql.action.types import Action
 from siyu_graphql.context import Info
 from siyu_graphql.event.queries import events_of_user
 from siyu_graphql.event.types import Event
+from siyu_graphql.explanation.queries import explanation_of_user
+from siyu_graphql.explanation.types import Explanation
 from siyu_graphql.fields import computed
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
@@ -58,6 +60,11 @@ class User(BrandNode):
     )
     events: Connection[Event] = strawberry.field(
         resolver=events_of_user, description="What happened, the latest first."
+    )
+    explain: Explanation | None = strawberry.field(
+        resolver=explanation_of_user,
+        description="Every tag and stage of the brand's rules tried for the user: held or not, and why."
+        " Nothing is written. One counts for 500 rows of the request.",
     )
 
 

@@ -71,6 +71,34 @@ def test_plugins_are_switched_and_configured(siyu: Shell) -> None:
     assert json.loads(siyu("refresh", "-b", "pets", "--json")) == {"users": 0, "changes": 0, "actions": 0}
 
 
+def test_why_what_if_and_what_would_have_been_are_shown(siyu: Shell) -> None:
+    (siyu.folder / "small.txt").write_text(LOG)
+    siyu("brand", "create", "small", "--replay", "--enable", "lifecycle")
+    words = ["import", "small.txt", "-b", "small", "--no-header", "--user", "member=1", "--at", "2"]
+    siyu(*words, "--at-format", "%Y%m%d", "-f", "quantity=3", "-f", "amount=4")
+
+    tree = siyu("explain", "member=00002", "-b", "small", "--at", "1997-03-01")
+    assert re.search(r"✓ 休眠 dormant last interaction 48 days ago", tree)
+    assert "✗ 流失 lost silent >= 90 (is 48)" in tree
+    assert "(not tried)" in tree
+    found = json.loads(siyu("explain", "member=00002", "-b", "small", "--json"))
+    assert found["tracks"][0]["stage"] == found["tracks"][0]["stands"]["key"] == "growth"
+
+    sooner = '{"lifecycle": {"dormant_days": 5, "stay_days": 0}}'
+    shown = siyu("plugin", "preview", "lifecycle", sooner, "-b", "small")
+    assert re.search(r"休眠.*dormant.*0.*2.*\+ 2 growth", shown)
+    assert "Nothing was written" in shown
+    off = json.loads(siyu("plugin", "preview", "lifecycle", "-b", "small", "--disable", "--json"))
+    assert (off["users"], {stage["proposed"] for stage in off["stages"]}) == (3, {0})
+    assert "nothing would change" in siyu("plugin", "preview", "lifecycle", "-b", "small", status=2)
+
+    words = ["replay", "-b", "small", "--since", "1997-01-03", "--every", "3", "--plugin", "lifecycle"]
+    assert re.search(r"dormant.*0.*▁▁▁▁.*2.*▁▅██", siyu(*words, "--params", sooner))
+    assert len(json.loads(siyu(*words, "--params", sooner, "--json"))["points"]) == 4
+    assert "write a day like" in siyu("replay", "-b", "small", "--since", "soon", status=2)
+    assert "KIND=VALUE" in siyu("explain", "00002", "-b", "small", status=2)
+
+
 def test_a_token_is_shown_once_and_can_be_revoked(siyu: Shell) -> None:
     secret = siyu("token", "create", "--role", "viewer", "--name", "front end").strip()
     prefix = secret.split("_")[1]

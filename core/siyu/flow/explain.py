@@ -1,0 +1,105 @@
+"""Explain one user: what the rules say now, what was tried, and what is kept. Nothing is written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from siyu.contract.errors import InputError, NotFound
+from siyu.engine import explain as engine
+from siyu.engine.evaluate import Decider
+from siyu.engine.explain import RULE_GONE, Standing, TriedTag, TriedTrack, render
+from siyu.engine.facts import compute
+from siyu.engine.rulebook import bind_fenced
+from siyu.flow import fences
+from siyu.flow.context import Context, now, zone
+from siyu.flow.plugins import current_content, enabled, states_of
+from siyu.store.decisions import Decisions
+from siyu.store.lake import Lake
+from siyu.store.models import Brand, Identity
+
+__all__ = ["Explanation", "explain", "explain_users", "user_named"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Every tag and track of the rulebook ``version``, tried for a user ``at`` a moment.
+
+    ``gone`` are the tags and stages that stand although the rulebook no longer has their rules: the next refresh
+    takes them back.
+    """
+
+    user_id: int
+    at: datetime
+    version: str
+    tags: tuple[TriedTag, ...]
+    tracks: tuple[TriedTrack, ...]
+    gone: tuple[Standing, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        data: dict[str, Any] = to_jsonable_python(self)
+        return data
+
+
+async def explain(ctx: Context, brand: Brand, user_id: int, at: datetime | None = None) -> Explanation:
+    """What the brand's rules, as they are set now, say of a user and why.
+
+    Without ``at`` as of the brand's present, beside what stands; with it as of that moment, beside what stood then.
+    """
+    found = await explain_users(ctx, brand, [user_id], at)
+    if user_id not in found:
+        raise NotFound(f"nothing is known of user {user_id} at {at or now(brand)}", field="user")
+    return found[user_id]
+
+
+async def explain_users(
+    ctx: Context, brand: Brand, users: Sequence[int], at: datetime | None = None
+) -> dict[int, Explanation]:
+    """:func:`explain` for a few users at once, by user; those of whom nothing was known at that moment are left out."""
+    if at is not None and at.tzinfo is None:
+        raise InputError(f"the moment {at} has no time zone", field="at", remedy="write it like 2027-01-01T00:00Z")
+    moment = at or now(brand)
+    on, catalog = await enabled(ctx, brand.id), ctx.plugins.catalog
+    # One view of the database, and the database sees to it that nothing is written.
+    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        content = await current_content(connection, brand.id)
+        fenced = {**await fences.known(brand.id), **await fences.refused(ctx, brand.id)}
+        rulebook, _ = bind_fenced(on, states_of(content), fenced=fenced, previous=content)
+        rows = await Decisions(ctx.home, brand.id).standing(connection, users, at)
+        frames = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
+    facts = await asyncio.to_thread(compute, rulebook.facts, catalog, frames, moment, zone(brand.zone))
+    stands: dict[int, list[Standing]] = {user: [] for user in users}
+    for row in rows:
+        stands[row["user_id"]].append(_standing(row))
+    decider = Decider(rulebook)
+    return {
+        row["user_id"]: _explanation(decider, row, stands[row["user_id"]], moment)
+        for row in facts.iter_rows(named=True)
+    }
+
+
+async def user_named(brand: Brand, kind: str, value: str) -> int:
+    """The user who goes by a name, or :class:`NotFound`."""
+    found = await Identity.get_or_none(brand_id=brand.id, kind=kind, value=value)
+    if found is None:
+        raise NotFound(f"nobody goes by {kind}={value}", field="user", remedy="give a name that an event came with")
+    return int(found.user_id)
+
+
+def _explanation(decider: Decider, facts: Mapping[str, Any], stands: Sequence[Standing], at: datetime) -> Explanation:
+    tags, tracks = engine.explain(decider, facts, stands, at)
+    known = {(None, tag.key) for tag in tags} | {(track.key, s.key) for track in tracks for s in track.stages}
+    gone = tuple(each for each in stands if (each.track, each.key) not in known)
+    return Explanation(facts["user_id"], at.astimezone(UTC), decider.rulebook.version, tags, tracks, gone)
+
+
+def _standing(row: Any) -> Standing:
+    because = render(json.loads(row["reason"]), json.loads(row["why"])) if row["reason"] else RULE_GONE
+    return Standing(row["track"], row["key"], row["since"], row["version"], because)

@@ -1,0 +1,274 @@
+"""What if: what a change of settings would do now, and what it would have done. Nothing is written.
+
+Both sides are evaluated fresh, at the same moment and from the same decisions that stand: today's rules and the
+proposed ones. So only the change of settings shows, and what a preview says is what happens when the change is made,
+provided that the brand is up to date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import polars as pl
+from pydantic_core import to_jsonable_python
+
+from siyu.contract.errors import InputError
+from siyu.engine.diff import Changes, diff
+from siyu.engine.effects import Effect, Flow, Size, effects, flows, sizes
+from siyu.engine.evaluate import Decider
+from siyu.engine.facts import Frames, compute
+from siyu.engine.rulebook import Rulebook
+from siyu.flow import plugins
+from siyu.flow.context import Context, now, zone
+from siyu.flow.decide import judge
+from siyu.flow.playbooks import planned
+from siyu.flow.plugins import Enabled
+from siyu.store.db import Connection
+from siyu.store.decisions import Decisions
+from siyu.store.lake import Lake
+from siyu.store.models import Brand
+
+__all__ = ["Actions", "Point", "Preview", "Replay", "moments", "preview", "replay"]
+
+DAYS = 28
+"""How far actions a day look back."""
+SAMPLE = 20_000
+"""Of a larger brand, actions a day are counted for so many users and scaled."""
+WEEK = timedelta(days=7)
+
+
+# -- what is told -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Actions of playbooks: ``now``, set off by the change itself, and a day: the mean of the :data:`DAYS` days before,
+    under today's rules and the proposed ones, counted for ``users`` users of the brand and scaled."""
+
+    now: int
+    per_day_today: float
+    per_day: float
+    users: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a change would do ``at`` a moment. ``today`` and ``proposed`` are the versions of the rulebooks."""
+
+    at: datetime
+    users: int
+    today: str
+    proposed: str
+    tags: tuple[Effect, ...]
+    stages: tuple[Effect, ...]
+    actions: Actions
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        data: dict[str, Any] = to_jsonable_python(self)
+        return data
+
+
+@dataclass(frozen=True)
+class Point:
+    """One moment of a replay."""
+
+    at: datetime
+    users: int
+    tags: tuple[Size, ...]
+    stages: tuple[Size, ...]
+    moves: tuple[Flow, ...]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The past as rules would have seen it, the earliest first; ``compared`` says whether with a change beside."""
+
+    compared: bool
+    points: tuple[Point, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        data: dict[str, Any] = to_jsonable_python(self)
+        return data
+
+
+# -- preview ------------------------------------------------------------------------------------------------------
+
+
+async def preview(
+    ctx: Context,
+    brand: Brand,
+    plugin: str,
+    *,
+    enabled: bool | None = None,
+    params: Mapping[str, Any] | None = None,
+    at: datetime | None = None,
+    samples: int = 5,
+) -> Preview:
+    """What would change were ``plugin`` switched (``enabled``), set (``params``, whole) or both, as of ``at``."""
+    settings = await _settings(ctx, brand, plugin, enabled, params)
+    at = _aware(at or now(brand), "at")
+    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        frames = await Lake(ctx.home, brand.id, ctx.plugins.catalog).peek(connection)
+        stood = await _standing(Decisions(ctx.home, brand.id), connection)
+    [today, new], facts, failed = await judge(settings, ctx.plugins.catalog, frames, at, zone(brand.zone))
+    for rule in failed[1].keys() - failed[0].keys():
+        raise failed[1][rule]
+
+    def compared() -> tuple[list[Effect], Changes]:
+        decided = Decider(today).frame(facts, stood, at), Decider(new).frame(facts, stood, at)
+        return effects((today, new), decided, facts, samples)
+
+    listed, changes = await asyncio.to_thread(compared)
+    tags, stages = _parted(listed)
+    count = sum(len(step.hit) for step in planned(settings[1], changes.stages))
+    a_day = await _actions_a_day(ctx, brand, settings, [today, new], frames, facts.get_column("user_id"), at)
+    return Preview(at.astimezone(UTC), len(facts), today.version, new.version, tags, stages, Actions(count, *a_day))
+
+
+async def _standing(decisions: Decisions, connection: Connection) -> pl.DataFrame:
+    try:
+        return await decisions.of_all(connection)
+    except FileNotFoundError:
+        # No lock is held: a refresh has put a new snapshot in the place of the one that was found.
+        return await decisions.of_all(connection)
+
+
+# -- actions a day ------------------------------------------------------------------------------------------------
+
+
+async def _actions_a_day(
+    ctx: Context,
+    brand: Brand,
+    settings: Sequence[Enabled],
+    rulebooks: Sequence[Rulebook],
+    frames: Frames,
+    users: pl.Series,
+    at: datetime,
+) -> tuple[float, float, int]:
+    """Actions a day under today's rules and the proposed ones, and of how many users they were counted."""
+    if users.is_empty() or not any(plugin.playbooks for on in settings for plugin, _ in on):
+        return 0.0, 0.0, 0
+    # Ids are in the order of first contact: every n-th is a fair sample, and the same one each time.
+    some = users.gather_every(-(-len(users) // SAMPLE))
+    async with ctx.db.connection() as connection:
+        began = at - timedelta(days=DAYS)
+        stood = await Decisions(ctx.home, brand.id).stages_at(connection, began, some.to_list())
+    days = [began + timedelta(days=day) for day in range(DAYS + 1)]
+
+    def counted() -> list[int]:
+        mine = _of(frames, some) if len(some) < len(users) else frames
+        mine = dict(zip(mine, (frame.lazy() for frame in pl.collect_all(mine.values())), strict=True))
+        counts = [0, 0]
+        # Only changes of stage set off actions.
+        tracks = [replace(rulebook, tags=()) for rulebook in rulebooks]
+        wanted = list({fact.name: fact for rulebook in tracks for fact in rulebook.facts}.values())
+        before = [stood, stood]
+        for moment in days:
+            facts = compute(wanted, ctx.plugins.catalog, mine, moment, zone(brand.zone))
+            for side, (on, rulebook) in enumerate(zip(settings, tracks, strict=True)):
+                after = Decider(rulebook).frame(facts, before[side], moment)
+                if moment > began:
+                    moved = diff(rulebook, before[side], after, facts).stages
+                    counts[side] += sum(len(step.hit) for step in planned(on, moved))
+                before[side] = after
+        return counts
+
+    counts = await asyncio.to_thread(counted)
+    today, new = (count / DAYS * len(users) / len(some) for count in counts)
+    return today, new, len(some)
+
+
+def _of(frames: Frames, users: pl.Series) -> Frames:
+    only = pl.LazyFrame({"user_id": users})
+    return {name: frame.join(only, on="user_id", how="semi") for name, frame in frames.items()}
+
+
+# -- replay -------------------------------------------------------------------------------------------------------
+
+
+async def replay(
+    ctx: Context,
+    brand: Brand,
+    plugin: str | None = None,
+    *,
+    enabled: bool | None = None,
+    params: Mapping[str, Any] | None = None,
+    since: datetime,
+    until: datetime | None = None,
+    every: timedelta = WEEK,
+) -> Replay:
+    """The brand's users as its rules would have put them, from ``since`` to ``until`` (the brand's present).
+
+    Moments lie ``every`` so long, counted back from ``until``. With a plugin and what is to change, the proposed rules
+    stand beside today's. Both begin with the stages that are kept of the first moment, and carry forward their own; a
+    brand that was not decided for then begins with none.
+    """
+    chosen = moments(since, until or now(brand), every)
+    settings = [await plugins.enabled(ctx, brand.id)]
+    if plugin is not None:
+        settings = await _settings(ctx, brand, plugin, enabled, params)
+    elif enabled is not None or params is not None:
+        raise InputError("a change of which plugin?", field="plugin", remedy="name the plugin")
+    catalog, days = ctx.plugins.catalog, zone(brand.zone)
+    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        frames = await Lake(ctx.home, brand.id, catalog).peek(connection)
+        stood = await Decisions(ctx.home, brand.id).stages_at(connection, chosen[0])
+    before = [stood] * len(settings)
+    points = []
+    for moment in chosen:
+        rulebooks, facts, _ = await judge(settings, catalog, frames, moment, days)
+        point, before = await asyncio.to_thread(_point, rulebooks, facts, before, moment)
+        points.append(point)
+    return Replay(plugin is not None, tuple(points))
+
+
+def _point(
+    rulebooks: Sequence[Rulebook], facts: pl.DataFrame, before: Sequence[pl.DataFrame], at: datetime
+) -> tuple[Point, list[pl.DataFrame]]:
+    after = [Decider(rulebook).frame(facts, stood, at) for rulebook, stood in zip(rulebooks, before, strict=True)]
+    listed = sizes(rulebooks, after, facts)
+    moves = flows(rulebooks, before, after)
+    tags, stages = _parted(listed)
+    return Point(at.astimezone(UTC), len(facts), tags, stages, tuple(moves)), after
+
+
+T = TypeVar("T", Effect, Size)
+
+
+def _parted(listed: Iterable[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
+    """Tags and stages."""
+    every = tuple(listed)
+    return tuple(each for each in every if each.track is None), tuple(each for each in every if each.track is not None)
+
+
+def moments(since: datetime, until: datetime, every: timedelta) -> list[datetime]:
+    """The moments of a replay, the earliest first."""
+    since, until = _aware(since, "since"), _aware(until, "until")
+    if since > until:
+        raise InputError(f"since {since} is later than until {until}", field="since", remedy="give an earlier moment")
+    if every <= timedelta(0):
+        raise InputError(f"every {every}", field="every", remedy="give a day or more")
+    steps = (until - since) // every
+    return [until - every * step for step in range(steps, -1, -1)]
+
+
+async def _settings(
+    ctx: Context, brand: Brand, plugin: str, enabled: bool | None, params: Mapping[str, Any] | None
+) -> list[Enabled]:
+    """What is on today, and what would be."""
+    new = await plugins.proposed(ctx, brand, plugin, enabled=enabled, params=params)
+    if enabled is None and params is None:
+        raise InputError("nothing would change", field="enabled", remedy="switch the plugin, give parameters, or both")
+    return [await plugins.enabled(ctx, brand.id), new]
+
+
+def _aware(moment: datetime, field: str) -> datetime:
+    if moment.tzinfo is None:
+        raise InputError(f"{moment} has no time zone", field=field, remedy="write it like 2027-01-01T00:00Z")
+    return moment

@@ -1,0 +1,1 @@
+"""Explanations: every rule tried for one user."""
