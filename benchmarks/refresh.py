@@ -20,6 +20,7 @@ from siyu.flow import plugins
 from siyu.flow.context import Context
 from siyu.flow.decide import refresh
 from siyu.flow.ingest import load
+from siyu.flow.preview import preview
 from siyu.store.models import Brand, Run
 
 from benchmarks.measure import Clock, machine, peak_memory, scratch
@@ -98,6 +99,9 @@ async def main(users: int, events: int, changed: float) -> None:
             median = sorted(seconds)[ROUNDS // 2]
             share = median / clock.median("refresh")
             print(f"    {step:9} {median:.3f} s  {share:4.0%}  {median / users * 1e6:.3f} µs a user")
+        with clock("preview"):
+            await preview(ctx, brand, "lifecycle", params={"lifecycle": {"dormant_days": 45}})
+        print(f"preview of a parameter: {clock.median('preview'):.1f} s, nothing written")
         print(f"peak memory of the process: {peak_memory():.1f} GiB")
 
 

@@ -109,9 +109,11 @@ class CustomerBase(Segmenter):
 
     The summary that customer-base models are fitted on, as Fader and Hardie define it (Fader, Hardie and Lee 2005,
     "RFM and CLV"): a day's purchases are one transaction, and the first is where the customer begins, not a repeat.
+    Its tags are given where asked for: the days of each user cost as much as all other facts of this plugin together.
     """
 
     class Params(siyu.Params):
+        tags: bool = Field(False, title="给出复购标签")
         patience: float = Field(2, ge=1, le=20, title="超过自己购买间隔的几倍算迟到")
         trial_days: int = Field(30, ge=1, le=730, title="首购多少天后仍未复购算只买一次")
 
@@ -123,6 +125,8 @@ class CustomerBase(Segmenter):
     )
 
     def tags(self, p: Params) -> Iterable[Tag]:
+        if not p.tags:
+            return
         summary = "{frequency} repeat days of {monetary} on average, the last {recency} days after the first, "
         yield Tag("rfm.repeat", "复购用户", self.frequency > 0, summary + "{age} days ago")
         yield Tag(

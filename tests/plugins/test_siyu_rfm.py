@@ -20,7 +20,7 @@ def paid(day: str, amount: float = 10) -> Event:
 
 
 def tags(*events: Event, at: str, **params: Any) -> dict[str, str]:
-    verdict = decide(siyu_rfm, events, at=at, params=params)
+    verdict = decide(siyu_rfm, events, at=at, params={"customer_base": {"tags": True, **params}})
     return {tag: why for tag, why in verdict.tags.items() if tag in ("rfm.repeat", "rfm.one_time", "rfm.late")}
 
 
@@ -41,7 +41,7 @@ def test_given_one_day_of_purchases_then_there_is_no_repeat_however_many_there_w
     story = [paid("2026-01-01"), paid("2026-01-01")]
     assert tags(*story, at="2026-01-30") == {}
     assert set(tags(*story, at="2026-01-31")) == {"rfm.one_time"}
-    assert set(tags(*story, at="2026-01-31", customer_base={"trial_days": 31})) == set()
+    assert set(tags(*story, at="2026-01-31", trial_days=31)) == set()
     assert set(tags(*story, paid("2026-01-31"), at="2026-01-31")) == {"rfm.repeat"}
 
 
@@ -62,7 +62,7 @@ def test_the_summary_is_offered_by_name() -> None:
 
 def test_on_real_purchases_the_summary_is_what_plain_loops_find(decide_all: Any, journey: Any) -> None:
     facts = CustomerBase.facts
-    decided = decide_all(siyu_rfm, facts=list(facts.values()))
+    decided = decide_all(siyu_rfm, {"customer_base": {"tags": True}}, facts=list(facts.values()))
     # From the lines of the file, not from the orders that siyu makes of them.
     lines = pl.read_parquet(demo._data_folder() / "transactions.parquet").select(
         "household_id", "transaction_timestamp", "sales_value"

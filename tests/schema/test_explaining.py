@@ -47,7 +47,7 @@ async def test_a_user_is_explained_with_all_that_was_looked_at(world: Any) -> No
     assert lost["condition"]["op"] == ">="
     assert [child["value"] for child in lost["condition"]["children"]] == [0, 90]
     assert (lost["facts"][0], lost["params"]["lost_days"]) == ({"name": "silent", "value": 0}, 90)
-    assert len(found["tags"]) == 14
+    assert len(found["tags"]) == 11
     assert [tag["key"] for tag in found["tags"] if tag["held"]] == [tag["key"] for tag in user["tags"]]
     assert all((tag["stands"] is not None) == tag["held"] for tag in found["tags"])
     high = next(tag for tag in found["tags"] if tag["key"] == "rfm.high_value")

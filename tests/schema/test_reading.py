@@ -36,7 +36,7 @@ async def filtered(world: Any, **filter: Any) -> Any:
 
 async def test_users_with_a_tag_are_as_many_as_the_tag_counts(world: Any) -> None:
     brand = await filtered(world)
-    assert len(brand["tags"]) == 14
+    assert len(brand["tags"]) == 11
     for tag in brand["tags"]:
         users = (await filtered(world, tag=[tag["key"]]))["users"]["nodes"]
         assert len(users) == tag["users"]
