@@ -20,7 +20,6 @@ __all__ = [
     "Enabled",
     "configure",
     "current_content",
-    "current_states",
     "disable",
     "enable",
     "enabled",
@@ -91,11 +90,6 @@ async def current_content(connection: Connection, brand_id: int) -> dict[str, An
         brand_id,
     )
     return dict(json.loads(content)) if content else {}
-
-
-async def current_states(connection: Connection, brand_id: int) -> dict[str, dict[str, State]]:
-    """The fitted states of the brand's rulebook, by plugin and rule."""
-    return states_of(await current_content(connection, brand_id))
 
 
 def states_of(content: Mapping[str, Any]) -> dict[str, dict[str, State]]:
