@@ -110,7 +110,7 @@ def decide_all(journey: Journey) -> DecideAll:
 
         on = [(loaded, loaded.params(params))]
         rulebook = bind(on, fit(on, known(fit_facts([loaded]))))
-        decider = Decider(rulebook)
+        decider = Decider(rulebook, journey.zone)
         values = known(rulebook.facts)
         brand = decider.frame(values, NOTHING, journey.at)
         single = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -104,7 +105,7 @@ class Diary:
         manager.check()
         self.params = plugin.params({"lifecycle": params})
         self.rulebook = bind([(plugin, self.params)], {})
-        self.decider = Decider(self.rulebook)
+        self.decider = Decider(self.rulebook, ZoneInfo("UTC"))
         self.before = pl.DataFrame(schema={"user_id": pl.Int64})
         self.changes: list[tuple[int, str | None, str]] = []
 

@@ -49,7 +49,7 @@ def tags_of(people: Sequence[Buyer | None], **params: Any) -> list[set[str]]:
 
 def decided(facts: pl.DataFrame, **params: Any) -> list[set[str]]:
     on = [(PLUGIN, PLUGIN.params({"rfm": params}))]
-    frame = Decider(bind(on, fit(on, facts))).frame(
+    frame = Decider(bind(on, fit(on, facts)), ZoneInfo("UTC")).frame(
         facts, pl.DataFrame(schema={"user_id": pl.Int64}), datetime.now(UTC)
     )
     return [

@@ -52,7 +52,8 @@ class Tag:
 class Stage:
     """A stage of a track. Stages are tried in the order yielded; the first that holds wins.
 
-    ``stay`` is the least number of days in the stage before another may follow, which keeps users from flapping.
+    ``stay`` is the least number of calendar days in the stage, the first included, before another may follow: it keeps
+    users from flapping.
     """
 
     key: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,7 +15,7 @@ from siyu.engine.evaluate import stage_column
 from siyu.engine.explain import RULE_GONE, render
 from siyu.engine.rulebook import Reason, Rulebook
 
-__all__ = ["Effect", "Flow", "InStage", "Moved", "Sample", "Size", "effects", "flows", "sizes"]
+__all__ = ["Effect", "Flow", "InStage", "Moved", "Part", "Sample", "Size", "effects", "flows", "sizes"]
 
 NO_STAGE = "no stage of the track holds"
 
@@ -91,24 +91,34 @@ Move: TypeAlias = tuple[str | None, str, bool]
 """Into (True) or out of a tag or stage."""
 
 
-def effects(
-    rulebooks: tuple[Rulebook, Rulebook],
-    decided: tuple[pl.DataFrame, pl.DataFrame],
-    facts: pl.DataFrame,
-    samples: int,
-) -> tuple[list[Effect], Changes]:
-    """What becomes of every tag and stage, with up to ``samples`` users each, and the changes that make it.
+@dataclass(frozen=True)
+class Part:
+    """Some of the users: the rulebook that they live under, or today's and the proposed, what each decides for the rows
+    of ``facts``, and these."""
 
-    ``rulebooks`` are today's and the proposed; ``decided`` is what each decides for the rows of ``facts``.
-    """
-    changes = diff(rulebooks[1], *decided, facts)
-    moves = _moves(changes)
-    counts = _counted(moves)
-    by_stage = _by_stage(moves, rulebooks[0], decided[0])
-    some = _samples(rulebooks[1], moves, samples)
-    today, new = (_held(rulebook, frame) for rulebook, frame in zip(rulebooks, decided, strict=True))
+    rulebooks: tuple[Rulebook, ...]
+    decided: tuple[pl.DataFrame, ...]
+    facts: pl.DataFrame
 
-    def moved(move: Move) -> Moved:
+    def changes(self) -> Changes:
+        """What changes from today's rulebook to the proposed one."""
+        return diff(self.rulebooks[1], self.decided[0], self.decided[1], self.facts)
+
+
+def effects(parts: Sequence[Part], samples: int) -> tuple[list[Effect], list[Changes]]:
+    """What becomes of every tag and stage, with up to ``samples`` users each, and the changes that make it, a part
+    each."""
+    changes = [part.changes() for part in parts]
+    moves = [_moves(each) for each in changes]
+    counts = _counted(pl.concat(moves))
+    by_stage = _by_stage(pl.concat(moves), parts)
+    some: dict[Move, list[Sample]] = defaultdict(list)
+    for part, moved in zip(parts, moves, strict=True):
+        for move, named in _samples(part.rulebooks[1], moved, samples).items():
+            some[move] += named[: samples - len(some[move])]
+    today, new = (_held(parts, side) for side in range(2))
+
+    def all_moved(move: Move) -> Moved:
         return Moved(counts.get(move, 0), tuple(by_stage[move]), tuple(some[move]))
 
     return [
@@ -119,18 +129,18 @@ def effects(
             plugin,
             today.get((track, key), 0),
             new.get((track, key), 0),
-            moved((track, key, True)),
-            moved((track, key, False)),
+            all_moved((track, key, True)),
+            all_moved((track, key, False)),
         )
-        for (track, key), (title, plugin) in _listed(rulebooks).items()
+        for (track, key), (title, plugin) in _listed(parts).items()
     ], changes
 
 
-def sizes(rulebooks: Sequence[Rulebook], decided: Sequence[pl.DataFrame], facts: pl.DataFrame) -> list[Size]:
+def sizes(parts: Sequence[Part]) -> list[Size]:
     """How many have each tag and stage under one rulebook, or under today's and the proposed one."""
-    held = [_held(rulebook, frame) for rulebook, frame in zip(rulebooks, decided, strict=True)]
-    compared = len(rulebooks) == 2
-    moved = _counted(_moves(diff(rulebooks[1], decided[0], decided[1], facts))) if compared else {}
+    held = [_held(parts, side) for side in range(len(parts[0].rulebooks))]
+    compared = len(held) == 2
+    moved = _counted(pl.concat([_moves(part.changes()) for part in parts])) if compared else {}
     return [
         Size(
             track,
@@ -141,21 +151,22 @@ def sizes(rulebooks: Sequence[Rulebook], decided: Sequence[pl.DataFrame], facts:
             moved.get((track, key, True), 0),
             moved.get((track, key, False), 0),
         )
-        for (track, key), (title, _) in _listed(rulebooks).items()
+        for (track, key), (title, _) in _listed(parts).items()
     ]
 
 
-def flows(rulebooks: Sequence[Rulebook], before: Sequence[pl.DataFrame], after: Sequence[pl.DataFrame]) -> list[Flow]:
-    """Who went from stage to stage between two moments, under one rulebook or under both."""
+def flows(before: Sequence[pl.DataFrame], parts: Sequence[Part]) -> list[Flow]:
+    """Who went from stage to stage since the moment of ``before`` (all users, a frame a side), under one rulebook or
+    under both."""
     found: dict[tuple[str, str | None, str | None], list[int]] = {}
-    for side, rulebook in enumerate(rulebooks):
-        for track in rulebook.tracks:
-            stages = [_stages(track.key, frame) for frame in (before[side], after[side])]
-            pairs = stages[1].join(stages[0], on="user_id", how="left", suffix=".before")
+    for side in range(len(before)):
+        for track in _tracks(parts, side):
+            stages = pl.concat([_stages(track, part.decided[side]) for part in parts])
+            pairs = stages.join(_stages(track, before[side]), on="user_id", how="left", suffix=".before")
             ways = pairs.group_by(pl.col("stage.before").alias("was"), pl.col("stage").alias("then")).len()
             for was, then, users in ways.sort("was", "then").iter_rows():
                 if was != then:
-                    found.setdefault((track.key, was, then), [0] * len(rulebooks))[side] = users
+                    found.setdefault((track, was, then), [0] * len(before))[side] = users
     return [Flow(*way, users[0], users[1] if len(users) == 2 else None) for way, users in found.items()]
 
 
@@ -192,14 +203,18 @@ def _counted(moves: pl.DataFrame) -> dict[Move, int]:
     return {(track, key, enter): users for track, key, enter, users in rows}
 
 
-def _by_stage(moves: pl.DataFrame, rulebook: Rulebook, decided: pl.DataFrame) -> dict[Move, list[InStage]]:
+def _by_stage(moves: pl.DataFrame, parts: Sequence[Part]) -> dict[Move, list[InStage]]:
     found: dict[Move, list[InStage]] = defaultdict(list)
-    for track in rulebook.tracks:
-        joined = moves.join(_stages(track.key, decided), on="user_id", how="left")
-        counted = joined.group_by("track", "key", "enter", "stage").len()
+    for track in _tracks(parts, 0):
+        stages = pl.concat([_stages(track, part.decided[0]) for part in parts])
+        counted = moves.join(stages, on="user_id", how="left").group_by("track", "key", "enter", "stage").len()
         for to, key, enter, stage, users in counted.sort("len", "stage", descending=[True, False]).iter_rows():
-            found[to, key, enter].append(InStage(track.key, stage, users))
+            found[to, key, enter].append(InStage(track, stage, users))
     return found
+
+
+def _tracks(parts: Sequence[Part], side: int) -> list[str]:
+    return list(dict.fromkeys(track.key for part in parts for track in part.rulebooks[side].tracks))
 
 
 def _samples(rulebook: Rulebook, moves: pl.DataFrame, samples: int) -> dict[Move, list[Sample]]:
@@ -219,28 +234,31 @@ def _samples(rulebook: Rulebook, moves: pl.DataFrame, samples: int) -> dict[Move
     return found
 
 
-def _listed(rulebooks: Sequence[Rulebook]) -> dict[Key, tuple[str, str]]:
-    """Title and plugin of every tag and stage of the rulebooks, the last first, as people read them."""
+def _listed(parts: Sequence[Part]) -> dict[Key, tuple[str, str]]:
+    """Title and plugin of every tag and stage of the rulebooks, as people read them; the proposed ones' come first."""
     named: dict[Key, tuple[str, str]] = {}
-    for rulebook in reversed(rulebooks):
-        for rule in rulebook.tags:
-            named.setdefault((None, rule.tag.key), (rule.tag.title, rule.plugin))
-        for track in rulebook.tracks:
-            for stage in reversed(track.stages):
-                named.setdefault((track.key, stage.key), (stage.title, track.plugin))
+    for side in reversed(range(len(parts[0].rulebooks))):
+        for part in parts:
+            for rule in part.rulebooks[side].tags:
+                named.setdefault((None, rule.tag.key), (rule.tag.title, rule.plugin))
+            for track in part.rulebooks[side].tracks:
+                for stage in reversed(track.stages):
+                    named.setdefault((track.key, stage.key), (stage.title, track.plugin))
     return named
 
 
-def _held(rulebook: Rulebook, decided: pl.DataFrame) -> dict[Key, int]:
-    """How many have each tag and stage; stages that nobody is in may be left out."""
-    keys = [rule.tag.key for rule in rulebook.tags]
-    found: dict[Key, int] = {}
-    if keys:
-        counts = decided.select(pl.col(keys).sum()).row(0)
-        found = {(None, key): users for key, users in zip(keys, counts, strict=True)}
-    for track in rulebook.tracks:
-        counted = _stages(track.key, decided).get_column("stage").drop_nulls().value_counts()
-        found |= {(track.key, stage): users for stage, users in counted.iter_rows()}
+def _held(parts: Sequence[Part], side: int) -> Counter[Key]:
+    """How many have each tag and stage on a side; those that nobody has may be left out."""
+    found: Counter[Key] = Counter()
+    for part in parts:
+        rulebook, decided = part.rulebooks[side], part.decided[side]
+        keys = [rule.tag.key for rule in rulebook.tags]
+        if keys:
+            counts = decided.select(pl.col(keys).sum()).row(0)
+            found.update({(None, key): users for key, users in zip(keys, counts, strict=True)})
+        for track in rulebook.tracks:
+            counted = _stages(track.key, decided).get_column("stage").drop_nulls().value_counts()
+            found.update({(track.key, stage): users for stage, users in counted.iter_rows()})
     return found
 
 

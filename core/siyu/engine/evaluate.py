@@ -6,19 +6,22 @@ stage's key under ``@track`` and since when under ``@track.since``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
+import polars.selectors as cs
 
 from siyu.contract.events import MOMENT
 from siyu.engine.compile import to_polars, to_python
+from siyu.engine.days import window_start
 from siyu.engine.rulebook import Rulebook, Track
 
-__all__ = ["Decider", "since_column", "stage_column"]
+__all__ = ["Decider", "since_column", "stage_column", "together"]
 
 
 def stage_column(track: str) -> str:
@@ -33,9 +36,14 @@ def since_column(track: str) -> str:
 
 @dataclass(frozen=True)
 class Decider:
-    """A rulebook, compiled when first asked for."""
+    """A rulebook, compiled when first asked for. ``zone`` decides what a day of a minimum stay is.
+
+    A stage entered on a day with a stay of 7 is kept for that day and the six after it. So of all that a rulebook
+    says, nothing changes by time alone but at midnight.
+    """
 
     rulebook: Rulebook
+    zone: ZoneInfo
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -64,7 +72,7 @@ class Decider:
         return decided.select(
             "user_id",
             *(rule.tag.key for rule in self.rulebook.tags),
-            *(expr for track in tracks for expr in _settle(track, at, decided.columns)),
+            *(expr for track in tracks for expr in _settle(track, at, self.zone, decided.columns)),
             *standing,
         )
 
@@ -94,7 +102,7 @@ class Decider:
             since = before.get(since_column(track.key))
             new = None if index is None else track.stages[index].key
             stay = {stage.key: stage.stay for stage in track.stages}.get(old or "", 0)
-            stays = stay > 0 and since is not None and at - since < timedelta(days=stay)
+            stays = stay > 0 and since is not None and since >= window_start(at, self.zone, stay)
             if old is not None and (new == old or stays):
                 new = old
             else:
@@ -102,6 +110,15 @@ class Decider:
             result[stage_column(track.key)] = new
             result[since_column(track.key)] = since if new is not None else None
         return result
+
+
+def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Decisions on different users by different rulebooks as one frame, sorted by user; stages become plain texts."""
+    if len(frames) == 1:
+        return frames[0]
+    # Enums of what a track has under one and under another do not go together.
+    plain = [frame.cast({cs.enum(): pl.String}) for frame in frames]
+    return pl.concat(plain, how="diagonal_relaxed").sort("user_id")
 
 
 def stages_enum(track: Track) -> pl.Enum:
@@ -118,7 +135,7 @@ def _first(track: Track) -> pl.Expr:
     return result
 
 
-def _settle(track: Track, at: datetime, columns: list[str]) -> list[pl.Expr]:
+def _settle(track: Track, at: datetime, zone: ZoneInfo, columns: list[str]) -> list[pl.Expr]:
     """The stage and its ``since`` once minimum stay is honoured."""
     name, since_name = stage_column(track.key), since_column(track.key)
     new = pl.col(name)
@@ -131,7 +148,7 @@ def _settle(track: Track, at: datetime, columns: list[str]) -> list[pl.Expr]:
     held: pl.Expr = pl.lit(False)
     for each in track.stages:
         if each.stay:
-            held |= (old == each.key) & (since > now - timedelta(days=each.stay))
+            held |= (old == each.key) & (since >= pl.lit(window_start(at, zone, each.stay)).cast(MOMENT))
     keep = (old.is_not_null() & (held | (old == new))).fill_null(False)
     stage = pl.when(keep).then(old).otherwise(new)
     return [

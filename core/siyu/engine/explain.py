@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from siyu.contract.conditions import Condition, Scalar
+from siyu.engine.days import window_start
 from siyu.engine.evaluate import Decider, since_column, stage_column
 from siyu.engine.rulebook import Reason, Track
 from siyu.engine.words import Node, declared, failing, read
@@ -111,7 +113,8 @@ def explain(
         for rule in rulebook.tags
     )
     return tags, tuple(
-        _track(track, facts, decided[stage_column(track.key)], in_track.get(track.key)) for track in rulebook.tracks
+        _track(track, facts, decided[stage_column(track.key)], in_track.get(track.key), decider.zone)
+        for track in rulebook.tracks
     )
 
 
@@ -127,7 +130,9 @@ def render(reason: Mapping[str, Any], why: Sequence[Any]) -> str:
         return template
 
 
-def _track(track: Track, facts: Mapping[str, Any], stage: str | None, stands: Standing | None) -> TriedTrack:
+def _track(
+    track: Track, facts: Mapping[str, Any], stage: str | None, stands: Standing | None, zone: ZoneInfo
+) -> TriedTrack:
     stages: list[TriedStage] = []
     first: str | None = None
     for each, reason in zip(track.stages, track.reasons, strict=True):
@@ -140,7 +145,9 @@ def _track(track: Track, facts: Mapping[str, Any], stage: str | None, stands: St
         first = each.key if first is None and held else first
     kept_until = None
     if stands is not None and stage == stands.key != first:
-        kept_until = stands.since + timedelta(days=next(s.stay for s in track.stages if s.key == stage))
+        stay = next(s.stay for s in track.stages if s.key == stage)
+        # The midnight that ends the last of its days.
+        kept_until = window_start(stands.since, zone, 1 - stay)
     rule = track.reasons[0].rule
     return TriedTrack(track.key, track.title, track.plugin, rule, stage, first, kept_until, tuple(stages), stands)
 

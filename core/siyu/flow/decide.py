@@ -16,26 +16,25 @@ from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import polars as pl
-import polars.selectors as cs
 
 from siyu.contract.errors import InputError
 from siyu.contract.events import Catalog
 from siyu.contract.facts import Fact
+from siyu.engine.cohorts import Cohort, Enabled
 from siyu.engine.diff import Changes, diff
-from siyu.engine.evaluate import Decider
+from siyu.engine.evaluate import Decider, together
 from siyu.engine.facts import Frames, compute
 from siyu.engine.fit import fit_facts, fit_fenced
 from siyu.engine.rulebook import Failed, Rulebook, bind_fenced
-from siyu.flow import fences
+from siyu.flow import fences, plugins
 from siyu.flow.context import Context, brand_by_id, now, zone
 from siyu.flow.playbooks import plan
-from siyu.flow.plugins import Enabled, current_content, enabled, states_of
+from siyu.flow.plugins import Kept, content_of, kept_rulebooks, states_of, undone
 from siyu.flow.runs import Progress, run
 from siyu.store.db import Connection, Lock
 from siyu.store.decisions import CatalogEntry, Decisions, lock
 from siyu.store.events import closed_up_to, users_since
 from siyu.store.lake import SEAL_FROM, Lake
-from siyu.store.models import Brand
 
 __all__ = ["AlreadyRunning", "Decided", "decide_users", "judge", "refresh"]
 
@@ -59,6 +58,9 @@ class Decided:
     changes: int = 0
     actions: int = 0
 
+    def __add__(self, other: Decided) -> Decided:
+        return Decided(self.users + other.users, self.changes + other.changes, self.actions + other.actions)
+
 
 async def decide_users(ctx: Context, brand_id: int, *, limit: int = 1000) -> Decided:
     """Decide for up to ``limit`` users with new events; ``users == 0`` says that none were waiting.
@@ -71,22 +73,30 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 1000) -> Dec
         if not users:
             return Decided()
         brand = await brand_by_id(brand_id)
-        at = now(brand)
-        on = await enabled(ctx, brand_id)
-        content = await current_content(connection, brand_id)
+        at, days = now(brand), zone(brand.zone)
+        mark, _ = await undone(connection, brand_id)
+        cohorts = await plugins.cohorts(ctx, brand_id)
+        kept = await kept_rulebooks(connection, brand_id)
         fenced = {**await fences.known(brand_id), **await fences.refused(ctx, brand_id)}
-        rulebook, failed = bind_fenced(on, states_of(content), fenced=fenced, previous=content)
+        bound = []
+        for cohort in cohorts:
+            content = content_of(kept, cohort)
+            bound.append(bind_fenced(cohort.on, states_of(content), fenced=fenced, previous=content))
+        rulebooks = [rulebook for rulebook, _ in bound]
+        failed = {name: error for _, each in bound for name, error in each.items()}
         if failed.keys() - fenced.keys():
             await fences.note(connection, brand_id, failed, all_asked=False)
-        rulebook_id = await _keep_rulebook(connection, brand, rulebook)
-        decisions = Decisions(ctx.home, brand_id)
-        frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
-        before = await decisions.of_users(connection, users)
+        ids = await _keep_rulebooks(connection, brand_id, cohorts, rulebooks, kept)
+        catalog = ctx.plugins.catalog
+        frames = await Lake(ctx.home, brand_id, catalog).of_users(connection, users)
+        before = await Decisions(ctx.home, brand_id).of_users(connection, users)
         # As in a refresh, users whose events all lie ahead are not decided yet.
-        facts = await asyncio.to_thread(compute, rulebook.facts, ctx.plugins.catalog, frames, at, zone(brand.zone))
-        changes = await asyncio.to_thread(_decide, Decider(rulebook), facts, before, at)
-        actions = await _write(ctx, connection, brand_id, on, changes, at, rulebook_id)
-    return Decided(len(users), len(changes), actions)
+        facts = await asyncio.to_thread(compute, _needed(rulebooks), catalog, frames, at, days)
+        written = Decided(len(users))
+        for cohort, rulebook, rulebook_id in zip(cohorts, rulebooks, ids, strict=True):
+            changes = await asyncio.to_thread(_decide, Decider(rulebook, days), cohort.of(facts), before, at)
+            written += await _write(ctx, connection, brand_id, cohort.on, changes, at, rulebook_id, mark)
+    return written
 
 
 async def refresh(
@@ -106,17 +116,24 @@ async def refresh(
     at = at or now(brand)
     async with _one_at_a_time(ctx, brand_id) as connection, run(ctx, brand_id, "refresh", at, progress) as running:
         await running.phase("events", 0.0)
-        on = await enabled(ctx, brand_id)
-        content = await current_content(connection, brand_id)
+        mark, undo = await undone(connection, brand_id)  # before the settings: none is missed, at worst seen again
+        cohorts = await plugins.cohorts(ctx, brand_id)
+        kept = await kept_rulebooks(connection, brand_id)
         refused = await fences.refused(ctx, brand_id)
-        up_to, mark = await closed_up_to(connection, brand_id)
-        lake = Lake(ctx.home, brand_id, ctx.plugins.catalog)
-        frames = await lake.frames(connection, up_to, seal_from=seal_from)
+        up_to, dirty = await closed_up_to(connection, brand_id)
+        days, catalog = zone(brand.zone), ctx.plugins.catalog
+        frames = await Lake(ctx.home, brand_id, catalog).frames(connection, up_to, seal_from=seal_from)
 
-        [rulebook], facts, [failed] = await judge(
-            [on], ctx.plugins.catalog, frames, at, zone(brand.zone), running.phase, fenced=refused, previous=content
-        )
-        decider = Decider(rulebook)
+        async def judged(fenced: Failed) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
+            contents = [content_of(kept, cohort) for cohort in cohorts]
+            settings = [cohort.on for cohort in cohorts]
+            return await judge(settings, catalog, frames, at, days, running.phase, fenced=fenced, previous=contents)
+
+        rulebooks, facts, each_failed = await judged(refused)
+        failed = {name: error for each in each_failed for name, error in each.items()}
+        if any(each.keys() != failed.keys() for each in each_failed):
+            # What fails for some of the users is fenced for all: a fence is the brand's.
+            rulebooks, facts, _ = await judged(failed)
 
         async with ctx.db.transaction() as writer:
             await running.phase("before", 0.5)
@@ -125,25 +142,32 @@ async def refresh(
             before = await decisions.of_all(writer)
 
             await running.phase("rules", 0.55)
-            after = await asyncio.to_thread(decider.frame, facts, before, at)
-
+            parts = [cohort.of(facts) for cohort in cohorts]
+            after = [
+                await asyncio.to_thread(Decider(rulebook, days).frame, part, before, at)
+                for rulebook, part in zip(rulebooks, parts, strict=True)
+            ]
             await running.phase("diff", 0.6)
-            changes = await asyncio.to_thread(diff, rulebook, before, after, facts)
             newer = await users_since(writer, brand_id, up_to)
-            changes = _without(changes, newer)
-
+            changes = [
+                _without(await asyncio.to_thread(diff, rulebook, before, decided, part), newer)
+                for rulebook, decided, part in zip(rulebooks, after, parts, strict=True)
+            ]
             await running.phase("write", 0.7)
-            rulebook_id = await _keep_rulebook(writer, brand, rulebook)
-            actions = await _write(ctx, writer, brand_id, on, changes, at, rulebook_id)
+            ids = await _keep_rulebooks(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
+            written = Decided(len(facts))
+            for cohort, rulebook_id, change in zip(cohorts, ids, changes, strict=True):
+                written += await _write(ctx, writer, brand_id, cohort.on, change, at, rulebook_id, mark)
             await fences.note(writer, brand_id, failed, all_asked=True)
-            await decisions.stamp(writer, at, rulebook.standing.tags, rulebook.standing.tracks)
-            await writer.execute("DELETE FROM dirty_user WHERE brand_id = $1 AND id <= $2", brand_id, mark)
+            await decisions.stamp(writer, at, *_standing(rulebooks))
+            await writer.execute("DELETE FROM dirty_user WHERE brand_id = $1 AND id <= $2", brand_id, dirty)
+            await writer.execute(_RESTORED, brand_id, undo)
             await writer.execute(_REFRESHED, brand_id, brand.refresh_asked)
-            written = await decisions.written(writer)
+            newest = await decisions.written(writer)
         await running.phase("snapshot", 0.95)
-        await decisions.snapshot(_kept(before, after, newer), written)
-        running.row.users, running.row.changes = len(facts), len(changes)
-    return Decided(len(facts), len(changes), actions)
+        await decisions.snapshot(_kept(before, after, newer), newest)
+        running.row.users, running.row.changes = written.users, written.changes
+    return written
 
 
 async def judge(
@@ -155,10 +179,10 @@ async def judge(
     phase: Phase | None = None,
     *,
     fenced: Failed | None = None,
-    previous: Mapping[str, Any] | None = None,
+    previous: Sequence[Mapping[str, Any]] | None = None,
 ) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
     """The rulebooks that ``settings`` make as of ``at``, fitted; the facts of every user that any of them needs; and of
-    each rulebook the rules that fail (``fenced`` ones are not asked), which stand as in the content ``previous``."""
+    each rulebook the rules that fail (``fenced`` ones are not asked), which stand as in the contents ``previous``."""
     if phase:
         await phase("facts", 0.2)
     # Without the states that stand: a plugin's new version may not understand them, and here they are made anew.
@@ -170,16 +194,23 @@ async def judge(
     if phase:
         await phase("fit", 0.45)
     bound = []
-    for on in settings:
+    for number, on in enumerate(settings):
         states, unfit = await asyncio.to_thread(fit_fenced, on, facts, fenced or {})
-        bound.append(bind_fenced(on, states, fenced={**(fenced or {}), **unfit}, previous=previous))
-    if more := {f.name: f for rulebook, _ in bound for f in rulebook.facts if f.name not in wanted}:
+        stood = previous[number] if previous else None
+        bound.append(bind_fenced(on, states, fenced={**(fenced or {}), **unfit}, previous=stood))
+    rulebooks = [rulebook for rulebook, _ in bound]
+    if more := [fact for fact in _needed(rulebooks) if fact.name not in wanted]:
         users = facts.select("user_id")
-        extra = await asyncio.to_thread(compute, list(more.values()), catalog, frames, at, days, users)
+        extra = await asyncio.to_thread(compute, more, catalog, frames, at, days, users)
         facts = facts.hstack(extra.drop("user_id"))
-    return [rulebook for rulebook, _ in bound], facts, [failed for _, failed in bound]
+    return rulebooks, facts, [failed for _, failed in bound]
 
 
+def _needed(rulebooks: Sequence[Rulebook]) -> list[Fact]:
+    return list({fact.name: fact for rulebook in rulebooks for fact in rulebook.facts}.values())
+
+
+_RESTORED = "UPDATE setting_change SET restores = NULL WHERE brand_id = $1 AND restores IS NOT NULL AND id <= $2"
 # Whoever asked again while the run was under way is not served by it.
 _REFRESHED = """
 UPDATE brand SET refreshed_at = now(),
@@ -211,46 +242,71 @@ async def _claim(connection: Connection, brand_id: int, limit: int) -> list[int]
     return sorted({row["user_id"] for row in rows})
 
 
-async def _keep_rulebook(connection: Connection, brand: Brand, rulebook: Rulebook) -> int:
-    """The id of this version of the rulebook; a new one is kept and becomes the brand's."""
-    current = await connection.fetchrow(
-        "SELECT v.id, v.version FROM brand b JOIN rulebook_version v ON v.brand_id = b.id AND v.id = b.rulebook_id"
-        " WHERE b.id = $1",
-        brand.id,
-    )
-    if current and current["version"] == rulebook.version:
-        return int(current["id"])
-    await connection.execute(
-        "INSERT INTO rulebook_version (brand_id, version, content, created_at) VALUES ($1, $2, $3::jsonb, now())"
-        " ON CONFLICT (brand_id, version) DO NOTHING",
-        brand.id,
-        rulebook.version,
-        json.dumps(rulebook.content, ensure_ascii=False, default=str),
-    )
-    rulebook_id = await connection.fetchval(
-        "UPDATE brand b SET rulebook_id = v.id FROM rulebook_version v"
-        " WHERE b.id = $1 AND v.brand_id = $1 AND v.version = $2 RETURNING v.id",
-        brand.id,
-        rulebook.version,
-    )
-    tags = [CatalogEntry(rule.tag.key, rule.tag.title, rule.plugin) for rule in rulebook.tags]
-    # Stages are tried from the end of a track to its beginning; people read them from its beginning.
-    stages = [
-        CatalogEntry(stage.key, stage.title, track.plugin, track.key)
-        for track in rulebook.tracks
-        for stage in reversed(track.stages)
-    ]
-    standing = rulebook.standing
-    await Decisions.list_catalog(connection, brand.id, [*tags, *stages], standing.tags, standing.tracks)
-    return int(rulebook_id)
+async def _keep_rulebooks(
+    connection: Connection,
+    brand_id: int,
+    cohorts: Sequence[Cohort],
+    rulebooks: Sequence[Rulebook],
+    kept: Sequence[Kept],
+) -> list[int]:
+    """The ids of the versions of the rulebooks, a cohort each; those that are new are kept and become the brand's."""
+    wanted = [(cohort.below, rulebook.version) for cohort, rulebook in zip(cohorts, rulebooks, strict=True)]
+    if wanted == [(each.below, each.version) for each in kept]:
+        return [each.id for each in kept]
+    ids: list[int] = []
+    for rulebook in rulebooks:
+        content = json.dumps(rulebook.content, ensure_ascii=False, default=str)
+        ids.append(await connection.fetchval(_KEEP_RULEBOOK, brand_id, rulebook.version, content))
+    pairs = [[below, kept_id] for (below, _), kept_id in zip(wanted, ids, strict=True)]
+    await connection.execute("UPDATE brand SET rulebooks = $2::jsonb WHERE id = $1", brand_id, json.dumps(pairs))
+    # Of two cohorts the first has what is new; its titles are shown.
+    tags: dict[str, CatalogEntry] = {}
+    stages: dict[tuple[str, str], CatalogEntry] = {}
+    for rulebook in rulebooks:
+        for rule in rulebook.tags:
+            tags.setdefault(rule.tag.key, CatalogEntry(rule.tag.key, rule.tag.title, rule.plugin))
+        # Stages are tried from the end of a track to its beginning; people read them from its beginning.
+        for track in rulebook.tracks:
+            for stage in reversed(track.stages):
+                entry = CatalogEntry(stage.key, stage.title, track.plugin, track.key)
+                stages.setdefault((track.key, stage.key), entry)
+    entries = [*tags.values(), *stages.values()]
+    await Decisions.list_catalog(connection, brand_id, entries, *_standing(rulebooks))
+    return ids
+
+
+# What is there already is updated in nothing: only so its id is returned.
+_KEEP_RULEBOOK = """
+INSERT INTO rulebook_version (brand_id, version, content, created_at) VALUES ($1, $2, $3::jsonb, now())
+ON CONFLICT (brand_id, version) DO UPDATE SET version = excluded.version RETURNING id
+"""
+
+
+def _standing(rulebooks: Sequence[Rulebook]) -> tuple[set[str], set[str]]:
+    """The tags and tracks that stand still in one of the rulebooks."""
+    stand = [rulebook.standing for rulebook in rulebooks]
+    return {key for each in stand for key in each.tags}, {key for each in stand for key in each.tracks}
 
 
 async def _write(
-    ctx: Context, connection: Connection, brand_id: int, on: Enabled, changes: Changes, at: datetime, rulebook_id: int
-) -> int:
-    """Write changes and plan what playbooks make of them, in one transaction."""
-    await Decisions(ctx.home, brand_id).write(connection, changes.tags, changes.stages, at=at, rulebook_id=rulebook_id)
-    return await plan(connection, brand_id, on, changes.stages, at=at, rulebook_id=rulebook_id)
+    ctx: Context,
+    connection: Connection,
+    brand_id: int,
+    on: Enabled,
+    changes: Changes,
+    at: datetime,
+    rulebook_id: int,
+    mark: int | None,
+) -> Decided:
+    """Write changes and plan what playbooks make of them, in one transaction.
+
+    What only gives back the decisions before ``mark`` sets off nothing.
+    """
+    moved = await Decisions(ctx.home, brand_id).write(
+        connection, changes.tags, changes.stages, at=at, rulebook_id=rulebook_id, mark=mark
+    )
+    actions = await plan(connection, brand_id, on, moved, at=at, rulebook_id=rulebook_id)
+    return Decided(0, len(changes), actions)
 
 
 def _without(changes: Changes, users: pl.DataFrame) -> Changes:
@@ -261,14 +317,12 @@ def _without(changes: Changes, users: pl.DataFrame) -> Changes:
     )
 
 
-def _kept(before: pl.DataFrame, after: pl.DataFrame, newer: pl.DataFrame) -> pl.DataFrame:
+def _kept(before: pl.DataFrame, after: Sequence[pl.DataFrame], newer: pl.DataFrame) -> pl.DataFrame:
     """The decisions that stand after the run: for users that it left out, those from before."""
-    if newer.is_empty() and before.get_column("user_id").equals(after.get_column("user_id")):
-        return after
-    kept = after.join(newer, on="user_id", how="anti")
-    parts = [kept, before.join(kept, on="user_id", how="anti")]
-    # Stages are Enums of what a track had then and has now, which do not go together.
-    return pl.concat([part.cast({cs.enum(): pl.String}) for part in parts], how="diagonal_relaxed").sort("user_id")
+    if len(after) == 1 and newer.is_empty() and before.get_column("user_id").equals(after[0].get_column("user_id")):
+        return after[0]
+    decided = together(after).join(newer, on="user_id", how="anti")
+    return together([decided, before.join(decided, on="user_id", how="anti")])
 
 
 @asynccontextmanager

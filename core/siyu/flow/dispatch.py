@@ -8,8 +8,9 @@ from typing import get_args
 
 from siyu.contract.actions import Channel, Message, Outcome, Receipt
 from siyu.contract.params import Params
+from siyu.engine.cohorts import Enabled
+from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id
-from siyu.flow.plugins import Enabled, enabled
 from siyu.store.actions import lease, put_in_outbox, settle
 from siyu.store.db import Database
 
@@ -40,19 +41,23 @@ class Outbox(Channel):
 async def dispatch(ctx: Context, brand_id: int, *, limit: int = 200) -> int:
     """Carry out up to ``limit`` actions that are due; returns how many were taken."""
     brand = await brand_by_id(brand_id)
-    channels = _channels(ctx, brand_id, await enabled(ctx, brand_id))
+    # Which channel it is, and how it is set, is a matter of the user's cohort.
+    cohorts = [(cohort, _channels(ctx, brand_id, cohort.on)) for cohort in await plugins.cohorts(ctx, brand_id)]
     async with ctx.db.transaction() as connection:
-        repeatable = [key for key, (channel, _) in channels.items() if channel.repeatable]
+        known = {key: channel for _, channels in cohorts for key, (channel, _) in channels.items()}
+        repeatable = [key for key, channel in known.items() if channel.repeatable]
         rows = await lease(connection, brand_id, limit, repeatable)
-    by_channel: dict[str, list[Message]] = defaultdict(list)
+    by_channel: dict[tuple[int, str], list[Message]] = defaultdict(list)
     for row in rows:
-        by_channel[row["channel"]].append(
+        number = next(number for number, (cohort, _) in enumerate(cohorts) if row["user_id"] in cohort)
+        by_channel[number, row["channel"]].append(
             Message(row["id"], row["key"], brand.slug, row["user_id"], row["text"], row["purpose"], row["planned_at"])
         )
-    for key, messages in by_channel.items():
+    for (number, key), messages in by_channel.items():
+        channel = cohorts[number][1].get(key)
         # Noted bit by bit, so that a slow channel is not asked again for what it has delivered long since.
         for start in range(0, len(messages), BATCH):
-            outcomes = await _deliver(key, channels.get(key), messages[start : start + BATCH])
+            outcomes = await _deliver(key, channel, messages[start : start + BATCH])
             async with ctx.db.connection() as connection:
                 await settle(connection, brand_id, outcomes)
     return len(rows)

@@ -19,7 +19,7 @@ from siyu.engine.facts import compute
 from siyu.engine.rulebook import bind_fenced
 from siyu.flow import fences
 from siyu.flow.context import Context, now, zone
-from siyu.flow.plugins import current_content, enabled, states_of
+from siyu.flow.plugins import cohorts, content_of, kept_rulebooks, states_of
 from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake
 from siyu.store.models import Brand, Identity
@@ -66,22 +66,27 @@ async def explain_users(
     if at is not None and at.tzinfo is None:
         raise InputError(f"the moment {at} has no time zone", field="at", remedy="write it like 2027-01-01T00:00Z")
     moment = at or now(brand)
-    on, catalog = await enabled(ctx, brand.id), ctx.plugins.catalog
+    catalog, days = ctx.plugins.catalog, zone(brand.zone)
     # One view of the database, and the database sees to it that nothing is written.
     async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        content = await current_content(connection, brand.id)
+        rulebooks = []
         fenced = {**await fences.known(brand.id), **await fences.refused(ctx, brand.id)}
-        rulebook, _ = bind_fenced(on, states_of(content), fenced=fenced, previous=content)
+        kept = await kept_rulebooks(connection, brand.id)
+        for cohort in await cohorts(ctx, brand.id):
+            content = content_of(kept, cohort)
+            rulebook, _ = bind_fenced(cohort.on, states_of(content), fenced=fenced, previous=content)
+            rulebooks.append((cohort, rulebook))
         rows = await Decisions(ctx.home, brand.id).standing(connection, users, at)
         frames = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
-    facts = await asyncio.to_thread(compute, rulebook.facts, catalog, frames, moment, zone(brand.zone))
+    wanted = list({fact.name: fact for _, rulebook in rulebooks for fact in rulebook.facts}.values())
+    facts = await asyncio.to_thread(compute, wanted, catalog, frames, moment, days)
     stands: dict[int, list[Standing]] = {user: [] for user in users}
     for row in rows:
         stands[row["user_id"]].append(_standing(row))
-    decider = Decider(rulebook)
     return {
-        row["user_id"]: _explanation(decider, row, stands[row["user_id"]], moment)
-        for row in facts.iter_rows(named=True)
+        row["user_id"]: _explanation(Decider(rulebook, days), row, stands[row["user_id"]], moment)
+        for cohort, rulebook in rulebooks
+        for row in cohort.of(facts).iter_rows(named=True)
     }
 
 

@@ -6,6 +6,7 @@ Each refresh asks every rule again; single users are decided without the fenced 
 from __future__ import annotations
 
 from siyu.contract.errors import PluginError, RuleError, SiyuError
+from siyu.engine.cohorts import BUCKETS
 from siyu.engine.rulebook import Failed
 from siyu.flow.context import Context
 from siyu.store.db import Connection
@@ -22,14 +23,15 @@ async def known(brand_id: int) -> Failed:
 async def refused(ctx: Context, brand_id: int) -> Failed:
     """The rules of plugins that are on, but whose stored parameters the installed version refuses."""
     failed: Failed = {}
-    for row in await PluginSetting.filter(brand_id=brand_id, enabled=True):
+    for row in await PluginSetting.filter(brand_id=brand_id):
         plugin = ctx.plugins.plugins.get(row.plugin)
-        if plugin is None:
-            continue
-        try:
-            plugin.params(row.params)
-        except PluginError as error:
-            failed.update({(plugin.name, rule.key): error for rule in plugin.rules})
+        for setting in (row.holds(0), row.holds(BUCKETS - 1)):
+            if plugin is None or not setting["enabled"]:
+                continue
+            try:
+                plugin.params(setting["params"])
+            except PluginError as error:
+                failed.update({(plugin.name, rule.key): error for rule in plugin.rules})
     return failed
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import polars as pl
 
 from siyu.contract.actions import Send, StageChanged
-from siyu.flow.plugins import Enabled
+from siyu.engine.cohorts import Enabled
 from siyu.store.actions import plan_actions
 from siyu.store.db import Connection
 

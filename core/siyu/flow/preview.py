@@ -12,21 +12,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import polars as pl
 from pydantic_core import to_jsonable_python
 
 from siyu.contract.errors import InputError
+from siyu.contract.events import Catalog
+from siyu.engine.cohorts import BUCKETS, Cohort, aligned
 from siyu.engine.diff import Changes, diff
-from siyu.engine.effects import Effect, Flow, Size, effects, flows, sizes
-from siyu.engine.evaluate import Decider
+from siyu.engine.effects import Effect, Flow, Part, Size, effects, flows, sizes
+from siyu.engine.evaluate import Decider, together
 from siyu.engine.facts import Frames, compute
-from siyu.engine.rulebook import Rulebook
+from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import plugins
 from siyu.flow.context import Context, now, zone
 from siyu.flow.decide import judge
 from siyu.flow.playbooks import planned
-from siyu.flow.plugins import Enabled
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake
@@ -107,28 +109,73 @@ async def preview(
     *,
     enabled: bool | None = None,
     params: Mapping[str, Any] | None = None,
+    percent: int = BUCKETS,
     at: datetime | None = None,
     samples: int = 5,
 ) -> Preview:
-    """What would change were ``plugin`` switched (``enabled``), set (``params``, whole) or both, as of ``at``."""
-    settings = await _settings(ctx, brand, plugin, enabled, params)
+    """What would change were ``plugin`` switched (``enabled``), set (``params``, whole) or both, as of ``at``.
+
+    Of a change for ``percent`` of the users, ``today`` and ``proposed`` are the rulebooks of those.
+    """
+    sides = await _sides(ctx, brand, plugin, enabled, params, percent)
     at = _aware(at or now(brand), "at")
+    days, catalog = zone(brand.zone), ctx.plugins.catalog
     async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        frames = await Lake(ctx.home, brand.id, ctx.plugins.catalog).peek(connection)
+        frames = await Lake(ctx.home, brand.id, catalog).peek(connection)
         stood = await _standing(Decisions(ctx.home, brand.id), connection)
-    [today, new], facts, failed = await judge(settings, ctx.plugins.catalog, frames, at, zone(brand.zone))
+    groups, facts, failed = await _judged(sides, catalog, frames, at, days)
     for rule in failed[1].keys() - failed[0].keys():
         raise failed[1][rule]
 
-    def compared() -> tuple[list[Effect], Changes]:
-        decided = Decider(today).frame(facts, stood, at), Decider(new).frame(facts, stood, at)
-        return effects((today, new), decided, facts, samples)
+    def compared() -> tuple[list[Effect], list[Changes]]:
+        return effects([group.decide(facts, [stood, stood], at, days) for group in groups], samples)
 
     listed, changes = await asyncio.to_thread(compared)
     tags, stages = _parted(listed)
-    count = sum(len(step.hit) for step in planned(settings[1], changes.stages))
-    a_day = await _actions_a_day(ctx, brand, settings, [today, new], frames, facts.get_column("user_id"), at)
+    count = sum(
+        len(step.hit)
+        for group, change in zip(groups, changes, strict=True)
+        for step in planned(group.cohorts[1].on, change.stages)
+    )
+    a_day = await _actions_a_day(ctx, brand, groups, frames, facts.get_column("user_id"), at)
+    today, new = groups[0].rulebooks
     return Preview(at.astimezone(UTC), len(facts), today.version, new.version, tags, stages, Actions(count, *a_day))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Users who live under one rulebook, or today and were the change made: one a side."""
+
+    cohorts: tuple[Cohort, ...]
+    rulebooks: tuple[Rulebook, ...]
+
+    def decide(self, facts: pl.DataFrame, before: Sequence[pl.DataFrame], at: datetime, days: ZoneInfo) -> Part:
+        mine = self.cohorts[0].of(facts)
+        decided = (
+            Decider(rulebook, days).frame(mine, stood, at)
+            for rulebook, stood in zip(self.rulebooks, before, strict=True)
+        )
+        return Part(self.rulebooks, tuple(decided), mine)
+
+
+async def _judged(
+    sides: Sequence[Sequence[Cohort]], catalog: Catalog, frames: Frames, at: datetime, days: ZoneInfo
+) -> tuple[list[_Group], pl.DataFrame, list[Failed]]:
+    """The users in groups, the facts of all of them, and of each side what fails."""
+    rulebooks, facts, failed = await judge([cohort.on for side in sides for cohort in side], catalog, frames, at, days)
+    found = iter(zip(rulebooks, failed, strict=True))
+    judged = [[(cohort, *next(found)) for cohort in side] for side in sides]
+    groups = [
+        _Group(
+            cohorts,
+            tuple(
+                next(rulebook for whole, rulebook, _ in side if whole.low <= cohort.low < whole.below)
+                for cohort, side in zip(cohorts, judged, strict=True)
+            ),
+        )
+        for cohorts in aligned(*sides)
+    ]
+    return groups, facts, [{n: e for _, _, each in side for n, e in each.items()} for side in judged]
 
 
 async def _standing(decisions: Decisions, connection: Connection) -> pl.DataFrame:
@@ -143,40 +190,40 @@ async def _standing(decisions: Decisions, connection: Connection) -> pl.DataFram
 
 
 async def _actions_a_day(
-    ctx: Context,
-    brand: Brand,
-    settings: Sequence[Enabled],
-    rulebooks: Sequence[Rulebook],
-    frames: Frames,
-    users: pl.Series,
-    at: datetime,
+    ctx: Context, brand: Brand, groups: Sequence[_Group], frames: Frames, users: pl.Series, at: datetime
 ) -> tuple[float, float, int]:
     """Actions a day under today's rules and the proposed ones, and of how many users they were counted."""
-    if users.is_empty() or not any(plugin.playbooks for on in settings for plugin, _ in on):
+    if users.is_empty() or not any(
+        plugin.playbooks for group in groups for cohort in group.cohorts for plugin, _ in cohort.on
+    ):
         return 0.0, 0.0, 0
     # Ids are in the order of first contact: every n-th is a fair sample, and the same one each time.
     some = users.gather_every(-(-len(users) // SAMPLE))
     async with ctx.db.connection() as connection:
         began = at - timedelta(days=DAYS)
         stood = await Decisions(ctx.home, brand.id).stages_at(connection, began, some.to_list())
-    days = [began + timedelta(days=day) for day in range(DAYS + 1)]
+    moments = [began + timedelta(days=day) for day in range(DAYS + 1)]
 
     def counted() -> list[int]:
         mine = _of(frames, some) if len(some) < len(users) else frames
         mine = dict(zip(mine, (frame.lazy() for frame in pl.collect_all(mine.values())), strict=True))
         counts = [0, 0]
         # Only changes of stage set off actions.
-        tracks = [replace(rulebook, tags=()) for rulebook in rulebooks]
-        wanted = list({fact.name: fact for rulebook in tracks for fact in rulebook.facts}.values())
-        before = [stood, stood]
-        for moment in days:
-            facts = compute(wanted, ctx.plugins.catalog, mine, moment, zone(brand.zone))
-            for side, (on, rulebook) in enumerate(zip(settings, tracks, strict=True)):
-                after = Decider(rulebook).frame(facts, before[side], moment)
-                if moment > began:
-                    moved = diff(rulebook, before[side], after, facts).stages
-                    counts[side] += sum(len(step.hit) for step in planned(on, moved))
-                before[side] = after
+        tracks = [
+            replace(group, rulebooks=tuple(replace(rulebook, tags=()) for rulebook in group.rulebooks))
+            for group in groups
+        ]
+        wanted = {fact.name: fact for group in tracks for rulebook in group.rulebooks for fact in rulebook.facts}
+        before = [[stood, stood] for _ in tracks]
+        for moment in moments:
+            facts = compute(list(wanted.values()), ctx.plugins.catalog, mine, moment, zone(brand.zone))
+            for number, group in enumerate(tracks):
+                part = group.decide(facts, before[number], moment, zone(brand.zone))
+                for side, (cohort, rulebook) in enumerate(zip(group.cohorts, group.rulebooks, strict=True)):
+                    if moment > began:
+                        moved = diff(rulebook, before[number][side], part.decided[side], part.facts).stages
+                        counts[side] += sum(len(step.hit) for step in planned(cohort.on, moved))
+                before[number] = list(part.decided)
         return counts
 
     counts = await asyncio.to_thread(counted)
@@ -199,6 +246,7 @@ async def replay(
     *,
     enabled: bool | None = None,
     params: Mapping[str, Any] | None = None,
+    percent: int = BUCKETS,
     since: datetime,
     until: datetime | None = None,
     every: timedelta = WEEK,
@@ -210,32 +258,31 @@ async def replay(
     brand that was not decided for then begins with none.
     """
     chosen = moments(since, until or now(brand), every)
-    settings = [await plugins.enabled(ctx, brand.id)]
+    sides = [await plugins.cohorts(ctx, brand.id)]
     if plugin is not None:
-        settings = await _settings(ctx, brand, plugin, enabled, params)
+        sides = await _sides(ctx, brand, plugin, enabled, params, percent)
     elif enabled is not None or params is not None:
         raise InputError("a change of which plugin?", field="plugin", remedy="name the plugin")
     catalog, days = ctx.plugins.catalog, zone(brand.zone)
     async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         frames = await Lake(ctx.home, brand.id, catalog).peek(connection)
         stood = await Decisions(ctx.home, brand.id).stages_at(connection, chosen[0])
-    before = [stood] * len(settings)
+    before = [stood] * len(sides)
     points = []
     for moment in chosen:
-        rulebooks, facts, _ = await judge(settings, catalog, frames, moment, days)
-        point, before = await asyncio.to_thread(_point, rulebooks, facts, before, moment)
+        groups, facts, _ = await _judged(sides, catalog, frames, moment, days)
+        point, before = await asyncio.to_thread(_point, groups, facts, before, moment, days)
         points.append(point)
     return Replay(plugin is not None, tuple(points))
 
 
 def _point(
-    rulebooks: Sequence[Rulebook], facts: pl.DataFrame, before: Sequence[pl.DataFrame], at: datetime
+    groups: Sequence[_Group], facts: pl.DataFrame, before: Sequence[pl.DataFrame], at: datetime, days: ZoneInfo
 ) -> tuple[Point, list[pl.DataFrame]]:
-    after = [Decider(rulebook).frame(facts, stood, at) for rulebook, stood in zip(rulebooks, before, strict=True)]
-    listed = sizes(rulebooks, after, facts)
-    moves = flows(rulebooks, before, after)
-    tags, stages = _parted(listed)
-    return Point(at.astimezone(UTC), len(facts), tags, stages, tuple(moves)), after
+    parts = [group.decide(facts, before, at, days) for group in groups]
+    tags, stages = _parted(sizes(parts))
+    point = Point(at.astimezone(UTC), len(facts), tags, stages, tuple(flows(before, parts)))
+    return point, [together([part.decided[side] for part in parts]) for side in range(len(before))]
 
 
 T = TypeVar("T", Effect, Size)
@@ -258,14 +305,14 @@ def moments(since: datetime, until: datetime, every: timedelta) -> list[datetime
     return [until - every * step for step in range(steps, -1, -1)]
 
 
-async def _settings(
-    ctx: Context, brand: Brand, plugin: str, enabled: bool | None, params: Mapping[str, Any] | None
-) -> list[Enabled]:
+async def _sides(
+    ctx: Context, brand: Brand, plugin: str, enabled: bool | None, params: Mapping[str, Any] | None, percent: int
+) -> list[list[Cohort]]:
     """What is on today, and what would be."""
-    new = await plugins.proposed(ctx, brand, plugin, enabled=enabled, params=params)
-    if enabled is None and params is None:
+    new = await plugins.proposed(ctx, brand, plugin, enabled=enabled, params=params, percent=percent)
+    if enabled is None and params is None and percent == BUCKETS:
         raise InputError("nothing would change", field="enabled", remedy="switch the plugin, give parameters, or both")
-    return [await plugins.enabled(ctx, brand.id), new]
+    return [await plugins.cohorts(ctx, brand.id), new]
 
 
 def _aware(moment: datetime, field: str) -> datetime:

@@ -24,7 +24,7 @@ from siyu.store.db import Connection, Lock, copy_in, copy_out
 __all__ = ["CatalogEntry", "Decisions", "lock"]
 
 CURRENT = ("tag_assignment", "user_stage")
-CLOSED = ("tag_history", "stage_history")
+CLOSED = ("tag_history", "stage_history", "restored_user")
 TAG_SCHEMA = {"user_id": pl.Int64(), "tag": pl.String()}
 STAGE_SCHEMA = {"user_id": pl.Int64(), "track": pl.String(), "stage": pl.String(), "since": MOMENT}
 
@@ -105,29 +105,32 @@ class Decisions:
         *,
         at: datetime,
         rulebook_id: int,
-    ) -> None:
-        """Write changes as :class:`siyu.engine.diff.Changes` has them; the catalog must know their tags."""
+        mark: int | None = None,
+    ) -> pl.DataFrame:
+        """Write changes as :class:`siyu.engine.diff.Changes` has them; the catalog must know their tags.
+
+        With a ``mark``, a change that leads back to what stood when that was the newest decision gives it back: since
+        when, by which rulebook and why, as though nothing had been in between. Returns the other changes of stage.
+        """
         values = (self._brand_id, at, rulebook_id)
         if len(tags):
             known = await connection.fetch("SELECT id, key FROM tag WHERE brand_id = $1", self._brand_id)
             ids = {row["key"]: row["id"] for row in known}
             tag_id = pl.col("tag").replace_strict(ids, return_dtype=pl.Int64).alias("tag_id")
-            await connection.execute(
-                "CREATE TEMPORARY TABLE IF NOT EXISTS tag_change"
-                " (user_id bigint, tag_id int, gained boolean, why text) ON COMMIT DELETE ROWS"
-            )
-            await copy_in(connection, "tag_change", tags.select("user_id", tag_id, "gained", "why"))
-            # Without statistics a handful of changes is met by a scan of everything.
-            await connection.execute("ANALYZE tag_change")
+            await _staged(connection, "tag_change", _TAG_CHANGE, tags.select("user_id", tag_id, "gained", "why"))
+            if mark is not None:
+                await connection.execute(_RESTORE_TAGS, self._brand_id, mark)
             await connection.execute(_WRITE_TAGS, *values)
         if len(stages):
-            await connection.execute(
-                "CREATE TEMPORARY TABLE IF NOT EXISTS stage_change"
-                " (user_id bigint, track text, before text, after text, why text) ON COMMIT DELETE ROWS"
-            )
-            await copy_in(connection, "stage_change", stages)
-            await connection.execute("ANALYZE stage_change")
+            await _staged(connection, "stage_change", _STAGE_CHANGE, stages)
+            if mark is not None:
+                rows = await connection.fetch(_RESTORE_STAGES, self._brand_id, mark)
+                back = pl.DataFrame(
+                    [tuple(row) for row in rows], schema={"user_id": pl.Int64, "track": pl.String}, orient="row"
+                )
+                stages = stages.join(back, on=["user_id", "track"], how="anti", maintain_order="left")
             await connection.execute(_WRITE_STAGES, *values)
+        return stages
 
     @staticmethod
     async def list_catalog(
@@ -273,12 +276,41 @@ FROM stood s LEFT JOIN rulebook_version v ON v.brand_id = $1 AND v.id = s.rulebo
 ORDER BY s.user_id, s.track NULLS FIRST, s.key
 """
 
+
+async def _staged(connection: Connection, table: str, columns: str, rows: pl.DataFrame) -> None:
+    """Put rows in a temporary table that holds nothing else."""
+    await connection.execute(
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({columns}) ON COMMIT DELETE ROWS; TRUNCATE {table}"
+    )
+    await copy_in(connection, table, rows)
+    # Without statistics a handful of changes is met by a scan of everything.
+    await connection.execute(f"ANALYZE {table}")
+
+
+_TAG_CHANGE = "user_id bigint, tag_id int, gained boolean, why text"
+_STAGE_CHANGE = "user_id bigint, track text, before text, after text, why text"
+
+_COUNT_TAGS = """
+UPDATE tag t SET users = users + delta
+FROM (SELECT tag_id, sum(CASE WHEN gained THEN 1 ELSE -1 END) AS delta FROM {changes} GROUP BY 1) d
+WHERE t.brand_id = $1 AND t.id = d.tag_id
+"""
+_COUNT_STAGES = """
+UPDATE stage s SET users = users + delta
+FROM (SELECT track, stage, sum(n) AS delta FROM (
+    SELECT track, after AS stage, 1 AS n FROM {changes} WHERE after IS NOT NULL
+    UNION ALL
+    SELECT track, before, -1 FROM {changes} WHERE before IS NOT NULL
+) deltas GROUP BY 1, 2) d
+WHERE s.brand_id = $1 AND s.track = d.track AND s.key = d.stage
+"""
+
 # One statement each: all parts see the rows as they stood before it.
-_WRITE_TAGS = """
+_WRITE_TAGS = f"""
 WITH closed AS (
     INSERT INTO tag_history
-        (brand_id, user_id, tag_id, since, until, rulebook_id, why, ended_rulebook_id, ended_why)
-    SELECT a.brand_id, a.user_id, a.tag_id, a.since, $2, a.rulebook_id, a.why, $3, c.why
+        (brand_id, user_id, tag_id, since, until, held_id, rulebook_id, why, ended_rulebook_id, ended_why)
+    SELECT a.brand_id, a.user_id, a.tag_id, a.since, $2, a.id, a.rulebook_id, a.why, $3, c.why
     FROM tag_change c JOIN tag_assignment a ON a.brand_id = $1 AND a.user_id = c.user_id AND a.tag_id = c.tag_id
     WHERE NOT c.gained
 ), lost AS (
@@ -288,15 +320,13 @@ WITH closed AS (
     INSERT INTO tag_assignment (brand_id, user_id, tag_id, since, rulebook_id, why)
     SELECT $1, user_id, tag_id, $2, $3, why FROM tag_change WHERE gained
 )
-UPDATE tag t SET users = users + delta
-FROM (SELECT tag_id, sum(CASE WHEN gained THEN 1 ELSE -1 END) AS delta FROM tag_change GROUP BY 1) d
-WHERE t.brand_id = $1 AND t.id = d.tag_id
+{_COUNT_TAGS.format(changes="tag_change")}
 """
 
-_WRITE_STAGES = """
+_WRITE_STAGES = f"""
 WITH closed AS (
-    INSERT INTO stage_history (brand_id, user_id, track, stage, since, until, rulebook_id, why)
-    SELECT s.brand_id, s.user_id, s.track, s.stage, s.since, $2, s.rulebook_id, s.why
+    INSERT INTO stage_history (brand_id, user_id, track, stage, since, until, held_id, rulebook_id, why)
+    SELECT s.brand_id, s.user_id, s.track, s.stage, s.since, $2, s.id, s.rulebook_id, s.why
     FROM stage_change c JOIN user_stage s ON s.brand_id = $1 AND s.user_id = c.user_id AND s.track = c.track
     WHERE c.before IS NOT NULL
 ), left_track AS (
@@ -311,12 +341,60 @@ WITH closed AS (
 ), entered AS (
     INSERT INTO user_stage (brand_id, user_id, track, stage, since, rulebook_id, why)
     SELECT $1, user_id, track, after, $2, $3, why FROM stage_change WHERE before IS NULL
-), deltas AS (
-    SELECT track, after AS stage, 1 AS n FROM stage_change WHERE after IS NOT NULL
-    UNION ALL
-    SELECT track, before, -1 FROM stage_change WHERE before IS NOT NULL
 )
-UPDATE stage s SET users = users + delta
-FROM (SELECT track, stage, sum(n) AS delta FROM deltas GROUP BY 1, 2) d
-WHERE s.brand_id = $1 AND s.track = d.track AND s.key = d.stage
+{_COUNT_STAGES.format(changes="stage_change")}
+"""
+
+# A row of history stood at the mark if it was opened before and closed after it, one that is current if it is older.
+# What is given back leaves no trace of what was in between: not even that it ended.
+_RESTORE_TAGS = f"""
+WITH back AS MATERIALIZED (
+    SELECT c.user_id, c.tag_id, c.gained, h.since, h.rulebook_id, h.why
+    FROM tag_change c LEFT JOIN tag_history h
+      ON h.brand_id = $1 AND h.user_id = c.user_id AND h.tag_id = c.tag_id AND h.held_id <= $2 AND h.id > $2
+    WHERE c.gained = (h.id IS NOT NULL) AND (c.gained OR EXISTS (
+        SELECT FROM tag_assignment a
+        WHERE a.brand_id = $1 AND a.user_id = c.user_id AND a.tag_id = c.tag_id AND a.id > $2))
+), gone AS (
+    DELETE FROM tag_history h USING back b
+    WHERE h.brand_id = $1 AND h.user_id = b.user_id AND h.tag_id = b.tag_id AND h.id > $2
+), lost AS (
+    DELETE FROM tag_assignment a USING back b
+    WHERE a.brand_id = $1 AND a.user_id = b.user_id AND a.tag_id = b.tag_id AND NOT b.gained
+), gained AS (
+    INSERT INTO tag_assignment (brand_id, user_id, tag_id, since, rulebook_id, why)
+    SELECT $1, user_id, tag_id, since, rulebook_id, why FROM back WHERE gained
+), seen AS (
+    INSERT INTO restored_user (brand_id, user_id) SELECT DISTINCT $1::int, user_id FROM back
+), counted AS (
+    {_COUNT_TAGS.format(changes="back")}
+)
+DELETE FROM tag_change c USING back b WHERE c.user_id = b.user_id AND c.tag_id = b.tag_id
+"""
+
+_RESTORE_STAGES = f"""
+WITH back AS MATERIALIZED (
+    SELECT c.user_id, c.track, c.before, c.after, h.since, h.rulebook_id, h.why
+    FROM stage_change c LEFT JOIN stage_history h
+      ON h.brand_id = $1 AND h.user_id = c.user_id AND h.track = c.track AND h.held_id <= $2 AND h.id > $2
+    WHERE h.stage IS NOT DISTINCT FROM c.after AND (c.before IS NULL OR EXISTS (
+        SELECT FROM user_stage s
+        WHERE s.brand_id = $1 AND s.user_id = c.user_id AND s.track = c.track AND s.id > $2))
+), gone AS (
+    DELETE FROM stage_history h USING back b
+    WHERE h.brand_id = $1 AND h.user_id = b.user_id AND h.track = b.track AND h.id > $2
+), off AS (
+    DELETE FROM user_stage s USING back b
+    WHERE s.brand_id = $1 AND s.user_id = b.user_id AND s.track = b.track AND b.after IS NULL
+), put AS (
+    INSERT INTO user_stage (brand_id, user_id, track, stage, since, rulebook_id, why)
+    SELECT $1, user_id, track, after, since, rulebook_id, why FROM back WHERE after IS NOT NULL
+    ON CONFLICT (brand_id, user_id, track) DO UPDATE SET id = excluded.id, stage = excluded.stage,
+        since = excluded.since, rulebook_id = excluded.rulebook_id, why = excluded.why
+), seen AS (
+    INSERT INTO restored_user (brand_id, user_id) SELECT DISTINCT $1::int, user_id FROM back
+), counted AS (
+    {_COUNT_STAGES.format(changes="back")}
+)
+DELETE FROM stage_change c USING back b WHERE c.user_id = b.user_id AND c.track = b.track RETURNING c.user_id, c.track
 """

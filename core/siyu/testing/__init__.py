@@ -77,7 +77,7 @@ def decide(
     rulebook = bind(on, states)
     facts = compute(rulebook.facts, manager.catalog, frames, moment, days, user)
     nothing = pl.DataFrame(schema={"user_id": pl.Int64})
-    changes = diff(rulebook, nothing, Decider(rulebook).frame(facts, nothing, moment), facts)
+    changes = diff(rulebook, nothing, Decider(rulebook, days).frame(facts, nothing, moment), facts)
     tags = {r["tag"]: _words(rulebook.content["tags"][r["tag"]], r["why"]) for r in changes.tags.iter_rows(named=True)}
     stages = {
         r["track"]: (r["after"], _words(rulebook.content["tracks"][r["track"]]["stages"][r["after"]], r["why"]))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from siyu.engine.evaluate import Decider
 from siyu.engine.rulebook import Reason, Rulebook, TagRule, Track
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 ORDERS, SILENT, SPENT, CITY = (
     Count("order.paid"),
     DaysSince("order.paid"),
@@ -135,7 +137,7 @@ def one_by_one(decider: Decider, facts: pl.DataFrame, before: pl.DataFrame) -> p
 @given(world=worlds())
 def test_a_single_user_is_decided_as_in_the_brand(world: tuple[Rulebook, pl.DataFrame, pl.DataFrame]) -> None:
     rulebook, facts, before = world
-    decider = Decider(rulebook)
+    decider = Decider(rulebook, SHANGHAI)
     together = decider.frame(facts, before, NOW)
     assert together.schema == decider.schema
     assert together.equals(one_by_one(decider, facts, before))
@@ -167,7 +169,7 @@ def apply(before: pl.DataFrame, changes: Changes) -> dict[int, dict[str, Any]]:
 @given(world=worlds())
 def test_what_stood_and_the_changes_make_what_stands(world: tuple[Rulebook, pl.DataFrame, pl.DataFrame]) -> None:
     rulebook, facts, before = world
-    after = Decider(rulebook).frame(facts, before, NOW)
+    after = Decider(rulebook, SHANGHAI).frame(facts, before, NOW)
     changes = diff(rulebook, before, after, facts)
     decided = set(facts.get_column("user_id"))
     expected = apply(after, Changes(changes.tags.clear(), changes.stages.clear()))
@@ -185,7 +187,7 @@ def test_every_change_says_why_with_the_values_of_the_facts_it_names(
     world: tuple[Rulebook, pl.DataFrame, pl.DataFrame],
 ) -> None:
     rulebook, facts, before = world
-    changes = diff(rulebook, before, Decider(rulebook).frame(facts, before, NOW), facts)
+    changes = diff(rulebook, before, Decider(rulebook, SHANGHAI).frame(facts, before, NOW), facts)
     values = {row["user_id"]: row for row in facts.iter_rows(named=True)}
     reasons: Mapping[tuple[str | None, str | None], Reason] = {
         **{(None, rule.tag.key): rule.reason for rule in rulebook.tags},
@@ -210,18 +212,19 @@ def test_tags_and_stages_of_a_plugin_that_was_removed_are_lost() -> None:
         schema_overrides={"@t.since": MOMENT},
     )
     nothing = Rulebook((), (), {})
-    changes = diff(nothing, before, Decider(nothing).frame(facts, before, NOW), facts)
+    changes = diff(nothing, before, Decider(nothing, SHANGHAI).frame(facts, before, NOW), facts)
     assert changes.tags.rows() == [(2, "other.z", False, "[]")]
     assert sorted(changes.stages.rows()) == [(1, "t", "new", None, "[]"), (2, "t", "old", None, "[]")]
 
 
-def test_a_stage_is_kept_until_its_stay_has_passed_to_the_moment() -> None:
+def test_a_stage_is_kept_until_the_midnight_that_ends_its_stay() -> None:
     track = Track("p", "t", "t", (Stage("old", "old", ORDERS > 0, stay=14), Stage("new", "new")), (_reason([]),) * 2)
-    decider = Decider(Rulebook((), (track,), {}))
+    decider = Decider(Rulebook((), (track,), {}), SHANGHAI)
     facts = pl.DataFrame([(1, 0, None, 0.0, None)], schema=SCHEMA, orient="row")
     for since, stage in (
-        (NOW - timedelta(days=14), "new"),
-        (NOW - timedelta(days=14) + timedelta(microseconds=1), "old"),
+        # Of fourteen days, today is the last for whoever came on the 8th, which began at four in the afternoon in UTC.
+        (datetime(2026, 11, 7, 16, tzinfo=UTC) - timedelta(microseconds=1), "new"),
+        (datetime(2026, 11, 7, 16, tzinfo=UTC), "old"),
         (NOW + timedelta(days=1), "old"),
     ):
         before = pl.DataFrame(

@@ -18,7 +18,6 @@ from siyu.flow import plugins
 from siyu.flow.context import Context
 from siyu.flow.dispatch import dispatch
 from siyu.flow.playbooks import plan
-from siyu.flow.plugins import enabled
 from siyu.store.actions import plan_actions
 from siyu.store.models import Action, Brand, OutboxMessage
 
@@ -259,7 +258,7 @@ async def test_workers_at_once_never_hand_over_the_same_action(post: Context, sh
 
 async def test_the_same_change_plans_the_same_actions_once_and_each_plugin_its_own(post: Context, shop: Brand) -> None:
     await plugins.enable(post, shop, "mail")
-    on = await enabled(post, shop.id)
+    [everybody] = await plugins.cohorts(post, shop.id)
     changed = [
         (1, "lifecycle", "dormant", "growth", "[]"),
         (2, "lifecycle", None, "growth", "[]"),
@@ -269,7 +268,7 @@ async def test_the_same_change_plans_the_same_actions_once_and_each_plugin_its_o
     stages = pl.DataFrame(changed, schema=STAGE_CHANGES, orient="row")
     for at, new in ((PAST, 8), (PAST, 0), (PAST + timedelta(days=1), 8)):
         async with post.db.transaction() as connection:
-            assert await plan(connection, shop.id, on, stages, at=at, rulebook_id=1) == new
+            assert await plan(connection, shop.id, everybody.on, stages, at=at, rulebook_id=1) == new
     rows = await Action.filter(brand_id=shop.id, plugin="post", planned_at=PAST).order_by("user_id", "id")
     assert [(row.user_id, row.channel, row.purpose, row.because) for row in rows] == [
         (1, "carrier", "service", "lifecycle: dormant → growth"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from siyu.flow.ingest import IncomingEvent, record
 from siyu.store.models import Brand, TagAssignment, UserStage
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 ORDERS, SILENT, CITY = Count("order.paid"), DaysSince("order.paid"), Attribute("city")
 conditions: st.SearchStrategy[Condition] = st.sampled_from(
     [ORDERS > 0, ~(SILENT > 30), (ORDERS >= 2) & (CITY == "x"), (SILENT / ORDERS > 10) | CITY.is_missing(), ALWAYS]
@@ -56,7 +58,7 @@ rows = st.fixed_dictionaries(
 def test_an_explanation_comes_to_what_is_decided(
     rulebook: Rulebook, facts: dict[str, Any], stood: Standing | None
 ) -> None:
-    decider = Decider(rulebook)
+    decider = Decider(rulebook, SHANGHAI)
     before = {"@t": stood.key, "@t.since": stood.since} if stood else {}
     decided = decider.user(facts, before, NOW)
     tags, [track] = explain(decider, facts, [stood] if stood else [], NOW)
@@ -74,7 +76,10 @@ def test_an_explanation_comes_to_what_is_decided(
     assert (track.kept_until is not None) is kept
     if kept and stood:
         assert track.stage == stood.key
-        assert track.kept_until == stood.since + timedelta(days=7) > NOW
+        # The seventh midnight after it came.
+        local = stood.since.astimezone(SHANGHAI)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=7)
+        assert track.kept_until == midnight > NOW
 
 
 def order(key: str, member: str, day: int) -> IncomingEvent:

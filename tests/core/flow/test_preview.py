@@ -173,7 +173,7 @@ async def test_a_preview_is_what_then_happens(shop: Context, brand: Brand, seed:
     assert done.changes > 0
     assert (foreseen.users, foreseen.actions.now) == (done.users, done.actions)
     await brand.refresh_from_db()
-    rulebook = await RulebookVersion.get(id=brand.rulebook_id)
+    rulebook = await RulebookVersion.get(id=brand.rulebooks[0][1])
     assert foreseen.proposed == rulebook.version != foreseen.today
     for effect in (*foreseen.tags, *foreseen.stages):
         key = (effect.track, effect.key)

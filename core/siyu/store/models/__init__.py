@@ -8,6 +8,7 @@ from siyu.store.models.action import Action, OutboxMessage
 from siyu.store.models.brand import Brand
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
 from siyu.store.models.installation import Installation
+from siyu.store.models.restored import RestoredUser
 from siyu.store.models.rulebook import Fence, PluginSetting, RulebookVersion, SettingChange
 from siyu.store.models.run import Run
 from siyu.store.models.stage import Stage, StageHistory, UserStage
@@ -27,6 +28,7 @@ __all__ = [
     "OutboxMessage",
     "PluginSetting",
     "RejectedEvent",
+    "RestoredUser",
     "RulebookVersion",
     "Run",
     "SealedRange",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from tortoise import fields
+from tortoise.fields.db_defaults import SqlDefault
 from tortoise.models import Model
 
 
 class Brand(Model):
     """A brand.
 
-    ``replayed_to`` is the moment that a brand of replayed data lives at; null is the present. ``refresh_asked`` is
-    when somebody last asked for a refresh that has not been made.
+    ``replayed_to`` is the moment that a brand of replayed data lives at; null is the present. ``rulebooks`` are pairs
+    of a bucket of users and the rulebook that those below it were last decided by. ``refresh_asked`` is when somebody
+    last asked for a refresh that has not been made.
     """
 
     id = fields.IntField(primary_key=True)
@@ -18,7 +20,7 @@ class Brand(Model):
     name = fields.CharField(max_length=200)
     zone = fields.CharField(max_length=60, default="Asia/Shanghai")
     replayed_to = fields.DatetimeField(null=True)
-    rulebook_id = fields.BigIntField(null=True)
+    rulebooks: fields.Field[list[list[int]]] = fields.JSONField(default=list, db_default=SqlDefault("'[]'"))
     refresh_asked = fields.DatetimeField(null=True)
     refreshed_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)

@@ -9,15 +9,25 @@ from tortoise.models import Model
 
 
 class PluginSetting(Model):
-    """A plugin of a brand: on or off, with parameters by declaration."""
+    """A plugin of a brand: on or off, with parameters by declaration.
+
+    While a change is rolled out it holds for ``percent`` of the users, and ``base`` says how it is for the others.
+    """
 
     id = fields.IntField(primary_key=True)
     brand_id = fields.IntField()
     plugin = fields.CharField(max_length=80)
     enabled = fields.BooleanField(default=True)
     params: fields.Field[dict[str, Any]] = fields.JSONField(default=dict)
+    percent = fields.IntField(default=100, db_default=100)
+    base: fields.Field[dict[str, Any] | None] = fields.JSONField(null=True)
     changed_at = fields.DatetimeField(auto_now=True)
     changed_by = fields.CharField(max_length=200, default="")
+
+    def holds(self, bucket: int) -> dict[str, Any]:
+        """Whether it is ``enabled``, and its ``params``, for the users of a bucket."""
+        own = {"enabled": self.enabled, "params": self.params}
+        return own if self.base is None or bucket < self.percent else self.base
 
     class Meta:
         table = "plugin_setting"
@@ -25,7 +35,10 @@ class PluginSetting(Model):
 
 
 class SettingChange(Model):
-    """Who changed how a plugin is set, when, from what to what. ``undoes`` is the change that it takes back."""
+    """Who changed how a plugin is set, when, from what to what. ``undoes`` is the change that it takes back.
+
+    ``mark`` is the newest decision that there was. An undo ``restores`` those before a mark, until a refresh has.
+    """
 
     id = fields.BigIntField(primary_key=True)
     brand_id = fields.IntField()
@@ -35,6 +48,8 @@ class SettingChange(Model):
     before: fields.Field[dict[str, Any]] = fields.JSONField()
     after: fields.Field[dict[str, Any]] = fields.JSONField()
     undoes = fields.BigIntField(null=True)
+    mark = fields.BigIntField(default=0, db_default=0)
+    restores = fields.BigIntField(null=True)
 
     class Meta:
         table = "setting_change"

@@ -42,7 +42,7 @@ class UserStage(Model):
 
 
 class StageHistory(Model):
-    """Where a user stood, ``since`` one moment ``until`` another."""
+    """Where a user stood, ``since`` one moment ``until`` another; ``held_id`` was the id of the row while they did."""
 
     id = fields.BigIntField(primary_key=True)
     brand_id = fields.IntField()
@@ -51,6 +51,7 @@ class StageHistory(Model):
     stage = fields.CharField(max_length=80)
     since = fields.DatetimeField()
     until = fields.DatetimeField()
+    held_id = fields.BigIntField(default=0, db_default=0)
     rulebook_id = fields.BigIntField()
     why = fields.TextField()
 

@@ -43,7 +43,7 @@ class TagAssignment(Model):
 
 
 class TagHistory(Model):
-    """A user had a tag ``since`` one moment ``until`` another."""
+    """A user had a tag ``since`` one moment ``until`` another; ``held_id`` was the id of the assignment."""
 
     id = fields.BigIntField(primary_key=True)
     brand_id = fields.IntField()
@@ -51,6 +51,7 @@ class TagHistory(Model):
     tag_id = fields.IntField()
     since = fields.DatetimeField()
     until = fields.DatetimeField()
+    held_id = fields.BigIntField(default=0, db_default=0)
     rulebook_id = fields.BigIntField()
     why = fields.TextField()
     ended_rulebook_id = fields.BigIntField()

@@ -1,0 +1,77 @@
+"""Settings that hold for some of the users, rulebooks by cohort, and decisions that an undo gives back."""
+
+import functools
+from json import dumps, loads
+
+from tortoise import fields, migrations
+from tortoise.fields.db_defaults import SqlDefault
+from tortoise.migrations import operations as ops
+
+from siyu.store.ddl import CreateTable, table
+
+
+class Migration(migrations.Migration):
+    dependencies = [("siyu", "0002_fences_and_changes")]
+
+    initial = False
+
+    operations = [
+        CreateTable(
+            name="RestoredUser",
+            fields=[
+                ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("brand_id", fields.IntField()),
+                ("user_id", fields.BigIntField()),
+            ],
+            options={
+                "table": "restored_user",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "A user to whom an undo gave back decisions, which may have left no other trace.",
+            },
+            sql=table("restored_user", "user_id bigint NOT NULL", key="id", sequence="decision_id_seq"),
+        ),
+        ops.AddField(
+            model_name="Brand",
+            name="rulebooks",
+            field=fields.JSONField(
+                default=list,
+                db_default=SqlDefault("'[]'"),
+                encoder=functools.partial(dumps, separators=(",", ":")),
+                decoder=loads,
+            ),
+        ),
+        ops.RunSQL(
+            "UPDATE brand SET rulebooks = jsonb_build_array(jsonb_build_array(100, rulebook_id))"
+            " WHERE rulebook_id IS NOT NULL"
+        ),
+        ops.RemoveField(model_name="Brand", name="rulebook_id"),
+        ops.AddField(
+            model_name="PluginSetting",
+            name="base",
+            field=fields.JSONField(null=True, encoder=functools.partial(dumps, separators=(",", ":")), decoder=loads),
+        ),
+        ops.AddField(model_name="PluginSetting", name="percent", field=fields.IntField(default=100, db_default=100)),
+        ops.AddField(model_name="SettingChange", name="mark", field=fields.BigIntField(default=0, db_default=0)),
+        ops.AddField(model_name="SettingChange", name="restores", field=fields.BigIntField(null=True)),
+        ops.AlterModelOptions(
+            name="StageHistory",
+            options={
+                "table": "stage_history",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "Where a user stood, ``since`` one moment ``until`` another; ``held_id`` was the id of the row while they did.",
+            },
+        ),
+        ops.AddField(model_name="StageHistory", name="held_id", field=fields.BigIntField(default=0, db_default=0)),
+        ops.AlterModelOptions(
+            name="TagHistory",
+            options={
+                "table": "tag_history",
+                "app": "siyu",
+                "pk_attr": "id",
+                "table_description": "A user had a tag ``since`` one moment ``until`` another; ``held_id`` was the id of the assignment.",
+            },
+        ),
+        ops.AddField(model_name="TagHistory", name="held_id", field=fields.BigIntField(default=0, db_default=0)),
+    ]
