@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from arq import cron, func
@@ -22,6 +22,7 @@ from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
+from siyu.engine.days import window_start
 from siyu.flow import decide, dispatch
 from siyu.flow.context import Context, zone
 from siyu.store.db import Lock
@@ -36,8 +37,9 @@ log = logging.getLogger("siyu.jobs")
 FAST, SLOW = "siyu:fast", "siyu:slow"
 LANES: Mapping[Job, str] = {"decide": FAST, "dispatch": FAST, "refresh_brand": SLOW, "sweep": FAST}
 TIMEOUTS: Mapping[str, int] = {FAST: 60, SLOW: 3 * 3600}
-NIGHT_HOUR = 3
-"""Brands are refreshed after three in the morning of their own time zone."""
+NIGHT_MINUTE = 2
+"""Brands are refreshed just after their own midnight: what time alone changes, it changes then. So between two nights
+nobody needs to be woken."""
 COALESCE_MS = 50
 """Pushes of the same job for the same brand within so many milliseconds are one."""
 
@@ -121,14 +123,11 @@ async def sweep_job(given: JobContext, _: int = 0) -> None:
 
 
 async def nightly_job(given: JobContext) -> None:
-    """Ask for a refresh of every live brand whose night has come since its last one."""
+    """Ask for a refresh of every live brand whose midnight has passed since its last one."""
     now = datetime.now(UTC)
     for brand in await Brand.filter(replayed_to=None):
-        local = now.astimezone(zone(brand.zone))
-        night = local.replace(hour=NIGHT_HOUR, minute=0, second=0, microsecond=0)
-        if night > local:
-            night -= timedelta(days=1)
-        if brand.refreshed_at is None or brand.refreshed_at < night:
+        midnight = window_start(now, zone(brand.zone), 1)
+        if brand.refreshed_at is None or brand.refreshed_at < midnight:
             await given.queue.push("refresh_brand", brand.id)
 
 
@@ -162,7 +161,7 @@ def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
 
     crons = [
         cron(bound(sweep_job), name="cron:sweep", second=set(range(0, 60, 10)), run_at_startup=True),
-        cron(bound(nightly_job), name="cron:nightly", minute={5}),
+        cron(bound(nightly_job), name="cron:nightly", minute=set(range(NIGHT_MINUTE, 60, 15))),
     ]
     return Worker(
         [func(bound(job), name=name, keep_result=0) for name, job in JOBS.items() if LANES[name] == lane],

@@ -13,6 +13,7 @@ import siyu_graphql
 from graphql import GraphQLObjectType, get_named_type, is_leaf_type, is_required_argument
 from siyu import NotFound
 from siyu.contract.manager import PluginManager
+from siyu.flow import plugins
 from siyu.flow.tokens import authenticate, create_token, revoke
 from siyu.store.models import AccessToken, Brand
 from siyu_graphql.loading import Loaders
@@ -34,6 +35,10 @@ MUTATIONS = {
         'configurePlugin(brand: "shop", plugin: "rfm", params: {}) { plugin { name } userErrors { code } }',
         "admin",
     ),
+    "rollOutPlugin": (
+        'rollOutPlugin(brand: "shop", plugin: "pets", percent: 50) { plugin { name } userErrors { code } }',
+        "admin",
+    ),
     "undoPlugin": ('undoPlugin(brand: "shop", plugin: "rfm") { plugin { name } userErrors { code } }', "admin"),
 }
 
@@ -42,6 +47,7 @@ MUTATIONS = {
 async def secrets(world: Any) -> dict[str, str]:
     """A token of each role for ``shop``, one of ``other``, and some that are none."""
     shop, other = await Brand.get(slug="shop"), await Brand.get(slug="other")
+    await plugins.disable(world.ctx, shop, "pets", percent=10)  # a change to roll out further
     made = {role: await create_token(role, shop, role) for role in ROLES}
     made["other"] = await create_token("admin", other)
     made["expired"] = await create_token("admin", None, expires_at=datetime.now(UTC) - timedelta(seconds=1))

@@ -13,7 +13,7 @@ from rich.table import Table
 from siyu.cli.session import BrandOption, Session, bars, json_object, out, session
 from siyu.contract.errors import InputError
 from siyu.flow import decide, plugins, tokens
-from siyu.flow.context import brand_by_slug, zone
+from siyu.flow.context import Context, brand_by_slug, zone
 from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
 __all__ = ["brands", "plugin", "token"]
@@ -90,27 +90,28 @@ def plugin_list(
         table = Table("plugin", "title", "declares", *(["on", "parameters"] if target else []))
         for each in at_hand.ctx.plugins.plugins.values():
             row = settings.get(each.name)
-            state = (
-                ["[green]on[/]" if row and row.enabled else "off", json.dumps(row.params) if row else ""]
-                if target
-                else []
-            )
+            state = [_on(row), json.dumps(row.params) if row else ""] if target else []
             table.add_row(each.name, each.title, ", ".join(each.declarations), *state)
         out.print(table)
 
     session(work)
 
 
+PercentOption = Annotated[
+    int, typer.Option("--percent", min=1, max=100, help="For how many of 100 users; the others keep what they have.")
+]
+
+
 @plugin.command("enable")
-def plugin_enable(name: str, brand: BrandOption) -> None:
+def plugin_enable(name: str, brand: BrandOption, percent: PercentOption = 100) -> None:
     """Switch a plugin on for a brand, and decide anew."""
-    session(lambda at_hand: _set(at_hand, brand, lambda target: plugins.enable(at_hand.ctx, target, name, by="cli")))
+    _change(brand, lambda ctx, target: plugins.enable(ctx, target, name, percent=percent, by="cli"))
 
 
 @plugin.command("disable")
-def plugin_disable(name: str, brand: BrandOption) -> None:
+def plugin_disable(name: str, brand: BrandOption, percent: PercentOption = 100) -> None:
     """Switch a plugin off for a brand; its tags and stages are taken back, its parameters kept."""
-    session(lambda at_hand: _set(at_hand, brand, lambda target: plugins.disable(at_hand.ctx, target, name, by="cli")))
+    _change(brand, lambda ctx, target: plugins.disable(ctx, target, name, percent=percent, by="cli"))
 
 
 @plugin.command("configure")
@@ -118,20 +119,30 @@ def plugin_configure(
     name: str,
     brand: BrandOption,
     params: Annotated[str, typer.Argument(help='JSON, e.g. \'{"lifecycle": {"dormant_days": 45}}\'.')],
+    percent: PercentOption = 100,
 ) -> None:
     """Set the parameters of a plugin for a brand, and decide anew."""
     values = json_object(params)
-    session(
-        lambda at_hand: _set(
-            at_hand, brand, lambda target: plugins.configure(at_hand.ctx, target, name, values, by="cli")
-        )
-    )
+    _change(brand, lambda ctx, target: plugins.configure(ctx, target, name, values, percent=percent, by="cli"))
+
+
+@plugin.command("roll-out")
+def plugin_roll_out(
+    name: str, percent: Annotated[int, typer.Argument(min=1, max=100, help="Of 100 users.")], brand: BrandOption
+) -> None:
+    """Let a change that was made with --percent hold for more users, or fewer, and decide anew."""
+    _change(brand, lambda ctx, target: plugins.roll_out(ctx, target, name, percent, by="cli"))
 
 
 @plugin.command("undo")
 def plugin_undo(name: str, brand: BrandOption) -> None:
-    """Take back the newest change of a plugin's setting, and decide anew; again, the one before it."""
-    session(lambda at_hand: _set(at_hand, brand, lambda target: plugins.undo(at_hand.ctx, target, name, by="cli")))
+    """Take back the newest change of a plugin's setting, and the decisions that it made; again, the one before it."""
+    _change(brand, lambda ctx, target: plugins.undo(ctx, target, name, by="cli"))
+
+
+def _on(row: PluginSetting | None) -> str:
+    state = "[green]on[/]" if row and row.enabled else "off"
+    return state if row is None or row.base is None else f"{state} for {row.percent} %"
 
 
 @plugin.command("history")
@@ -173,12 +184,15 @@ def token_create(
     session(work)
 
 
-async def _set(at_hand: Session, brand: str, change: Callable[[Brand], Awaitable[Any]]) -> None:
-    target = await brand_by_slug(brand)
-    await change(target)
-    with bars() as bar:
-        done = await decide.refresh(at_hand.ctx, target.id, progress=bar)
-    out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")
+def _change(brand: str, change: Callable[[Context, Brand], Awaitable[Any]]) -> None:
+    async def work(at_hand: Session) -> None:
+        target = await brand_by_slug(brand)
+        await change(at_hand.ctx, target)
+        with bars() as bar:
+            done = await decide.refresh(at_hand.ctx, target.id, progress=bar)
+        out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")
+
+    session(work)
 
 
 @token.command("list")

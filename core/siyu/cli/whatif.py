@@ -26,6 +26,7 @@ __all__ = ["app"]
 app = typer.Typer()
 
 EnableOption = Annotated[bool | None, typer.Option("--enable/--disable", help="Switch it on or off.")]
+PercentOption = admin.PercentOption
 Params = Annotated[str | None, typer.Argument(help='JSON, e.g. \'{"lifecycle": {"dormant_days": 45}}\'.')]
 BARS = "▁▂▃▄▅▆▇█"
 SHOWN = 3
@@ -60,6 +61,7 @@ def preview(
     brand: BrandOption,
     params: Params = None,
     enable: EnableOption = None,
+    percent: PercentOption = 100,
     as_json: JsonOption = False,
 ) -> None:
     """Show what switching or setting a plugin would change, and change nothing."""
@@ -67,7 +69,7 @@ def preview(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        found = await previewing.preview(at_hand.ctx, target, name, enabled=enable, params=values)
+        found = await previewing.preview(at_hand.ctx, target, name, enabled=enable, params=values, percent=percent)
         if as_json:
             _print_json(found.to_json())
             return
@@ -99,6 +101,7 @@ def replay(
     plugin: Annotated[str | None, typer.Option(help="Compare with another setting of this plugin.")] = None,
     params: Annotated[str | None, typer.Option(help="The parameters that it would have, JSON.")] = None,
     enable: EnableOption = None,
+    percent: PercentOption = 100,
     as_json: JsonOption = False,
 ) -> None:
     """Show how many users each stage and tag would have had, under today's rules and others; change nothing."""
@@ -113,6 +116,7 @@ def replay(
             plugin,
             enabled=enable,
             params=values,
+            percent=percent,
             since=moment(since, "--since", days),
             until=moment(until, "--until", days) if until else None,
             every=timedelta(days=every),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import strawberry
 from siyu.flow import plugins
 from siyu.flow.tokens import Right
-from siyu.store.models import Brand, PluginSetting
+from siyu.store.models import PluginSetting
 
 from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.mutations import mutation
@@ -25,6 +26,14 @@ Params = Annotated[
 ]
 
 
+Percent = Annotated[
+    int,
+    strawberry.argument(
+        description="For how many of 100 users the change holds, always the same ones; the others keep what they have."
+    ),
+]
+
+
 @strawberry.type
 class PluginMutations:
     @mutation(
@@ -32,45 +41,57 @@ class PluginMutations:
         PluginPayload,
         "Switch a plugin on for a brand, with the parameters that it had or the defaults, and refresh the brand.",
     )
-    async def enable_plugin(self, info: Info, brand: BrandSlug, plugin: PluginName) -> PluginPayload | None:
-        found = await visible_brand(info, brand)
-        return await _changed(
-            info, found, await plugins.enable(info.context.ctx, found, plugin, by=info.context.access.by)
-        )
+    async def enable_plugin(
+        self, info: Info, brand: BrandSlug, plugin: PluginName, percent: Percent = 100
+    ) -> PluginPayload | None:
+        return await _changed(info, brand, plugins.enable, plugin, percent=percent)
 
     @mutation(
         Right.CONFIGURE,
         PluginPayload,
         "Switch a plugin off for a brand. The refresh takes back its tags and stages; history and parameters are kept.",
     )
-    async def disable_plugin(self, info: Info, brand: BrandSlug, plugin: PluginName) -> PluginPayload | None:
-        found = await visible_brand(info, brand)
-        return await _changed(
-            info, found, await plugins.disable(info.context.ctx, found, plugin, by=info.context.access.by)
-        )
+    async def disable_plugin(
+        self, info: Info, brand: BrandSlug, plugin: PluginName, percent: Percent = 100
+    ) -> PluginPayload | None:
+        return await _changed(info, brand, plugins.disable, plugin, percent=percent)
+
+    @mutation(Right.CONFIGURE, PluginPayload, "Set the parameters of a plugin for a brand, and refresh the brand.")
+    async def configure_plugin(
+        self, info: Info, brand: BrandSlug, plugin: PluginName, params: Params, percent: Percent = 100
+    ) -> PluginPayload | None:
+        return await _changed(info, brand, plugins.configure, plugin, checked_json(params, "params"), percent=percent)
 
     @mutation(
         Right.CONFIGURE,
         PluginPayload,
-        "Take back the newest change of a plugin's setting that stands, and refresh the brand; again, the one before.",
+        "Let the change of a plugin that is being rolled out hold for more users, or fewer, and refresh the brand. With"
+        " 100 it holds for all.",
+    )
+    async def roll_out_plugin(
+        self, info: Info, brand: BrandSlug, plugin: PluginName, percent: Percent
+    ) -> PluginPayload | None:
+        return await _changed(info, brand, plugins.roll_out, plugin, percent)
+
+    @mutation(
+        Right.CONFIGURE,
+        PluginPayload,
+        "Take back the newest change of a plugin's setting that stands, and refresh the brand; again, the one before."
+        " The refresh gives back the decisions that the change took away, since when included.",
     )
     async def undo_plugin(self, info: Info, brand: BrandSlug, plugin: PluginName) -> PluginPayload | None:
-        found = await visible_brand(info, brand)
-        return await _changed(
-            info, found, await plugins.undo(info.context.ctx, found, plugin, by=info.context.access.by)
-        )
-
-    @mutation(Right.CONFIGURE, PluginPayload, "Set the parameters of a plugin for a brand, and refresh the brand.")
-    async def configure_plugin(
-        self, info: Info, brand: BrandSlug, plugin: PluginName, params: Params
-    ) -> PluginPayload | None:
-        found = await visible_brand(info, brand)
-        checked = checked_json(params, "params")
-        return await _changed(
-            info, found, await plugins.configure(info.context.ctx, found, plugin, checked, by=info.context.access.by)
-        )
+        return await _changed(info, brand, plugins.undo, plugin)
 
 
-async def _changed(info: Info, brand: Brand, setting: PluginSetting) -> PluginPayload:
-    await info.context.push("refresh_brand", brand.id)
-    return PluginPayload(plugin=plugin_of(info, brand.id, setting.plugin, setting))
+async def _changed(
+    info: Info,
+    brand: str,
+    change: Callable[..., Awaitable[PluginSetting]],
+    plugin: str,
+    *values: object,
+    **options: object,
+) -> PluginPayload:
+    found = await visible_brand(info, brand)
+    setting = await change(info.context.ctx, found, plugin, *values, by=info.context.access.by, **options)
+    await info.context.push("refresh_brand", found.id)
+    return PluginPayload(plugin=plugin_of(info, found.id, setting.plugin, setting))

@@ -19,7 +19,7 @@ from siyu_graphql.stage.types import Stage
 from siyu_graphql.tag.queries import tags_of_brand
 from siyu_graphql.tag.types import Tag
 
-__all__ = ["Fence", "Plugin", "PluginPayload", "SettingChange"]
+__all__ = ["Fence", "Plugin", "PluginPayload", "RollOut", "SettingChange"]
 
 
 @strawberry.type(
@@ -39,9 +39,19 @@ class SettingChange(BrandNode):
     plugin: str = strawberry.field(description="The name of the plugin.")
     by: str = strawberry.field(description="Who made it: the name of a token, or its prefix.")
     at: datetime = strawberry.field(description="When it was made.")
-    before: JSON = strawberry.field(description="What was set before: `enabled` and `params`.")
+    before: JSON = strawberry.field(
+        description="What was set before: `enabled`, `params`; and where for some users only, for what `percent`, and"
+        " under `base` what for the others."
+    )
     after: JSON = strawberry.field(description="What was set from then on.")
     undoes: strawberry.ID | None = strawberry.field(description="The number of the change that it takes back, if any.")
+
+
+@strawberry.type(description="A change of how a plugin is set that holds for some of the users yet.")
+class RollOut:
+    percent: int = strawberry.field(description="For how many of 100 users it holds, always the same ones.")
+    enabled_for_others: bool = strawberry.field(description="Whether the plugin is on for the other users.")
+    params_of_others: JSON = strawberry.field(description="What is set over the defaults for the other users.")
 
 
 @strawberry.type(description="A plugin, and how the brand has set it. Every installed plugin is there for every brand.")
@@ -60,6 +70,18 @@ class Plugin(BrandNode):
     @computed("The version that is installed.")
     def version(self) -> str:
         return self.installed.version
+
+    @computed(
+        "The change that is being rolled out: `enabled` and `params` are as for those for whom it holds. Null where"
+        " all users have the same."
+    )
+    def roll_out(self) -> RollOut | None:
+        row = self.setting
+        if row is None or row.base is None:
+            return None
+        return RollOut(
+            percent=row.percent, enabled_for_others=row.base["enabled"], params_of_others=JSON(row.base["params"])
+        )
 
     @computed("Whether the brand has it on. Only then its rules count.")
     def enabled(self) -> bool:

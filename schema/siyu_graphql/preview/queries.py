@@ -30,6 +30,9 @@ Params = Annotated[
 ]
 PluginName = Annotated[str, strawberry.argument(description="The name of the plugin: `rfm`.")]
 Samples = Annotated[int, strawberry.argument(description="How many users to name of each who enter or leave, 0 to 50.")]
+Percent = Annotated[
+    int, strawberry.argument(description="For how many of 100 users the change would hold, always the same ones.")
+]
 Compared = Annotated[
     str | None,
     strawberry.argument(description="Compare with other settings of this plugin, which needs the right to configure."),
@@ -47,6 +50,7 @@ async def preview_of_plugin(
     plugin: PluginName,
     enabled: Enabled = None,
     params: Params = None,
+    percent: Percent = 100,
     samples: Samples = 5,
 ) -> PluginPreview | None:
     info.context.access.require(Right.CONFIGURE)
@@ -54,7 +58,9 @@ async def preview_of_plugin(
         raise InputError(f"samples: {samples}", field="samples", remedy=f"ask for 0 to {MOST_SAMPLES}")
     values = None if params is None else checked_json(params, "params")
     row = await brand_by_id(brand.brand_id)
-    found = await preview(info.context.ctx, row, plugin, enabled=enabled, params=values, samples=samples)
+    found = await preview(
+        info.context.ctx, row, plugin, enabled=enabled, params=values, percent=percent, samples=samples
+    )
     return PluginPreview.of(brand.brand_id, found)
 
 
@@ -67,6 +73,7 @@ async def replay_of_brand(
     plugin: Compared = None,
     enabled: Enabled = None,
     params: Params = None,
+    percent: Percent = 100,
 ) -> Replay | None:
     info.context.access.require(Right.READ if plugin is None else Right.CONFIGURE)
     if not 1 <= every_days <= 3660:
@@ -80,6 +87,14 @@ async def replay_of_brand(
         )
     values = None if params is None else checked_json(params, "params")
     found = await replay(
-        info.context.ctx, row, plugin, enabled=enabled, params=values, since=since, until=until, every=every
+        info.context.ctx,
+        row,
+        plugin,
+        enabled=enabled,
+        params=values,
+        percent=percent,
+        since=since,
+        until=until,
+        every=every,
     )
     return Replay.of(found)

@@ -6,9 +6,10 @@ import asyncio
 import random
 import shutil
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from threading import Thread
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import polars as pl
@@ -31,6 +32,8 @@ from siyu.store.models import (
     TagHistory,
     UserStage,
 )
+
+from tests.core.conftest import new_brand
 
 END = datetime(2026, 11, 21, 12, tzinfo=UTC)
 Standing = Mapping[str, tuple[Mapping[str, str], Mapping[str, tuple[str, str]]]]
@@ -269,3 +272,19 @@ async def test_whoever_asks_again_while_a_brand_is_refreshed_is_served_by_the_ne
     await refresh(house, brand.id)
     await brand.refresh_from_db()
     assert brand.refresh_asked is None
+
+
+@pytest.mark.parametrize("name", ["Asia/Shanghai", "America/New_York", "Pacific/Auckland"])
+async def test_between_two_midnights_time_alone_changes_nothing(house: Context, name: str) -> None:
+    brand = await new_brand()
+    await Brand.filter(id=brand.id).update(zone=name)
+    for each in ("rfm", "lifecycle", "interest", "mother_baby", "beauty", "pets"):
+        await plugins.enable(house, brand, each)
+    await record(house, brand, history(11))
+    zone, changes = ZoneInfo(name), []
+    for day in range(0, 60, 6):
+        midnight = datetime.combine((END + timedelta(days=1 + day)).astimezone(zone).date(), time(), zone)
+        following = datetime.combine(midnight.date() + timedelta(days=1), time(), zone)
+        changes.append((await refresh(house, brand.id, at=midnight)).changes)
+        assert (await refresh(house, brand.id, at=following - timedelta(microseconds=1))).changes == 0
+    assert sum(changes[1:]) > 10, "midnight changes something"

@@ -1,0 +1,237 @@
+"""A change of settings holds for a share of the users, is widened, and is undone as though it had never been."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from siyu.contract.errors import InputError, NotFound
+from siyu.engine.cohorts import BUCKETS, bucket
+from siyu.flow import plugins
+from siyu.flow.context import Context
+from siyu.flow.decide import decide_users, refresh
+from siyu.flow.explain import explain
+from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.preview import preview
+from siyu.store.models import (
+    Action,
+    Brand,
+    Identity,
+    RulebookVersion,
+    SettingChange,
+    StageHistory,
+    Tag,
+    TagAssignment,
+    TagHistory,
+    UserStage,
+)
+
+from tests.core.conftest import new_brand
+from tests.core.flow.test_decide import END, assert_counters, history, labels, standing
+
+SOONER = {"lifecycle": {"dormant_days": 20, "lost_days": 60}}
+CHANGES: list[tuple[str, str, Any]] = [
+    ("configure", "lifecycle", SOONER),
+    ("configure", "lifecycle", {"lifecycle": {"variant": "four"}}),
+    ("disable", "lifecycle", None),
+    ("configure", "rfm", {"rfm": {"bins": 3}}),
+    ("disable", "rfm", None),
+    ("enable", "interest", None),
+    ("enable", "beauty", None),
+]
+
+
+async def change(house: Context, brand: Brand, what: str, name: str, params: Any, percent: int = BUCKETS) -> None:
+    if what == "configure":
+        await plugins.configure(house, brand, name, params, percent=percent)
+    else:
+        await (plugins.enable if what == "enable" else plugins.disable)(house, brand, name, percent=percent)
+
+
+async def brand_of(house: Context, seed: int, members: int = 12) -> Brand:
+    """A brand with a past, decided at two moments, so that there is history to lose."""
+    brand = await new_brand()
+    for name in ("rfm", "lifecycle"):
+        await plugins.enable(house, brand, name)
+    await record(house, brand, history(seed, members=members))
+    await refresh(house, brand.id, at=END - timedelta(days=40))
+    await refresh(house, brand.id)
+    await brand.refresh_from_db()
+    return brand
+
+
+async def everything(brand: Brand) -> list[Counter[tuple[Any, ...]]]:
+    """All decisions and all their history, but for the ids of the rows."""
+    found = []
+    for model in (TagAssignment, UserStage, TagHistory, StageHistory):
+        rows = await model.filter(brand_id=brand.id).values()
+        found.append(
+            Counter(tuple(value for name, value in row.items() if name not in ("id", "held_id")) for row in rows)
+        )
+    return found
+
+
+@given(first=st.integers(1, 2**40), percent=st.integers(1, BUCKETS))
+def test_of_users_in_a_row_as_many_are_first_as_was_said(first: int, percent: int) -> None:
+    inside = sum(bucket(user) < percent for user in range(first, first + 1000))
+    assert abs(inside - 10 * percent) <= 10
+
+
+async def test_a_change_holds_for_some_then_for_more_then_for_all(house: Context) -> None:
+    today, sooner, partly = [await brand_of(house, 5, members=40) for _ in range(3)]
+    await change(house, sooner, "configure", "lifecycle", SOONER)
+    await refresh(house, sooner.id)
+    expected = [labels(await standing(brand)) for brand in (today, sooner)]
+    assert expected[0] != expected[1]
+    numbers = {row.value: row.user_id for row in await Identity.filter(brand_id=partly.id)}
+
+    async def assert_holds_below(percent: int) -> None:
+        assert labels(await standing(partly)) == {
+            member: expected[bucket(numbers[member]) < percent][member] for member in expected[0]
+        }
+        await assert_counters(partly)
+        await partly.refresh_from_db()
+        assert [below for below, _ in partly.rulebooks] == sorted({percent, BUCKETS})
+        # Every decision names the rulebook that made it: only the change put some of these into dormancy.
+        versions = {row.id: row.content["settings"]["lifecycle"]["params"] for row in await RulebookVersion.all()}
+        names = {number: name for name, number in numbers.items()}
+        for row in await UserStage.filter(brand_id=partly.id, track="lifecycle", stage="dormant"):
+            if expected[0][names[row.user_id]][1]["lifecycle"] != "dormant":
+                assert versions[row.rulebook_id]["lifecycle"]["dormant_days"] == 20
+
+    await change(house, partly, "configure", "lifecycle", SOONER, percent=30)
+    await refresh(house, partly.id)
+    await assert_holds_below(30)
+    await plugins.roll_out(house, partly, "lifecycle", 70)
+    await refresh(house, partly.id)
+    await assert_holds_below(70)
+    assert (await refresh(house, partly.id)).changes == 0
+
+    # Single users, after an event, as much as the whole brand.
+    events = [IncomingEvent(f"late-{m}", "profile.updated", {"member": m}, {}, END) for m in numbers]
+    await record(house, partly, events)
+    assert (await decide_users(house, partly.id)).changes == 0
+    for number in numbers.values():
+        shown = await explain(house, partly, number)
+        assert shown.version == (await RulebookVersion.get(id=partly.rulebooks[bucket(number) >= 70][1])).version
+
+    await plugins.roll_out(house, partly, "lifecycle", 100)
+    await refresh(house, partly.id)
+    await assert_holds_below(100)
+
+
+@pytest.mark.parametrize("percent", [25, 60])
+@pytest.mark.parametrize("what", CHANGES, ids=lambda what: f"{what[0]}-{what[1]}")
+async def test_what_a_preview_says_of_some_users_is_what_happens_to_them(
+    house: Context, what: tuple[str, str, Any], percent: int
+) -> None:
+    brand = await brand_of(house, 6, members=30)
+    # Another change is under way for others.
+    await change(house, brand, "enable", "pets", None, percent=40)
+    await refresh(house, brand.id)
+    verb, name, params = what
+    enabled = None if verb == "configure" else verb == "enable"
+    foreseen = await preview(house, brand, name, enabled=enabled, params=params, percent=percent)
+    before = labels(await standing(brand))
+    await change(house, brand, verb, name, params, percent)
+    done = await refresh(house, brand.id)
+    after = labels(await standing(brand))
+    assert foreseen.actions.now == done.actions
+    for effect in foreseen.tags:
+        had, has = ({m for m, (tags, _) in side.items() if effect.key in tags} for side in (before, after))
+        assert (effect.today, effect.proposed) == (len(had), len(has))
+        assert (effect.enter.users, effect.leave.users) == (len(has - had), len(had - has))
+    for effect in foreseen.stages:
+        had, has = (
+            {m for m, (_, at) in side.items() if at.get(effect.track or "") == effect.key} for side in (before, after)
+        )
+        assert (effect.today, effect.proposed) == (len(had), len(has))
+        assert (effect.enter.users, effect.leave.users) == (len(has - had), len(had - has))
+        assert len(effect.enter.samples) == min(5, effect.enter.users)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_undone_is_as_it_was(house: Context, seed: int) -> None:
+    dice = random.Random(seed)
+    brand = await brand_of(house, seed)
+    was, actions = await everything(brand), await Action.filter(brand_id=brand.id).count()
+    tags = {row.key: row.users for row in await Tag.filter(brand_id=brand.id)}
+    made = []
+    for what in dice.sample(CHANGES, 3):
+        await change(house, brand, *what, percent=dice.choice([20, 50, 100]))
+        made.append(what[1])
+        if dice.random() < 0.7:
+            await refresh(house, brand.id)
+    await refresh(house, brand.id)
+    assert await everything(brand) != was
+    sent = await Action.filter(brand_id=brand.id).count()
+    for name in reversed(made):
+        await plugins.undo(house, brand, name)
+        if dice.random() < 0.5:
+            await refresh(house, brand.id)
+    await refresh(house, brand.id)
+    assert await everything(brand) == was
+    assert {row.key: row.users for row in await Tag.filter(brand_id=brand.id, key__in=list(tags))} == tags
+    await assert_counters(brand)
+    assert await Action.filter(brand_id=brand.id).count() == sent >= actions, "what is given back sets off nothing"
+    assert (await refresh(house, brand.id)).changes == 0
+    assert not await SettingChange.filter(brand_id=brand.id).exclude(restores=None)
+
+
+async def test_an_undo_reaches_a_user_who_is_decided_before_the_refresh(house: Context) -> None:
+    brand = await brand_of(house, 7)
+    was = await everything(brand)
+    await change(house, brand, "configure", "lifecycle", {"lifecycle": {"variant": "four"}})
+    await change(house, brand, "configure", "rfm", {"rfm": {"bins": 3}})
+    await refresh(house, brand.id)
+    for name in ("rfm", "lifecycle"):
+        await plugins.undo(house, brand, name)
+    members = [row.value for row in await Identity.filter(brand_id=brand.id)]
+    # An event that no rule cares for: only the undo changes anything.
+    await record(house, brand, [IncomingEvent(m, "profile.updated", {"member": m}, {}, END) for m in members])
+    assert (await decide_users(house, brand.id)).changes > 0
+    assert (await everything(brand))[1::2] == was[1::2]
+    await refresh(house, brand.id)
+    assert await everything(brand) == was
+
+
+async def test_an_undo_leaves_what_events_have_made_since(house: Context) -> None:
+    brand = await new_brand()
+    await plugins.configure(house, brand, "lifecycle", {"lifecycle": {"stay_days": 0}})
+    await plugins.enable(house, brand, "lifecycle")
+    order = IncomingEvent("1", "order.paid", {"member": "1"}, {"amount": 5}, END - timedelta(days=25))
+    await record(house, brand, [order, IncomingEvent("2", "article.opened", {"member": "2"}, {}, END)])
+    await refresh(house, brand.id)
+    await plugins.configure(house, brand, "lifecycle", {"lifecycle": {"stay_days": 0, **SOONER["lifecycle"]}})
+    await refresh(house, brand.id)
+    back = END + timedelta(days=1)
+    await record(house, brand, [IncomingEvent("3", "order.paid", {"member": "1"}, {"amount": 5}, back)])
+    await decide_users(house, brand.id)
+    await plugins.undo(house, brand, "lifecycle")
+    await refresh(house, brand.id)
+    buyer = (await Identity.get(brand_id=brand.id, value="1")).user_id
+    stands = await UserStage.get(brand_id=brand.id, user_id=buyer, track="lifecycle")
+    past = await StageHistory.filter(brand_id=brand.id, user_id=buyer, track="lifecycle").order_by("id")
+    assert (stands.stage, stands.since) == ("growth", back)
+    assert [row.stage for row in past] == ["growth", "dormant"], "it was, and a message may have followed from it"
+
+
+async def test_off_for_all_is_off_for_those_who_were_left_out_too(house: Context) -> None:
+    brand = await brand_of(house, 8)
+    await change(house, brand, "configure", "rfm", {"rfm": {"bins": 3}}, percent=30)
+    await plugins.disable(house, brand, "rfm")
+    await refresh(house, brand.id)
+    assert not await TagAssignment.filter(brand_id=brand.id)
+    with pytest.raises(NotFound, match="no change of rfm is being rolled out"):
+        await plugins.roll_out(house, brand, "rfm", 50)
+
+
+@pytest.mark.parametrize("percent", [0, -1, 101])
+async def test_a_percentage_is_one(house: Context, percent: int) -> None:
+    with pytest.raises(InputError, match="use 1 to 100"):
+        await plugins.enable(house, await new_brand(), "rfm", percent=percent)
