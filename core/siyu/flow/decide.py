@@ -32,7 +32,7 @@ from siyu.flow.playbooks import plan
 from siyu.flow.plugins import Kept, content_of, kept_rulebooks, states_of, undone
 from siyu.flow.runs import Progress, run
 from siyu.store.db import Connection, Lock
-from siyu.store.decisions import CatalogEntry, Decisions, lock
+from siyu.store.decisions import ANALYZE_FROM, CatalogEntry, Decisions, lock
 from siyu.store.events import closed_up_to, users_since
 from siyu.store.lake import SEAL_FROM, Lake
 
@@ -157,15 +157,18 @@ async def refresh(
             ids = await _keep_rulebooks(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
             written = Decided(len(facts))
             for cohort, rulebook_id, change in zip(cohorts, ids, changes, strict=True):
-                written += await _write(ctx, writer, brand_id, cohort.on, change, at, rulebook_id, mark)
+                written += await _write(ctx, writer, brand_id, cohort.on, change, at, rulebook_id, mark, noted=False)
             await fences.note(writer, brand_id, failed, all_asked=True)
             await decisions.stamp(writer, at, *_standing(rulebooks))
             await writer.execute("DELETE FROM dirty_user WHERE brand_id = $1 AND id <= $2", brand_id, dirty)
             await writer.execute(_RESTORED, brand_id, undo)
             await writer.execute(_REFRESHED, brand_id, brand.refresh_asked)
             newest = await decisions.written(writer)
+            await decisions.forget(writer)
         await running.phase("snapshot", 0.95)
         await decisions.snapshot(_kept(before, after, newer), newest)
+        if written.changes >= ANALYZE_FROM:
+            await decisions.analyze(connection)
         running.row.users, running.row.changes = written.users, written.changes
     return written
 
@@ -297,13 +300,15 @@ async def _write(
     at: datetime,
     rulebook_id: int,
     mark: int | None,
+    *,
+    noted: bool = True,
 ) -> Decided:
     """Write changes and plan what playbooks make of them, in one transaction.
 
     What only gives back the decisions before ``mark`` sets off nothing.
     """
     moved = await Decisions(ctx.home, brand_id).write(
-        connection, changes.tags, changes.stages, at=at, rulebook_id=rulebook_id, mark=mark
+        connection, changes.tags, changes.stages, at=at, rulebook_id=rulebook_id, mark=mark, noted=noted
     )
     actions = await plan(connection, brand_id, on, moved, at=at, rulebook_id=rulebook_id)
     return Decided(0, len(changes), actions)

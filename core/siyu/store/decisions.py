@@ -1,8 +1,8 @@
 """Decisions as kept: current tags and stages, their history, and the snapshot that a whole brand is compared with.
 
-Everything here happens under the brand's decision lock, and every row takes its id from one sequence, so "what
-changed since" is a single number. The snapshot is a cache: the current tables brought forward by what changed since
-it was made, or read whole where there is none.
+Everything here happens under the brand's decision lock, and every row takes its id from one sequence, so "since" is a
+single number. The snapshot is a cache: with it only the users decided since it was made are read, without it the whole
+tables are. Whoever writes notes them (``decided_user``); a refresh forgets the snapshot instead, and makes the next.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,8 +22,8 @@ from siyu.store.db import Connection, Lock, copy_in, copy_out
 
 __all__ = ["CatalogEntry", "Decisions", "lock"]
 
-CURRENT = ("tag_assignment", "user_stage")
-CLOSED = ("tag_history", "stage_history", "restored_user")
+ANALYZE_FROM = 50_000
+"""So many changes at once make the planner's picture of the tables a wrong one."""
 TAG_SCHEMA = {"user_id": pl.Int64(), "tag": pl.String()}
 STAGE_SCHEMA = {"user_id": pl.Int64(), "track": pl.String(), "stage": pl.String(), "since": MOMENT}
 
@@ -106,25 +105,28 @@ class Decisions:
         at: datetime,
         rulebook_id: int,
         mark: int | None = None,
+        noted: bool = True,
     ) -> pl.DataFrame:
         """Write changes as :class:`siyu.engine.diff.Changes` has them; the catalog must know their tags.
+
+        Their users are ``noted`` for the next snapshot, unless the caller forgets the one that there is.
 
         With a ``mark``, a change that leads back to what stood when that was the newest decision gives it back: since
         when, by which rulebook and why, as though nothing had been in between. Returns the other changes of stage.
         """
-        values = (self._brand_id, at, rulebook_id)
+        values = (self._brand_id, at, rulebook_id, noted)
         if len(tags):
             known = await connection.fetch("SELECT id, key FROM tag WHERE brand_id = $1", self._brand_id)
             ids = {row["key"]: row["id"] for row in known}
             tag_id = pl.col("tag").replace_strict(ids, return_dtype=pl.Int64).alias("tag_id")
             await _staged(connection, "tag_change", _TAG_CHANGE, tags.select("user_id", tag_id, "gained", "why"))
             if mark is not None:
-                await connection.execute(_RESTORE_TAGS, self._brand_id, mark)
+                await connection.execute(_RESTORE_TAGS, self._brand_id, mark, noted)
             await connection.execute(_WRITE_TAGS, *values)
         if len(stages):
             await _staged(connection, "stage_change", _STAGE_CHANGE, stages)
             if mark is not None:
-                rows = await connection.fetch(_RESTORE_STAGES, self._brand_id, mark)
+                rows = await connection.fetch(_RESTORE_STAGES, self._brand_id, mark, noted)
                 back = pl.DataFrame(
                     [tuple(row) for row in rows], schema={"user_id": pl.Int64, "track": pl.String}, orient="row"
                 )
@@ -194,8 +196,23 @@ class Decisions:
         query = "SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM decision_id_seq"
         return int(await connection.fetchval(query))
 
+    async def forget(self, connection: Connection) -> None:
+        """Make do without a snapshot until the next is kept; what was noted for the last one goes with it."""
+        await connection.execute("DELETE FROM decided_user WHERE brand_id = $1", self._brand_id)
+        for path in self._folder.glob("decisions-*"):
+            path.unlink(missing_ok=True)
+
+    async def analyze(self, connection: Connection) -> None:
+        """Show the planner what the brand's partitions of the current tables have become."""
+        for table in ("tag_assignment", "user_stage"):
+            part = await connection.fetchval(
+                f"SELECT tableoid::regclass::text FROM {table} WHERE brand_id = $1 LIMIT 1", self._brand_id
+            )
+            if part:
+                await connection.execute(f"ANALYZE {part}")
+
     async def snapshot(self, frame: pl.DataFrame, upto: int) -> None:
-        """Keep ``frame``, the decisions as of id ``upto``, for the next comparison; earlier snapshots go."""
+        """Keep ``frame``, the decisions as of id ``upto``, for the next comparison."""
         await asyncio.to_thread(self._write_snapshot, frame, upto)
 
     def _write_snapshot(self, frame: pl.DataFrame, upto: int) -> None:
@@ -204,19 +221,15 @@ class Decisions:
         half = path.with_suffix(f".{os.getpid()}.tmp")
         frame.write_ipc(half, compression="lz4")
         half.replace(path)
-        for other in self._folder.glob("decisions-*"):
-            if other.name < path.name:
-                with suppress(FileNotFoundError):
-                    other.unlink()
 
     def _newest(self) -> tuple[Path, int] | None:
         found = sorted(self._folder.glob("decisions-*.arrow"))
         return (found[-1], int(found[-1].stem.removeprefix("decisions-"))) if found else None
 
     async def _touched(self, connection: Connection, upto: int) -> pl.DataFrame:
-        """The users whose decisions were changed after id ``upto``."""
-        parts = (f"SELECT user_id FROM {table} WHERE brand_id = $1 AND id > $2" for table in (*CURRENT, *CLOSED))
-        return await copy_out(connection, " UNION ".join(parts), self._brand_id, upto, schema={"user_id": pl.Int64()})
+        """The users whose decisions were written after id ``upto``."""
+        query = "SELECT DISTINCT user_id FROM decided_user WHERE brand_id = $1 AND id > $2"
+        return await copy_out(connection, query, self._brand_id, upto, schema={"user_id": pl.Int64()})
 
     async def _read(self, connection: Connection, only: str, *args: object) -> tuple[pl.DataFrame, pl.DataFrame]:
         tags = await copy_out(
@@ -319,6 +332,8 @@ WITH closed AS (
 ), gained AS (
     INSERT INTO tag_assignment (brand_id, user_id, tag_id, since, rulebook_id, why)
     SELECT $1, user_id, tag_id, $2, $3, why FROM tag_change WHERE gained
+), noted AS (
+    INSERT INTO decided_user (brand_id, user_id) SELECT DISTINCT $1, user_id FROM tag_change WHERE $4
 )
 {_COUNT_TAGS.format(changes="tag_change")}
 """
@@ -341,6 +356,8 @@ WITH closed AS (
 ), entered AS (
     INSERT INTO user_stage (brand_id, user_id, track, stage, since, rulebook_id, why)
     SELECT $1, user_id, track, after, $2, $3, why FROM stage_change WHERE before IS NULL
+), noted AS (
+    INSERT INTO decided_user (brand_id, user_id) SELECT DISTINCT $1, user_id FROM stage_change WHERE $4
 )
 {_COUNT_STAGES.format(changes="stage_change")}
 """
@@ -364,8 +381,8 @@ WITH back AS MATERIALIZED (
 ), gained AS (
     INSERT INTO tag_assignment (brand_id, user_id, tag_id, since, rulebook_id, why)
     SELECT $1, user_id, tag_id, since, rulebook_id, why FROM back WHERE gained
-), seen AS (
-    INSERT INTO restored_user (brand_id, user_id) SELECT DISTINCT $1::int, user_id FROM back
+), noted AS (
+    INSERT INTO decided_user (brand_id, user_id) SELECT DISTINCT $1, user_id FROM back WHERE $3
 ), counted AS (
     {_COUNT_TAGS.format(changes="back")}
 )
@@ -391,8 +408,8 @@ WITH back AS MATERIALIZED (
     SELECT $1, user_id, track, after, since, rulebook_id, why FROM back WHERE after IS NOT NULL
     ON CONFLICT (brand_id, user_id, track) DO UPDATE SET id = excluded.id, stage = excluded.stage,
         since = excluded.since, rulebook_id = excluded.rulebook_id, why = excluded.why
-), seen AS (
-    INSERT INTO restored_user (brand_id, user_id) SELECT DISTINCT $1::int, user_id FROM back
+), noted AS (
+    INSERT INTO decided_user (brand_id, user_id) SELECT DISTINCT $1, user_id FROM back WHERE $3
 ), counted AS (
     {_COUNT_STAGES.format(changes="back")}
 )

@@ -17,20 +17,22 @@ class Migration(migrations.Migration):
 
     operations = [
         CreateTable(
-            name="RestoredUser",
+            name="DecidedUser",
             fields=[
                 ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
                 ("brand_id", fields.IntField()),
                 ("user_id", fields.BigIntField()),
             ],
             options={
-                "table": "restored_user",
+                "table": "decided_user",
                 "app": "siyu",
                 "pk_attr": "id",
-                "table_description": "A user to whom an undo gave back decisions, which may have left no other trace.",
+                "table_description": "A user whose decisions were written since the brand's snapshot was made.",
             },
-            sql=table("restored_user", "user_id bigint NOT NULL", key="id", sequence="decision_id_seq"),
+            sql=table("decided_user", "user_id bigint NOT NULL", key="id", sequence="decision_id_seq"),
         ),
+        # Rows are updated in place all over a table, so that soon every range of it holds the newest ids.
+        ops.RunSQL(f"DROP INDEX {', '.join(f'{t}_id_idx' for t in ('tag_assignment', 'user_stage'))}"),
         ops.AddField(
             model_name="Brand",
             name="rulebooks",

@@ -6,9 +6,9 @@ The primary key that Tortoise knows is ``id``; in PostgreSQL the keys of the lar
 
 from siyu.store.models.action import Action, OutboxMessage
 from siyu.store.models.brand import Brand
+from siyu.store.models.decided import DecidedUser
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
 from siyu.store.models.installation import Installation
-from siyu.store.models.restored import RestoredUser
 from siyu.store.models.rulebook import Fence, PluginSetting, RulebookVersion, SettingChange
 from siyu.store.models.run import Run
 from siyu.store.models.stage import Stage, StageHistory, UserStage
@@ -20,6 +20,7 @@ __all__ = [
     "AccessToken",
     "Action",
     "Brand",
+    "DecidedUser",
     "DirtyUser",
     "Event",
     "Fence",
@@ -28,7 +29,6 @@ __all__ = [
     "OutboxMessage",
     "PluginSetting",
     "RejectedEvent",
-    "RestoredUser",
     "RulebookVersion",
     "Run",
     "SealedRange",

@@ -1,4 +1,4 @@
-"""Decisions that were given back."""
+"""Who was decided since."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from tortoise import fields
 from tortoise.models import Model
 
 
-class RestoredUser(Model):
-    """A user to whom an undo gave back decisions, which may have left no other trace."""
+class DecidedUser(Model):
+    """A user whose decisions were written since the brand's snapshot was made."""
 
     id = fields.BigIntField(primary_key=True)
     brand_id = fields.IntField()
     user_id = fields.BigIntField()
 
     class Meta:
-        table = "restored_user"
+        table = "decided_user"
