@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal
 
 from siyu.contract.conditions import EXACT, Expr, Kind, Leaf, Lit, Scalar, lift
@@ -166,7 +167,7 @@ class Attribute(Fact):
     def kind(self) -> Kind:  # type: ignore[override]
         return _KINDS[self.type]
 
-    @property
+    @cached_property
     def name(self) -> str:
         shown = None if self.type == "text" else self.type
         return self._repr(self.attribute, values=list(self.values) or None, default=self.default, type=shown)
@@ -184,7 +185,7 @@ class DaysUntil(Fact):
     yearly: bool = False
     kind: Kind = "number"
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self._repr(self.attribute, yearly=self.yearly)
 
@@ -205,7 +206,7 @@ class Age(Fact):
         if self.unit not in ("years", "months"):
             raise RuleError(f"unit={self.unit!r}", field=self.attribute, remedy="units are: years, months")
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self._repr(self.attribute, unit=None if self.unit == "years" else self.unit)
 
@@ -225,7 +226,7 @@ class Formula(Fact):
         if not leaves or self.expr.kind != "number" or not all(isinstance(leaf, Fact) for leaf in leaves):
             raise RuleError(f"Formula({self.expr!r})", remedy="give arithmetic on facts that are numbers")
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self._repr(self.expr)
 
@@ -244,7 +245,7 @@ class EventFact(Fact):
         object.__setattr__(self, "where", _where(where or {}))
         object.__setattr__(self, "days", _window(days))
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self._repr(*self._subject(), **self._options())
 

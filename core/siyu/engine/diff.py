@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
-from siyu.contract.facts import Fact
 from siyu.engine.evaluate import stage_column
 from siyu.engine.rulebook import Reason, Rulebook
 
@@ -20,6 +18,8 @@ STAGE_CHANGES = {
     "after": pl.String,
     "why": pl.String,
 }
+FEW = 100
+"""Of so many users a fact is written down for all at once, not for each of the changes that name it."""
 TAG_CHANGES = {"user_id": pl.Int64, "tag": pl.String, "gained": pl.Boolean, "why": pl.String}
 
 
@@ -49,7 +49,7 @@ def diff(rulebook: Rulebook, before: pl.DataFrame, after: pl.DataFrame, facts: p
     tags = []
     held_before = {name for name, dtype in before.schema.items() if dtype == pl.Boolean}
     for key in [*reasons, *sorted(held_before - set(reasons) - set(rulebook.standing.tags))]:
-        had = old.get_column(key).fill_null(False) if key in held_before else None
+        had = _flags(old.get_column(key)) if key in held_before else None
         has = after.get_column(key) if key in reasons else None
         tags += [
             _tag_rows(after, mask, key, gained, why, reasons.get(key))
@@ -86,12 +86,15 @@ def _only(one: pl.Series | None, other: pl.Series | None) -> pl.Series | None:
 def _tag_rows(
     after: pl.DataFrame, mask: pl.Series, key: str, gained: bool, why: _Why, reason: Reason | None
 ) -> pl.DataFrame:
+    users = after.get_column("user_id").filter(mask)
     return pl.DataFrame(
         {
-            "user_id": after.get_column("user_id").filter(mask),
+            "user_id": users,
+            "tag": _repeat(key, len(users)),
+            "gained": _repeat(gained, len(users)),
             "why": why.values(reason, mask),
         }
-    ).select("user_id", pl.lit(key).alias("tag"), pl.lit(gained).alias("gained"), "why")
+    )
 
 
 def _stage_rows(
@@ -120,12 +123,21 @@ def _stage_frame(
     return pl.DataFrame(
         {
             "user_id": after.get_column("user_id"),
-            "track": pl.repeat(track, len(after), dtype=pl.String, eager=True),
+            "track": _repeat(track, len(after)),
             "before": had,
             "after": new,
-            "why": why if why is not None else pl.repeat("[]", len(after), dtype=pl.String, eager=True),
+            "why": why if why is not None else _repeat("[]", len(after)),
         }
     )
+
+
+def _repeat(value: str | bool, times: int) -> pl.Series:
+    return pl.Series([value]).new_from_index(0, times)
+
+
+def _flags(column: pl.Series) -> pl.Series:
+    """Without the nulls of users who had no decisions."""
+    return column.fill_null(False) if column.null_count() else column
 
 
 class _Why:
@@ -133,21 +145,30 @@ class _Why:
 
     def __init__(self, facts: pl.DataFrame) -> None:
         self._facts = facts
+        self._known: dict[str, list[str]] = {}
 
     def values(self, reason: Reason | None, mask: pl.Series) -> pl.Series:
-        named: Mapping[str, Fact] = reason.facts if reason else {}
-        if not named:
-            return pl.Series("why", ["[]"], dtype=pl.String).new_from_index(0, int(mask.sum()))
-        rows = self._facts.filter(mask).select([fact.name for fact in named.values()])
-        parts = []
-        for name, dtype in rows.schema.items():
-            column = pl.col(name)
-            # Polars writes JSON of structs only: the text is cut out of {"_":"text"}.
-            text = (
-                pl.struct(column.alias("_")).struct.json_encode().str.slice(5).str.strip_suffix("}")
-                if dtype == pl.String
-                else column.cast(pl.String)
-            )
-            parts.append(text.fill_null("null"))
-        joined = pl.concat_str(parts, separator=",")
-        return rows.select(pl.format("[{}]", joined).alias("why")).to_series()
+        names = [fact.name for fact in reason.facts.values()] if reason else []
+        if not names:
+            return _repeat("[]", int(mask.sum()))
+        if len(self._facts) <= FEW:
+            rows = zip(*(self._texts(name) for name in names), strict=True)
+            return pl.Series([f"[{','.join(row)}]" for row, held in zip(rows, mask, strict=True) if held])
+        changed = self._facts.select(names).filter(mask)
+        texts = pl.DataFrame([_text(column) for column in changed.iter_columns()])
+        return texts.select(pl.format("[{}]", pl.concat_str(pl.all(), separator=",")).alias("why")).to_series()
+
+    def _texts(self, name: str) -> list[str]:
+        """A fact of every user."""
+        if name not in self._known:
+            self._known[name] = _text(self._facts.get_column(name)).to_list()
+        return self._known[name]
+
+
+def _text(column: pl.Series) -> pl.Series:
+    if column.dtype != pl.String:
+        text = column.cast(pl.String)
+        return text.fill_null("null") if text.null_count() else text
+    # Polars writes JSON of structs only: the text is cut out of {"_":"text"}.
+    json = column.alias("_").to_frame().to_struct().struct.json_encode()
+    return json.str.slice(5).str.strip_suffix("}").alias(column.name)

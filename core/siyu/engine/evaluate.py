@@ -45,7 +45,7 @@ class Decider:
     rulebook: Rulebook
     zone: ZoneInfo
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, pl.DataType]:
         """The columns of decisions."""
         columns: dict[str, pl.DataType] = {"user_id": pl.Int64()}
@@ -61,9 +61,7 @@ class Decider:
         rules decided is taken over from ``before``.
         """
         tracks = self.rulebook.tracks
-        tags = [to_polars(rule.tag.when).alias(rule.tag.key) for rule in self.rulebook.tags]
-        stages = [_first(track).alias(stage_column(track.key)) for track in tracks]
-        decided = facts.select("user_id", *tags, *stages)
+        decided = facts.select("user_id", *self._rules)
         standing = [name for name in self._standing_columns if name in before.columns]
         known = [name for track in tracks for name in (stage_column(track.key), since_column(track.key))]
         past = before.select("user_id", *standing, *(name for name in known if name in before.columns))
@@ -75,6 +73,12 @@ class Decider:
             *(expr for track in tracks for expr in _settle(track, at, self.zone, decided.columns)),
             *standing,
         )
+
+    @cached_property
+    def _rules(self) -> list[pl.Expr]:
+        """A column a tag, and the candidate stage of each track."""
+        tags = [to_polars(rule.tag.when).alias(rule.tag.key) for rule in self.rulebook.tags]
+        return [*tags, *(_first(track).alias(stage_column(track.key)) for track in self.rulebook.tracks)]
 
     @property
     def _standing_columns(self) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from siyu.contract.errors import InputError, NotFound
@@ -14,16 +15,23 @@ from siyu.contract.manager import PluginManager
 from siyu.store.db import Connection, Database
 from siyu.store.models import Brand
 
+if TYPE_CHECKING:
+    from siyu.flow.rulebooks import Bound
+
 __all__ = ["Context", "ask_refresh", "brand_by_id", "brand_by_slug", "now", "open_context", "zone"]
 
 
 @dataclass(frozen=True)
 class Context:
-    """Handed to every step; jobs and requests share it. ``home`` is where this database's files lie."""
+    """Handed to every step; jobs and requests share it.
+
+    ``home`` is where this database's files lie, ``bound`` the rulebooks of brands that this process has at hand.
+    """
 
     db: Database
     plugins: PluginManager
     home: Path
+    bound: dict[int, Bound] = field(default_factory=dict, repr=False, compare=False)
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ whole brand, each night and whenever its rulebook changes, and is the only one t
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import polars as pl
 from siyu.contract.errors import InputError
 from siyu.contract.events import Catalog
 from siyu.contract.facts import Fact
-from siyu.engine.cohorts import Cohort, Enabled
+from siyu.engine.cohorts import Enabled
 from siyu.engine.diff import Changes, diff
 from siyu.engine.evaluate import Decider, together
 from siyu.engine.facts import Frames, compute
@@ -29,10 +28,11 @@ from siyu.engine.rulebook import Failed, Rulebook, bind_fenced
 from siyu.flow import fences, plugins
 from siyu.flow.context import Context, brand_by_id, now, zone
 from siyu.flow.playbooks import plan
-from siyu.flow.plugins import Kept, content_of, kept_rulebooks, states_of, undone
+from siyu.flow.plugins import content_of, kept_rulebooks, undone
+from siyu.flow.rulebooks import keep_versions, needed, present, standing
 from siyu.flow.runs import Progress, run
-from siyu.store.db import Connection, Lock
-from siyu.store.decisions import ANALYZE_FROM, CatalogEntry, Decisions, lock
+from siyu.store.db import Connection, Lock, note_sizes
+from siyu.store.decisions import Decisions, lock
 from siyu.store.events import closed_up_to, users_since
 from siyu.store.lake import SEAL_FROM, Lake
 
@@ -62,7 +62,7 @@ class Decided:
         return Decided(self.users + other.users, self.changes + other.changes, self.actions + other.actions)
 
 
-async def decide_users(ctx: Context, brand_id: int, *, limit: int = 1000) -> Decided:
+async def decide_users(ctx: Context, brand_id: int, *, limit: int = 2000) -> Decided:
     """Decide for up to ``limit`` users with new events; ``users == 0`` says that none were waiting.
 
     One transaction under the brand's decision lock: if it dies, the users are still dirty.
@@ -72,30 +72,22 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 1000) -> Dec
         users = await _claim(connection, brand_id, limit)
         if not users:
             return Decided()
-        brand = await brand_by_id(brand_id)
-        at, days = now(brand), zone(brand.zone)
-        mark, _ = await undone(connection, brand_id)
-        cohorts = await plugins.cohorts(ctx, brand_id)
-        kept = await kept_rulebooks(connection, brand_id)
-        fenced = {**await fences.known(brand_id), **await fences.refused(ctx, brand_id)}
-        bound = []
-        for cohort in cohorts:
-            content = content_of(kept, cohort)
-            bound.append(bind_fenced(cohort.on, states_of(content), fenced=fenced, previous=content))
-        rulebooks = [rulebook for rulebook, _ in bound]
-        failed = {name: error for _, each in bound for name, error in each.items()}
-        if failed.keys() - fenced.keys():
-            await fences.note(connection, brand_id, failed, all_asked=False)
-        ids = await _keep_rulebooks(connection, brand_id, cohorts, rulebooks, kept)
-        catalog = ctx.plugins.catalog
-        frames = await Lake(ctx.home, brand_id, catalog).of_users(connection, users)
+        here = await present(ctx, connection, brand_id)
+        bound = here.bound
+        frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
         before = await Decisions(ctx.home, brand_id).of_users(connection, users)
-        # As in a refresh, users whose events all lie ahead are not decided yet.
-        facts = await asyncio.to_thread(compute, _needed(rulebooks), catalog, frames, at, days)
+
+        def decided() -> list[Changes]:
+            # As in a refresh, users whose events all lie ahead are not decided yet.
+            facts = compute(bound.facts, ctx.plugins.catalog, frames, here.at, here.days)
+            pairs = zip(bound.cohorts, bound.deciders, strict=True)
+            return [_decide(decider, cohort.of(facts), before, here.at) for cohort, decider in pairs]
+
         written = Decided(len(users))
-        for cohort, rulebook, rulebook_id in zip(cohorts, rulebooks, ids, strict=True):
-            changes = await asyncio.to_thread(_decide, Decider(rulebook, days), cohort.of(facts), before, at)
-            written += await _write(ctx, connection, brand_id, cohort.on, changes, at, rulebook_id, mark)
+        for cohort, rulebook_id, changes in zip(
+            bound.cohorts, bound.ids, await asyncio.to_thread(decided), strict=True
+        ):
+            written += await _write(ctx, connection, brand_id, cohort.on, changes, here.at, rulebook_id, here.mark)
     return written
 
 
@@ -154,12 +146,13 @@ async def refresh(
                 for rulebook, decided, part in zip(rulebooks, after, parts, strict=True)
             ]
             await running.phase("write", 0.7)
-            ids = await _keep_rulebooks(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
+            ids = await keep_versions(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
             written = Decided(len(facts))
             for cohort, rulebook_id, change in zip(cohorts, ids, changes, strict=True):
                 written += await _write(ctx, writer, brand_id, cohort.on, change, at, rulebook_id, mark, noted=False)
+            await note_sizes(writer)
             await fences.note(writer, brand_id, failed, all_asked=True)
-            await decisions.stamp(writer, at, *_standing(rulebooks))
+            await decisions.stamp(writer, at, *standing(rulebooks))
             await writer.execute("DELETE FROM dirty_user WHERE brand_id = $1 AND id <= $2", brand_id, dirty)
             await writer.execute(_RESTORED, brand_id, undo)
             await writer.execute(_REFRESHED, brand_id, brand.refresh_asked)
@@ -167,8 +160,6 @@ async def refresh(
             await decisions.forget(writer)
         await running.phase("snapshot", 0.95)
         await decisions.snapshot(_kept(before, after, newer), newest)
-        if written.changes >= ANALYZE_FROM:
-            await decisions.analyze(connection)
         running.row.users, running.row.changes = written.users, written.changes
     return written
 
@@ -202,15 +193,11 @@ async def judge(
         stood = previous[number] if previous else None
         bound.append(bind_fenced(on, states, fenced={**(fenced or {}), **unfit}, previous=stood))
     rulebooks = [rulebook for rulebook, _ in bound]
-    if more := [fact for fact in _needed(rulebooks) if fact.name not in wanted]:
+    if more := [fact for fact in needed(rulebooks) if fact.name not in wanted]:
         users = facts.select("user_id")
         extra = await asyncio.to_thread(compute, more, catalog, frames, at, days, users)
         facts = facts.hstack(extra.drop("user_id"))
     return rulebooks, facts, [failed for _, failed in bound]
-
-
-def _needed(rulebooks: Sequence[Rulebook]) -> list[Fact]:
-    return list({fact.name: fact for rulebook in rulebooks for fact in rulebook.facts}.values())
 
 
 _RESTORED = "UPDATE setting_change SET restores = NULL WHERE brand_id = $1 AND restores IS NOT NULL AND id <= $2"
@@ -243,52 +230,6 @@ async def _claim(connection: Connection, brand_id: int, limit: int) -> list[int]
         limit,
     )
     return sorted({row["user_id"] for row in rows})
-
-
-async def _keep_rulebooks(
-    connection: Connection,
-    brand_id: int,
-    cohorts: Sequence[Cohort],
-    rulebooks: Sequence[Rulebook],
-    kept: Sequence[Kept],
-) -> list[int]:
-    """The ids of the versions of the rulebooks, a cohort each; those that are new are kept and become the brand's."""
-    wanted = [(cohort.below, rulebook.version) for cohort, rulebook in zip(cohorts, rulebooks, strict=True)]
-    if wanted == [(each.below, each.version) for each in kept]:
-        return [each.id for each in kept]
-    ids: list[int] = []
-    for rulebook in rulebooks:
-        content = json.dumps(rulebook.content, ensure_ascii=False, default=str)
-        ids.append(await connection.fetchval(_KEEP_RULEBOOK, brand_id, rulebook.version, content))
-    pairs = [[below, kept_id] for (below, _), kept_id in zip(wanted, ids, strict=True)]
-    await connection.execute("UPDATE brand SET rulebooks = $2::jsonb WHERE id = $1", brand_id, json.dumps(pairs))
-    # Of two cohorts the first has what is new; its titles are shown.
-    tags: dict[str, CatalogEntry] = {}
-    stages: dict[tuple[str, str], CatalogEntry] = {}
-    for rulebook in rulebooks:
-        for rule in rulebook.tags:
-            tags.setdefault(rule.tag.key, CatalogEntry(rule.tag.key, rule.tag.title, rule.plugin))
-        # Stages are tried from the end of a track to its beginning; people read them from its beginning.
-        for track in rulebook.tracks:
-            for stage in reversed(track.stages):
-                entry = CatalogEntry(stage.key, stage.title, track.plugin, track.key)
-                stages.setdefault((track.key, stage.key), entry)
-    entries = [*tags.values(), *stages.values()]
-    await Decisions.list_catalog(connection, brand_id, entries, *_standing(rulebooks))
-    return ids
-
-
-# What is there already is updated in nothing: only so its id is returned.
-_KEEP_RULEBOOK = """
-INSERT INTO rulebook_version (brand_id, version, content, created_at) VALUES ($1, $2, $3::jsonb, now())
-ON CONFLICT (brand_id, version) DO UPDATE SET version = excluded.version RETURNING id
-"""
-
-
-def _standing(rulebooks: Sequence[Rulebook]) -> tuple[set[str], set[str]]:
-    """The tags and tracks that stand still in one of the rulebooks."""
-    stand = [rulebook.standing for rulebook in rulebooks]
-    return {key for each in stand for key in each.tags}, {key for each in stand for key in each.tracks}
 
 
 async def _write(

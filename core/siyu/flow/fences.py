@@ -5,6 +5,8 @@ Each refresh asks every rule again; single users are decided without the fenced 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from siyu.contract.errors import PluginError, RuleError, SiyuError
 from siyu.engine.cohorts import BUCKETS
 from siyu.engine.rulebook import Failed
@@ -12,7 +14,7 @@ from siyu.flow.context import Context
 from siyu.store.db import Connection
 from siyu.store.models import Fence, PluginSetting
 
-__all__ = ["known", "note", "refused"]
+__all__ = ["known", "note", "refused", "refused_of"]
 
 
 async def known(brand_id: int) -> Failed:
@@ -22,8 +24,13 @@ async def known(brand_id: int) -> Failed:
 
 async def refused(ctx: Context, brand_id: int) -> Failed:
     """The rules of plugins that are on, but whose stored parameters the installed version refuses."""
+    return refused_of(ctx, await PluginSetting.filter(brand_id=brand_id))
+
+
+def refused_of(ctx: Context, rows: Iterable[PluginSetting]) -> Failed:
+    """As :func:`refused`, from the settings of a brand."""
     failed: Failed = {}
-    for row in await PluginSetting.filter(brand_id=brand_id):
+    for row in rows:
         plugin = ctx.plugins.plugins.get(row.plugin)
         for setting in (row.holds(0), row.holds(BUCKETS - 1)):
             if plugin is None or not setting["enabled"]:

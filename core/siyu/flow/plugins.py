@@ -24,6 +24,7 @@ from siyu.store.models import Brand, PluginSetting, SettingChange
 __all__ = [
     "Kept",
     "cohorts",
+    "cohorts_of",
     "configure",
     "content_of",
     "disable",
@@ -43,7 +44,7 @@ async def cohorts(ctx: Context, brand_id: int) -> list[Cohort]:
     Plugins no longer installed, and those whose settings a new version of them refuses (see
     :func:`siyu.flow.fences.refused`), are passed over.
     """
-    return _cohorts(ctx, await PluginSetting.filter(brand_id=brand_id).order_by("plugin"))
+    return cohorts_of(ctx, await PluginSetting.filter(brand_id=brand_id).order_by("plugin"))
 
 
 async def enable(ctx: Context, brand: Brand, name: str, *, percent: int = BUCKETS, by: str = "") -> PluginSetting:
@@ -145,7 +146,8 @@ ALL: Mapping[str, Any] = {"percent": BUCKETS, "base": None}
 """Of a setting that holds for all users."""
 
 
-def _cohorts(ctx: Context, rows: Sequence[PluginSetting]) -> list[Cohort]:
+def cohorts_of(ctx: Context, rows: Sequence[PluginSetting]) -> list[Cohort]:
+    """As :func:`cohorts`, from the settings of a brand, ordered by plugin."""
     cuts = sorted({row.percent for row in rows if row.base is not None} | {BUCKETS})
     return [
         Cohort(low, below, [pair for row in rows for pair in _on(ctx, row, low)])
@@ -223,7 +225,7 @@ async def _check(ctx: Context, brand: Brand, row: PluginSetting) -> list[Cohort]
     plugin = ctx.plugins.get(row.plugin)
     plugin.params(row.params)
     others = await PluginSetting.filter(brand_id=brand.id).exclude(plugin=row.plugin)
-    would = _cohorts(ctx, sorted([*others, row], key=lambda each: each.plugin))
+    would = cohorts_of(ctx, sorted([*others, row], key=lambda each: each.plugin))
     for cohort in would:
         _, failed = bind_fenced(cohort.on, {})
         for (owner, rule), error in failed.items():

@@ -8,30 +8,35 @@ from typing import Any
 
 import polars as pl
 
-from siyu.store.db import Connection, copy_in
+from siyu.store.db import Connection, give
 
 __all__ = ["LEASE", "lease", "plan_actions", "put_in_outbox", "settle"]
 
 LEASE = timedelta(seconds=60)
+_PLANNED = {
+    "key": "text",
+    "user_id": "bigint",
+    "plugin": "text",
+    "playbook": "text",
+    "channel": "text",
+    "purpose": "text",
+    "text": "text",
+    "because": "text",
+}
 
 
 async def plan_actions(
     connection: Connection, brand_id: int, rows: pl.DataFrame, *, at: datetime, rulebook_id: int
 ) -> int:
     """Plan an action a row (key, user_id, plugin, playbook, channel, purpose, text, because), once for each key."""
-    await connection.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS planned_action (key text, user_id bigint, plugin text, playbook text,"
-        " channel text, purpose text, text text, because text) ON COMMIT DELETE ROWS"
-    )
-    await connection.execute("TRUNCATE planned_action")
-    await copy_in(connection, "planned_action", rows)
+    planned, given = await give(connection, "planned", _PLANNED, rows, first=4)
     done = await connection.execute(
-        "INSERT INTO action (brand_id, key, user_id, plugin, playbook, channel, purpose, text, because, rulebook_id,"
-        " planned_at, due_at) SELECT $1, p.*, $2, $3, $3 FROM planned_action p ORDER BY user_id"
-        " ON CONFLICT (brand_id, key) DO NOTHING",
+        f"{planned} INSERT INTO action (brand_id, {', '.join(_PLANNED)}, rulebook_id, planned_at, due_at)"
+        " SELECT $1, p.*, $2, $3, $3 FROM planned p ORDER BY user_id ON CONFLICT (brand_id, key) DO NOTHING",
         brand_id,
         rulebook_id,
         at,
+        *given,
     )
     return int(done.split()[-1])
 

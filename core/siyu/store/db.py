@@ -19,7 +19,10 @@ import polars as pl
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor
 
-__all__ = ["Connection", "Database", "Lock", "copy_in", "copy_out"]
+__all__ = ["Connection", "Database", "Lock", "copy_in", "copy_out", "fetch", "give", "note_sizes"]
+
+AT_ONCE = 5_000
+"""Up to so many rows go to a statement as arrays; more are staged by COPY."""
 
 Connection: TypeAlias = asyncpg.Connection
 APPS = {
@@ -108,11 +111,61 @@ def _tortoise(url: str, pool: int) -> dict[str, Any]:
             "application_name": "siyu",
             "random_page_cost": "1.1",
             "jit": "off",
+            # A plan that was kept from when a table was empty reads it whole for each row ever after (seen: half a
+            # minute for a thousand events). Planned for its brand, a statement also touches one partition, not eight.
+            "plan_cache_mode": "force_custom_plan",
         },
     }
     if mode := query.get("sslmode"):
         credentials["ssl"] = mode
     return {"engine": "tortoise.backends.asyncpg", "credentials": credentials}
+
+
+async def note_sizes(connection: Connection) -> None:
+    """Take the statistics of large tables that have none yet, as after an import: the server's own come a minute later,
+    and until then a handful of users is met by reading all."""
+    for row in await connection.fetch(_UNKNOWN):
+        await connection.execute(f"ANALYZE {row['name']}")
+
+
+# Of tables that are partitioned, the parts: they are what a statement about one brand reads.
+_UNKNOWN = """
+SELECT c.oid::regclass AS name FROM pg_class c
+WHERE c.relispartition AND c.relkind = 'r' AND c.reltuples < 0 AND pg_relation_size(c.oid) > 2 ^ 20
+"""
+
+
+async def give(
+    connection: Connection,
+    name: str,
+    columns: Mapping[str, str],
+    rows: pl.DataFrame,
+    *,
+    first: int,
+    stage: bool = False,
+) -> tuple[str, list[list[Any]]]:
+    """``rows`` for statements that call them ``name``: what these begin with, and their arguments from ``$first`` on.
+
+    ``columns`` are SQL types by name. Many rows, and those that a statement is to change (``stage``), lie in the
+    temporary table ``staged_name``.
+    """
+    rows = rows.select(list(columns))
+    if len(rows) <= AT_ONCE and not stage:
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), first))
+        return (
+            f"WITH {name} ({', '.join(columns)}) AS MATERIALIZED (SELECT * FROM unnest({arrays}))",
+            [column.to_list() for column in rows.iter_columns()],
+        )
+    table = f"staged_{name}"
+    # One for the life of the connection: creating a table for each batch would bloat the catalog.
+    await connection.execute(
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({', '.join(f'{c} {kind}' for c, kind in columns.items())})"
+        f" ON COMMIT DELETE ROWS; TRUNCATE {table}"
+    )
+    await copy_in(connection, table, rows)
+    # Without statistics a handful of changes is met by a scan of everything.
+    await connection.execute(f"ANALYZE {table}")
+    return f"WITH {name} AS NOT MATERIALIZED (SELECT * FROM {table})", []
 
 
 async def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> None:
@@ -125,6 +178,15 @@ async def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> No
     await asyncio.to_thread(frame.write_csv, buffer, include_header=False, quote_style="necessary")
     buffer.seek(0)
     await connection.copy_to_table(table, source=buffer, columns=frame.columns, format="csv")
+
+
+async def fetch(connection: Connection, query: str, *args: Any, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The rows of a query as a frame with ``schema``; for a few, where :func:`copy_out` takes longer to set out."""
+    rows = await connection.fetch(query, *args)
+    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+    return pl.DataFrame(
+        [pl.Series(name, column, dtype) for (name, dtype), column in zip(schema.items(), columns, strict=True)]
+    )
 
 
 async def copy_out(connection: Connection, query: str, *args: Any, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

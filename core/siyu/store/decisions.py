@@ -18,13 +18,14 @@ from typing import Any
 import polars as pl
 
 from siyu.contract.events import MOMENT
-from siyu.store.db import Connection, Lock, copy_in, copy_out
+from siyu.store.db import Connection, Lock, copy_out, fetch, give
 
 __all__ = ["CatalogEntry", "Decisions", "lock"]
 
-ANALYZE_FROM = 50_000
-"""So many changes at once make the planner's picture of the tables a wrong one."""
-TAG_SCHEMA = {"user_id": pl.Int64(), "tag": pl.String()}
+FEW = 100
+"""Of so many users decisions are read as rows; of more by COPY, which takes longer to set out and less for each."""
+TAG = pl.String()
+TAG_SCHEMA = {"user_id": pl.Int64(), "tag": TAG}
 STAGE_SCHEMA = {"user_id": pl.Int64(), "track": pl.String(), "stage": pl.String(), "since": MOMENT}
 
 
@@ -52,8 +53,12 @@ class Decisions:
 
     async def of_users(self, connection: Connection, users: Sequence[int]) -> pl.DataFrame:
         """The decisions that stand for some users (who may have none), as the engine's wide frame."""
-        only = " AND user_id = ANY($2::bigint[])"
-        tags, stages = await self._read(connection, only, list(users))
+        if len(users) > FEW:
+            tags, stages = await self._read(connection, " AND user_id = ANY($2::bigint[])", list(users))
+        else:
+            rows = await fetch(connection, _OF_USERS, self._brand_id, list(users), schema={**STAGE_SCHEMA, "tag": TAG})
+            tags = rows.filter(pl.col("track").is_null()).select(list(TAG_SCHEMA))
+            stages = rows.filter(pl.col("track").is_not_null()).select(list(STAGE_SCHEMA))
         return _wide(pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}), tags, stages)
 
     async def stages_at(self, connection: Connection, at: datetime, users: Sequence[int] | None = None) -> pl.DataFrame:
@@ -118,20 +123,20 @@ class Decisions:
         if len(tags):
             known = await connection.fetch("SELECT id, key FROM tag WHERE brand_id = $1", self._brand_id)
             ids = {row["key"]: row["id"] for row in known}
-            tag_id = pl.col("tag").replace_strict(ids, return_dtype=pl.Int64).alias("tag_id")
-            await _staged(connection, "tag_change", _TAG_CHANGE, tags.select("user_id", tag_id, "gained", "why"))
+            tags = tags.with_columns(pl.col("tag").replace_strict(ids, return_dtype=pl.Int64).alias("tag_id"))
+            given, args = await give(connection, "tag_change", _TAG_CHANGE, tags, first=5, stage=mark is not None)
             if mark is not None:
                 await connection.execute(_RESTORE_TAGS, self._brand_id, mark, noted)
-            await connection.execute(_WRITE_TAGS, *values)
+            await connection.execute(f"{given}, {_WRITE_TAGS}", *values, *args)
         if len(stages):
-            await _staged(connection, "stage_change", _STAGE_CHANGE, stages)
+            given, args = await give(connection, "stage_change", _STAGE_CHANGE, stages, first=5, stage=mark is not None)
             if mark is not None:
                 rows = await connection.fetch(_RESTORE_STAGES, self._brand_id, mark, noted)
                 back = pl.DataFrame(
                     [tuple(row) for row in rows], schema={"user_id": pl.Int64, "track": pl.String}, orient="row"
                 )
                 stages = stages.join(back, on=["user_id", "track"], how="anti", maintain_order="left")
-            await connection.execute(_WRITE_STAGES, *values)
+            await connection.execute(f"{given}, {_WRITE_STAGES}", *values, *args)
         return stages
 
     @staticmethod
@@ -202,15 +207,6 @@ class Decisions:
         for path in self._folder.glob("decisions-*"):
             path.unlink(missing_ok=True)
 
-    async def analyze(self, connection: Connection) -> None:
-        """Show the planner what the brand's partitions of the current tables have become."""
-        for table in ("tag_assignment", "user_stage"):
-            part = await connection.fetchval(
-                f"SELECT tableoid::regclass::text FROM {table} WHERE brand_id = $1 LIMIT 1", self._brand_id
-            )
-            if part:
-                await connection.execute(f"ANALYZE {part}")
-
     async def snapshot(self, frame: pl.DataFrame, upto: int) -> None:
         """Keep ``frame``, the decisions as of id ``upto``, for the next comparison."""
         await asyncio.to_thread(self._write_snapshot, frame, upto)
@@ -265,6 +261,13 @@ def _wide(users: pl.DataFrame, tags: pl.DataFrame, stages: pl.DataFrame) -> pl.D
     return frame
 
 
+_OF_USERS = """
+SELECT user_id, track, stage, since, NULL AS tag FROM user_stage WHERE brand_id = $1 AND user_id = ANY($2::bigint[])
+UNION ALL
+SELECT user_id, NULL, NULL, NULL, (SELECT key FROM tag t WHERE t.id = a.tag_id) FROM tag_assignment a
+WHERE brand_id = $1 AND user_id = ANY($2::bigint[])
+"""
+
 # Without a moment nothing of the history is true; at a moment what has come later is not.
 _STANDING = """
 WITH stood AS (
@@ -290,18 +293,8 @@ ORDER BY s.user_id, s.track NULLS FIRST, s.key
 """
 
 
-async def _staged(connection: Connection, table: str, columns: str, rows: pl.DataFrame) -> None:
-    """Put rows in a temporary table that holds nothing else."""
-    await connection.execute(
-        f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({columns}) ON COMMIT DELETE ROWS; TRUNCATE {table}"
-    )
-    await copy_in(connection, table, rows)
-    # Without statistics a handful of changes is met by a scan of everything.
-    await connection.execute(f"ANALYZE {table}")
-
-
-_TAG_CHANGE = "user_id bigint, tag_id int, gained boolean, why text"
-_STAGE_CHANGE = "user_id bigint, track text, before text, after text, why text"
+_TAG_CHANGE = {"user_id": "bigint", "tag_id": "int", "gained": "boolean", "why": "text"}
+_STAGE_CHANGE = {"user_id": "bigint", "track": "text", "before": "text", "after": "text", "why": "text"}
 
 _COUNT_TAGS = """
 UPDATE tag t SET users = users + delta
@@ -320,7 +313,7 @@ WHERE s.brand_id = $1 AND s.track = d.track AND s.key = d.stage
 
 # One statement each: all parts see the rows as they stood before it.
 _WRITE_TAGS = f"""
-WITH closed AS (
+closed AS (
     INSERT INTO tag_history
         (brand_id, user_id, tag_id, since, until, held_id, rulebook_id, why, ended_rulebook_id, ended_why)
     SELECT a.brand_id, a.user_id, a.tag_id, a.since, $2, a.id, a.rulebook_id, a.why, $3, c.why
@@ -339,7 +332,7 @@ WITH closed AS (
 """
 
 _WRITE_STAGES = f"""
-WITH closed AS (
+closed AS (
     INSERT INTO stage_history (brand_id, user_id, track, stage, since, until, held_id, rulebook_id, why)
     SELECT s.brand_id, s.user_id, s.track, s.stage, s.since, $2, s.id, s.rulebook_id, s.why
     FROM stage_change c JOIN user_stage s ON s.brand_id = $1 AND s.user_id = c.user_id AND s.track = c.track
@@ -367,7 +360,7 @@ WITH closed AS (
 _RESTORE_TAGS = f"""
 WITH back AS MATERIALIZED (
     SELECT c.user_id, c.tag_id, c.gained, h.since, h.rulebook_id, h.why
-    FROM tag_change c LEFT JOIN tag_history h
+    FROM staged_tag_change c LEFT JOIN tag_history h
       ON h.brand_id = $1 AND h.user_id = c.user_id AND h.tag_id = c.tag_id AND h.held_id <= $2 AND h.id > $2
     WHERE c.gained = (h.id IS NOT NULL) AND (c.gained OR EXISTS (
         SELECT FROM tag_assignment a
@@ -386,13 +379,13 @@ WITH back AS MATERIALIZED (
 ), counted AS (
     {_COUNT_TAGS.format(changes="back")}
 )
-DELETE FROM tag_change c USING back b WHERE c.user_id = b.user_id AND c.tag_id = b.tag_id
+DELETE FROM staged_tag_change c USING back b WHERE c.user_id = b.user_id AND c.tag_id = b.tag_id
 """
 
 _RESTORE_STAGES = f"""
 WITH back AS MATERIALIZED (
     SELECT c.user_id, c.track, c.before, c.after, h.since, h.rulebook_id, h.why
-    FROM stage_change c LEFT JOIN stage_history h
+    FROM staged_stage_change c LEFT JOIN stage_history h
       ON h.brand_id = $1 AND h.user_id = c.user_id AND h.track = c.track AND h.held_id <= $2 AND h.id > $2
     WHERE h.stage IS NOT DISTINCT FROM c.after AND (c.before IS NULL OR EXISTS (
         SELECT FROM user_stage s
@@ -413,5 +406,6 @@ WITH back AS MATERIALIZED (
 ), counted AS (
     {_COUNT_STAGES.format(changes="back")}
 )
-DELETE FROM stage_change c USING back b WHERE c.user_id = b.user_id AND c.track = b.track RETURNING c.user_id, c.track
+DELETE FROM staged_stage_change c USING back b WHERE c.user_id = b.user_id AND c.track = b.track
+RETURNING c.user_id, c.track
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from siyu.contract.events import MOMENT, PROFILE_UPDATED
-from siyu.store.db import Connection, Lock, copy_in, copy_out
+from siyu.store.db import Connection, Lock, copy_out, give
 
 __all__ = ["EVENT_SCHEMA", "Appended", "append", "attach", "closed_up_to", "hold_identities", "resolve", "users_since"]
 
@@ -38,13 +38,12 @@ async def append(connection: Connection, brand_id: int, events: pl.DataFrame, *,
     marked dirty, or (for bulk) the caller marks the whole brand as due for a refresh.
     """
     await _join_writers(connection, brand_id)
-    await _stage(connection, "incoming_event", EVENT_SCHEMA)
-    await copy_in(connection, "incoming_event", events.select(list(EVENT_SCHEMA)))
-    await connection.execute(_NEW_USERS, brand_id, Lock.IDENTITIES)
-    await connection.execute(_HOLD_USERS, brand_id)
-    row = await connection.fetchrow(_APPEND, brand_id, mark_dirty)
+    incoming, given = await give(connection, "incoming", _COLUMNS, events, first=2)
+    await connection.execute(f"{incoming}, {_NEW_USERS}", brand_id, *given)
+    await connection.execute(f"{incoming}, {_HOLD_USERS}", brand_id, *given)
+    row = await connection.fetchrow(f"{incoming}, {_APPEND.format(marked=mark_dirty)}", brand_id, *given)
     if row["profiles"]:
-        await connection.execute(_ATTRIBUTES, brand_id, PROFILE_UPDATED)
+        await connection.execute(f"{incoming}, {_ATTRIBUTES}", brand_id, *given)
     return Appended(row["new"], len(events) - row["new"], row["users"])
 
 
@@ -111,16 +110,11 @@ async def _join_writers(connection: Connection, brand_id: int) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock_shared($1, $2)", Lock.EVENTS, brand_id)
 
 
-async def _stage(connection: Connection, table: str, schema: dict[str, pl.DataType]) -> None:
-    kinds = {pl.Int64(): "bigint", pl.Boolean(): "boolean", MOMENT: "timestamptz"}
-    columns = ", ".join(f"{name} {kinds.get(dtype, 'text')}" for name, dtype in schema.items())
-    # One for the life of the connection: creating a table for each batch would bloat the catalog.
-    await connection.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({columns}) ON COMMIT DELETE ROWS")
+_COLUMNS = {name: "timestamptz" if dtype == MOMENT else "text" for name, dtype in EVENT_SCHEMA.items()}
 
-
-_NEW_USERS = """
-WITH unknown AS MATERIALIZED (
-    SELECT identity_kind AS kind, identity AS value, at, key FROM incoming_event e
+_NEW_USERS = f"""
+unknown AS MATERIALIZED (
+    SELECT identity_kind AS kind, identity AS value, at, key FROM incoming e
     WHERE NOT EXISTS (
         SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity)
 ), fresh AS MATERIALIZED (
@@ -130,7 +124,7 @@ WITH unknown AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM event e WHERE e.brand_id = $1 AND e.key = unknown.key OFFSET 0)
     GROUP BY 1, 2
 ), held AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock_shared($2, $1) WHERE EXISTS (SELECT FROM fresh)
+    SELECT pg_advisory_xact_lock_shared({int(Lock.IDENTITIES)}, $1) WHERE EXISTS (SELECT FROM fresh)
 ), numbered AS MATERIALIZED (
     SELECT kind, value, nextval('users_id_seq') AS id
     FROM (SELECT fresh.* FROM fresh CROSS JOIN held ORDER BY first, kind, value) AS f
@@ -148,17 +142,19 @@ SELECT $1, named.user_id, first, last FROM named JOIN fresh USING (kind, value)
 
 # All of them before anything is changed, and in one order: two batches that share users wait, and never for each other.
 _HOLD_USERS = """
-SELECT FROM users WHERE brand_id = $1 AND id IN (
-    SELECT i.user_id FROM incoming_event e
-    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity)
+named AS (
+    SELECT i.user_id FROM incoming e
+    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
+)
+SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT user_id FROM named)
 ORDER BY id FOR NO KEY UPDATE
 """
 
 _APPEND = """
-WITH fresh AS (
+fresh AS (
     INSERT INTO event (brand_id, key, user_id, kind, at, payload)
     SELECT $1, e.key, i.user_id, e.kind, e.at, e.payload::jsonb
-    FROM incoming_event e
+    FROM incoming e
     JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
     ORDER BY e.at, e.key
     ON CONFLICT (brand_id, key) DO NOTHING
@@ -170,7 +166,7 @@ WITH fresh AS (
     FROM touched t
     WHERE u.brand_id = $1 AND u.id = t.user_id AND (first < first_seen OR last > last_seen)
 ), marked AS (
-    INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE $2
+    INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {marked}
 )
 SELECT count(*) AS new, count(DISTINCT user_id) AS users,
        count(*) FILTER (WHERE kind = 'profile.updated') AS profiles
@@ -178,21 +174,21 @@ FROM fresh
 """
 
 # The same rule as the engine's: the latest value wins, of two of one moment the greater.
-_ATTRIBUTES = """
-WITH touched AS (
-    SELECT DISTINCT i.user_id FROM incoming_event e
+_ATTRIBUTES = f"""
+touched AS (
+    SELECT DISTINCT i.user_id FROM incoming e
     JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
-    WHERE e.kind = $2
+    WHERE e.kind = '{PROFILE_UPDATED}'
 ), latest AS (
     SELECT DISTINCT ON (e.user_id, a.key) e.user_id, a.key, a.value
     FROM touched t
-    JOIN event e ON e.brand_id = $1 AND e.user_id = t.user_id AND e.kind = $2
+    JOIN event e ON e.brand_id = $1 AND e.user_id = t.user_id AND e.kind = '{PROFILE_UPDATED}'
     CROSS JOIN LATERAL jsonb_each_text(e.payload) a
     ORDER BY e.user_id, a.key, e.at DESC, a.value COLLATE "C" DESC NULLS LAST
 ), profile AS (
     SELECT user_id, jsonb_object_agg(key, value) FILTER (WHERE value IS NOT NULL) AS attributes
     FROM latest GROUP BY user_id
 )
-UPDATE users u SET attributes = COALESCE(p.attributes, '{}')
+UPDATE users u SET attributes = COALESCE(p.attributes, '{{}}')
 FROM profile p WHERE u.brand_id = $1 AND u.id = p.user_id
 """

@@ -17,13 +17,15 @@ from pathlib import Path
 import polars as pl
 
 from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Column, EventKind, Source
-from siyu.store.db import Connection, copy_out
+from siyu.store.db import Connection, copy_out, fetch
 
 __all__ = ["LOG_SCHEMA", "Lake", "tables"]
 
 SEAL_FROM = 20_000
 """A tail shorter than this is read from PostgreSQL each time; files of a few rows cost more than they save."""
 RANGE_ROWS = 500_000
+FEW = 100
+"""Of so many users events are read as rows; of more by COPY, which takes longer to set out and less for each."""
 
 Range = tuple[int, int]
 LOG_SCHEMA = {"id": pl.Int64(), "user_id": pl.Int64(), "kind": pl.String(), "at": MOMENT, "payload": pl.String()}
@@ -32,6 +34,7 @@ LOG_SCHEMA = {"id": pl.Int64(), "user_id": pl.Int64(), "kind": pl.String(), "at"
 _PAYLOAD = f"""CASE kind WHEN '{PROFILE_UPDATED}' THEN (
     SELECT jsonb_agg(jsonb_build_object('name', key, 'value', value)) FROM jsonb_each_text(payload)
 ) ELSE payload END"""
+_LOG = f"SELECT id, user_id, kind, at, {_PAYLOAD} FROM event WHERE brand_id = $1"
 
 
 class Lake:
@@ -93,9 +96,20 @@ class Lake:
         }
 
     async def of_users(self, connection: Connection, users: Sequence[int]) -> dict[str, pl.LazyFrame]:
-        """All events of some users, straight from PostgreSQL."""
-        frames = await self.read(connection, "user_id = ANY($2::bigint[])", list(users))
-        return {name: frame.lazy() for name, frame in frames.items()}
+        """All events of some users, straight from PostgreSQL; only the tables in which they have any."""
+        read = fetch if len(users) <= FEW else copy_out
+        log = await read(
+            connection,
+            f"{_LOG} AND user_id = ANY($2::bigint[]) AND kind = ANY($3::text[])",
+            self._brand_id,
+            list(users),
+            list(self._catalog.kinds),
+            schema=LOG_SCHEMA,
+        )
+        # A table without rows is a pass over nothing for every fact about it, and most users have events of few kinds.
+        kinds = log.get_column("kind").unique().sort().to_list()
+        frames = await asyncio.to_thread(self._split, log, kinds)
+        return {name: frame.lazy() for name, frame in frames.items() if len(frame)}
 
     async def read(
         self, connection: Connection, where: str, *args: object, kinds: Sequence[str] | None = None
@@ -104,8 +118,7 @@ class Lake:
         wanted = list(kinds if kinds is not None else self._catalog.kinds)
         log = await copy_out(
             connection,
-            f"SELECT id, user_id, kind, at, {_PAYLOAD} FROM event WHERE brand_id = $1 AND {where}"
-            f" AND kind = ANY(${len(args) + 2}::text[])",
+            f"{_LOG} AND {where} AND kind = ANY(${len(args) + 2}::text[])",
             self._brand_id,
             *args,
             wanted,

@@ -14,10 +14,12 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import polars as pl
 import pytest
+from siyu.engine import diff
 from siyu.flow import decide, plugins
 from siyu.flow.context import Context
 from siyu.flow.decide import AlreadyRunning, decide_users, refresh
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.store import db, decisions, lake
 from siyu.store.db import Lock
 from siyu.store.events import EVENT_SCHEMA, append
 from siyu.store.models import (
@@ -35,6 +37,8 @@ from siyu.store.models import (
 
 from tests.core.conftest import new_brand
 
+# What is done in another way for a few than for many.
+SIZES = [(decide, "FEW"), (diff, "FEW"), (decisions, "FEW"), (lake, "FEW"), (db, "AT_ONCE")]
 END = datetime(2026, 11, 21, 12, tzinfo=UTC)
 Standing = Mapping[str, tuple[Mapping[str, str], Mapping[str, tuple[str, str]]]]
 
@@ -118,7 +122,8 @@ async def test_events_piecemeal_in_any_order_or_twice_give_the_decisions_of_all_
     assert "mature" in stages or "intro" in stages
 
     for way, few in (("python", 10**6), ("frames", 0)):
-        monkeypatch.setattr(decide, "FEW", few)
+        for module, name in SIZES:
+            monkeypatch.setattr(module, name, few)
         brand = await brand_with(house, f"{way}-{seed}")
         dice = random.Random(f"{way}{seed}")
         shuffled = events[1:]

@@ -39,6 +39,15 @@ async def count(model: Any, brand: Brand) -> int:
     return int(await model.filter(brand_id=brand.id).count())
 
 
+async def test_many_callers_at_once_whose_events_are_refused_do_not_wait_for_each_other(
+    house: Context, shop: Brand
+) -> None:
+    async with asyncio.timeout(30):  # more of them than the pool has connections
+        done = await asyncio.gather(*(record(house, shop, [event(f"x{n}", colour="red")]) for n in range(40)))
+    assert all(len(each.rejected) == 1 for each in done)
+    assert await count(RejectedEvent, shop) == 40
+
+
 async def test_a_bad_event_is_refused_by_field_and_value_and_kept_with_the_reason(house: Context, shop: Brand) -> None:
     refused = [
         (order("x", amount="1.234"), "payload.amount", "1.234"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 from siyu.flow.context import Context
+from siyu.flow.ingest import load
 from siyu.store.db import copy_in, copy_out
 from siyu.store.events import EVENT_SCHEMA, append, closed_up_to, users_since
 from siyu.store.lake import Lake
@@ -163,3 +164,28 @@ async def test_text_and_moments_come_back_from_postgresql_as_they_went(house: Co
         nothing = await copy_out(connection, "SELECT * FROM given WHERE n < 0", schema=schema)
     assert found.rows() == given.rows()
     assert found.schema == nothing.schema == given.schema
+
+
+async def test_a_plan_from_when_the_tables_were_empty_is_not_kept(house: Context, shop: Brand) -> None:
+    rows_read = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables"
+    people, batch = 2_000, 500
+    async with house.db.connection() as connection:
+        # On one connection, and often enough for PostgreSQL to keep a plan.
+        for number in range(12):
+            async with connection.transaction():
+                await append(connection, shop.id, frame((f"first-{number}", "0", 0)))
+        await append(connection, shop.id, frame(*((f"many-{n}", str(n), 1) for n in range(people))))
+        async with connection.transaction():
+            before = await connection.fetchval(rows_read)
+            await append(connection, shop.id, frame(*((f"then-{n}", f"new-{n}", 2) for n in range(batch))))
+            read = await connection.fetchval(rows_read) - before
+    # To read all of them once for a statement may be the quickest; once for each event it is not.
+    assert read < batch * people / 10
+
+
+async def test_after_an_import_the_planner_knows_how_much_there_is(house: Context, shop: Brand) -> None:
+    known = "SELECT c.reltuples FROM event e JOIN pg_class c ON c.oid = e.tableoid WHERE e.brand_id = $1 LIMIT 1"
+    events = frame(*((f"import-{n}", str(n % 50), n % 30) for n in range(15_000)))
+    async with house.db.connection() as connection:
+        await load(house, shop, events)
+        assert await connection.fetchval(known, shop.id) >= len(events)
