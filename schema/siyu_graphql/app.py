@@ -2,7 +2,8 @@
 
 | route | what it gives |
 |---|---|
-| ``POST /graphql``, ``GET /graphql?query=`` | answers, to whoever has a token |
+| ``POST /graphql``, ``GET /graphql?query=`` | answers, to whoever has a token; subscriptions as SSE or multipart |
+| WebSocket ``/graphql`` | the same over graphql-transport-ws, the token in ``connection_init`` |
 | ``GET /graphql`` by a browser | GraphiQL, in which the token is typed |
 | ``GET /healthz`` | 200 while PostgreSQL and Valkey answer |
 """
@@ -14,31 +15,42 @@ import json
 import uuid
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from cross_web import HTTPException
 from siyu.flow.context import Context
-from siyu.flow.tokens import Access, authenticate
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive
+from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse
+from strawberry.subscriptions import (
+    GRAPHQL_SSE_PROTOCOL,
+    GRAPHQL_TRANSPORT_WS_PROTOCOL,
+    MULTIPART_SUBSCRIPTION_PROTOCOL,
+)
 from strawberry.types import ExecutionResult
 
 from siyu_graphql.context import Queue, RequestContext
 from siyu_graphql.errors import error_body, log, present
 from siyu_graphql.schema import Schema, build_schema
+from siyu_graphql.sockets import Adapter, Handler, Socket, bearer
 
 __all__ = ["MOST_BYTES", "Page", "create_app"]
 
 MOST_BYTES = 2 * 1024 * 1024
 """The largest body of a request."""
 HEALTH_SECONDS = 2.0
+GREETING_SECONDS = 10.0
+"""How long a WebSocket may be open before it says whose it is."""
+MOST_SUBSCRIPTIONS = 20
+"""How many operations may run at once on a WebSocket."""
 STATIC = Path(__file__).parent / "static"
 
 
@@ -70,17 +82,31 @@ def create_app(ctx: Context, queue: Queue, *, page: Page | None = None) -> Starl
         routes=[
             Route("/", home),
             Route("/graphql", endpoint.respond, methods=["GET", "POST"]),
+            WebSocketRoute("/graphql", endpoint.connect),
             Route("/healthz", healthz),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
     )
 
 
-class View(GraphQL[RequestContext, None]):
+class View(GraphQL[Any, None]):
     """Strawberry's view, with errors as clients may see them and JSON as the standard has it."""
 
+    websocket_adapter_class = Adapter
+    graphql_transport_ws_handler_class = Handler
+
     def __init__(self, schema: Schema) -> None:
-        super().__init__(schema, graphql_ide=None, subscription_protocols=())
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            subscription_protocols=(
+                GRAPHQL_TRANSPORT_WS_PROTOCOL,
+                MULTIPART_SUBSCRIPTION_PROTOCOL,
+                GRAPHQL_SSE_PROTOCOL,
+            ),
+            connection_init_wait_timeout=timedelta(seconds=GREETING_SECONDS),
+            max_subscriptions_per_connection=MOST_SUBSCRIPTIONS,
+        )
 
     def should_render_graphql_ide(self, request: Any) -> bool:
         return False
@@ -95,9 +121,9 @@ class View(GraphQL[RequestContext, None]):
         try:
             found: object = json.loads(data, parse_constant=_not_json)
         except (ValueError, RecursionError):
-            raise HTTPException(400, "that is not JSON") from None
+            found = None
         if not isinstance(found, dict | list):
-            raise HTTPException(400, "that is not a JSON object")
+            raise json.JSONDecodeError("not a JSON object", "", 0)
         return found
 
     def encode_json(self, data: object) -> bytes:
@@ -132,8 +158,12 @@ class Endpoint:
         response.headers["X-Request-Id"] = request.state.id
         return response
 
+    async def connect(self, websocket: WebSocket) -> None:
+        """Answer over a WebSocket until it is closed."""
+        await self._view.run(websocket, context=Socket(self._ctx, self._queue))
+
     async def _answer(self, request: Request) -> Response:
-        access = await _access(request)
+        access = await bearer(request.headers.get("authorization", ""))
         if access is None:
             return JSONResponse(
                 error_body("UNAUTHENTICATED", "a valid access token is needed: Authorization: Bearer siyu_…"),
@@ -143,11 +173,6 @@ class Endpoint:
         limited = Request(request.scope, _limited(request.receive))
         context = RequestContext(self._ctx, self._queue, access, request.state.id)
         return await self._view.run(limited, context=context)
-
-
-async def _access(request: Request) -> Access | None:
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    return await authenticate(secret.strip()) if scheme.lower() == "bearer" else None
 
 
 def _limited(receive: Receive) -> Receive:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
 
 import strawberry
 from siyu import NotFound
 from siyu.flow.context import Context
-from siyu.flow.tokens import Access
+from siyu.flow.tokens import Access, still
 from siyu.store import models
 
 from siyu_graphql.errors import log
 from siyu_graphql.loading import Loaders
 
-__all__ = ["Info", "Job", "OfBrand", "OfUser", "Queue", "RequestContext", "visible_brand", "visible_brands"]
+__all__ = ["Caller", "Info", "Job", "OfBrand", "OfUser", "Queue", "RequestContext", "visible_brand", "visible_brands"]
 
 Job: TypeAlias = Literal["decide", "dispatch", "refresh_brand", "sweep"]
 
@@ -46,6 +47,13 @@ class OfUser(OfBrand, Protocol):
         """The user's number in the brand."""
 
 
+class Caller(Protocol):
+    """Who sends operations: a request of one, or a WebSocket of many."""
+
+    async def request(self) -> RequestContext:
+        """What the next operation is given."""
+
+
 @dataclass
 class RequestContext:
     """One request: who asks, and what has been loaded for it."""
@@ -53,12 +61,24 @@ class RequestContext:
     ctx: Context
     queue: Queue
     access: Access
-    request_id: str = ""
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @cached_property
     def loaders(self) -> Loaders:
         """Batched loading, each row once a request."""
         return Loaders(self.ctx.db, self.access)
+
+    async def request(self) -> RequestContext:
+        """Itself: it is one operation's."""
+        return self
+
+    async def recheck(self) -> None:
+        """Look at the token again; :class:`siyu.flow.tokens.Unauthenticated` where it has ended."""
+        self.access = await still(self.access)
+
+    def forget(self) -> None:
+        """Load anew: what was loaded may have changed since."""
+        vars(self).pop("loaders", None)
 
     async def push(self, job: Job, brand_id: int) -> None:
         """Ask for a job once its cause is in the database; where the queue is away, the sweep finds the work."""

@@ -13,8 +13,13 @@ from typing import Any
 import strawberry
 from graphql import GraphQLError
 from siyu import SiyuError
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
-__all__ = ["UserError", "error_body", "log", "present"]
+__all__ = ["UserError", "error_body", "log", "present", "presented"]
+
+NO_OPERATION = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
+"""What Strawberry raises where a document has nothing that may be done."""
 
 log = logging.getLogger("siyu.graphql")
 
@@ -53,6 +58,14 @@ def present(error: GraphQLError, request_id: str) -> dict[str, Any]:
     return shown
 
 
+def presented(error: GraphQLError, request_id: str) -> GraphQLError:
+    """As :func:`present`, as an error again."""
+    shown = present(error, request_id)
+    return GraphQLError(
+        shown["message"], error.nodes, error.source, error.positions, error.path, None, shown["extensions"]
+    )
+
+
 def error_body(code: str, message: str, **extensions: Any) -> dict[str, Any]:
     """The body of a response that has no data at all."""
     return {"errors": [{"message": message, "extensions": {"code": code, **extensions}}]}
@@ -63,7 +76,7 @@ def _cause(error: GraphQLError) -> Exception | None:
     cause: Exception | None = error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
-    return cause
+    return None if isinstance(cause, NO_OPERATION) else cause
 
 
 def _extensions(error: SiyuError) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Fields that are computed, with a description and the type that the method has."""
+"""Fields that are computed or followed, with a description and the type that the method has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import strawberry
 
-__all__ = ["computed"]
+__all__ = ["computed", "followed"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -15,3 +15,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def computed(description: str) -> Callable[[F], F]:
     """Make a method a field. To type checkers it stays the method, where Strawberry's own decorator makes it Any."""
     return cast(Callable[[F], F], strawberry.field(description=description))
+
+
+def followed(description: str) -> Callable[[F], F]:
+    """Make an asynchronous generator a subscription; typed as :func:`computed` is."""
+    return cast(Callable[[F], F], strawberry.subscription(description=description))

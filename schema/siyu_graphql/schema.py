@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
 
 import strawberry
 from graphql import GraphQLError
@@ -11,11 +13,15 @@ from siyu.contract.manager import PluginManager
 from strawberry.exceptions import DuplicatedTypeName
 from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.types.base import get_object_definition
-from strawberry.types.execution import ExecutionContext
+from strawberry.types.execution import ExecutionContext, ExecutionResult, PreExecutionError
+from strawberry.types.graphql import OperationType
 
 from siyu_graphql import hooks
 from siyu_graphql.brand.queries import BrandQueries
+from siyu_graphql.context import Caller
+from siyu_graphql.errors import presented
 from siyu_graphql.event.mutations import EventMutations
 from siyu_graphql.hooks import Contribution
 from siyu_graphql.limits import Limits
@@ -23,6 +29,7 @@ from siyu_graphql.mutations import Guard
 from siyu_graphql.node.queries import NodeQueries
 from siyu_graphql.plugin.mutations import PluginMutations
 from siyu_graphql.run.mutations import RunMutations
+from siyu_graphql.run.subscriptions import RunSubscriptions
 from siyu_graphql.scalars import SCALARS
 from siyu_graphql.server.queries import ServerQueries
 from siyu_graphql.token.queries import TokenQueries
@@ -32,6 +39,10 @@ __all__ = ["Schema", "build_schema", "print_sdl"]
 CORE = "siyu"
 QUERIES = (BrandQueries, NodeQueries, ServerQueries, TokenQueries)
 MUTATIONS = (EventMutations, PluginMutations, RunMutations)
+SUBSCRIPTIONS = (RunSubscriptions,)
+
+
+STREAMS = "a subscription needs Accept: text/event-stream, or a WebSocket (graphql-transport-ws)"
 
 
 class Schema(strawberry.Schema):
@@ -40,12 +51,52 @@ class Schema(strawberry.Schema):
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         return
 
+    async def execute(self, *args: Any, **given: Any) -> ExecutionResult:
+        """As Strawberry's, which takes a subscription for a query where the client wants one answer."""
+        try:
+            return await super().execute(*args, **{**given, "allowed_operation_types": _single(given)})
+        except InvalidOperationTypeError as error:
+            if error.operation_type is not OperationType.SUBSCRIPTION:
+                raise
+            return ExecutionResult(data=None, errors=[GraphQLError(STREAMS)])
+
+    async def stream(self, *args: Any, **given: Any) -> AsyncGenerator[Any]:
+        """As Strawberry's, with errors as clients may see them.
+
+        Many operations share a WebSocket, so that each begins with what is true of its token then; a token that is
+        ended ends what it subscribed to.
+        """
+        return self._stream_for(given.pop("context_value"), *args, **given)
+
+    async def _stream_for(self, caller: Caller, *args: Any, **given: Any) -> AsyncGenerator[Any]:
+        request_id = ""
+        try:
+            context = await caller.request()
+            request_id = context.request_id
+            answers: AsyncGenerator[Any] = await super().stream(*args, **{**given, "context_value": context})
+            async with aclosing(answers):
+                async for result in answers:
+                    await context.recheck()
+                    if result.errors:
+                        result.errors = [presented(error, request_id) for error in result.errors]
+                    yield result
+                    context.forget()
+        # Strawberry lets through what its extensions refuse.
+        except Exception as error:
+            refused = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
+            yield PreExecutionError(data=None, errors=[presented(refused, request_id)])
+
+
+def _single(given: Mapping[str, Any]) -> set[OperationType]:
+    return set(given.get("allowed_operation_types") or OperationType) - {OperationType.SUBSCRIPTION}
+
 
 def build_schema(plugins: PluginManager) -> Schema:
     """The schema with what ``plugins`` add. Root types are made anew, as one class cannot be in two schemas."""
     added = list(_contributions(plugins))
     queries = [(CORE, part) for part in QUERIES] + [(name, c.query) for name, c in added if c.query]
     mutations = [(CORE, part) for part in MUTATIONS] + [(name, c.mutation) for name, c in added if c.mutation]
+    subscriptions = [(CORE, part) for part in SUBSCRIPTIONS]
     config = StrawberryConfig(scalar_map=SCALARS)
     for name, part in mutations:
         _refuse_unguarded(name, part)
@@ -53,6 +104,7 @@ def build_schema(plugins: PluginManager) -> Schema:
         return Schema(
             query=_merged("Query", "What can be read.", queries, config),
             mutation=_merged("Mutation", "What can be done.", mutations, config),
+            subscription=_merged("Subscription", "What can be followed.", subscriptions, config),
             types=[type_ for _, contribution in added for type_ in contribution.types],
             extensions=[Limits, ParserCache, ValidationCache],
             config=config,

@@ -15,7 +15,7 @@ from siyu import NotFound
 from siyu.contract.manager import PluginManager
 from siyu.flow import plugins
 from siyu.flow.tokens import authenticate, create_token, revoke
-from siyu.store.models import AccessToken, Brand
+from siyu.store.models import AccessToken, Brand, RulebookVersion
 from siyu_graphql.loading import Loaders
 from siyu_graphql.node.queries import NODES
 from siyu_graphql.paging import rows_by_id
@@ -39,8 +39,22 @@ MUTATIONS = {
         'rollOutPlugin(brand: "shop", plugin: "pets", percent: 50) { plugin { name } userErrors { code } }',
         "admin",
     ),
+    "pinState": (
+        'pinState(brand: "shop", plugin: "rfm", rule: "rfm", version: "VERSION")'
+        " { plugin { name } userErrors { code } }",
+        "admin",
+    ),
+    "releaseState": (
+        'releaseState(brand: "shop", plugin: "rfm", rule: "rfm") { plugin { name } userErrors { code } }',
+        "admin",
+    ),
     "undoPlugin": ('undoPlugin(brand: "shop", plugin: "rfm") { plugin { name } userErrors { code } }', "admin"),
 }
+
+
+async def rulebook(brand: Brand) -> str:
+    """A version of the brand's rulebook."""
+    return (await RulebookVersion.filter(brand_id=brand.id).order_by("id"))[0].version
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +62,7 @@ async def secrets(world: Any) -> dict[str, str]:
     """A token of each role for ``shop``, one of ``other``, and some that are none."""
     shop, other = await Brand.get(slug="shop"), await Brand.get(slug="other")
     await plugins.disable(world.ctx, shop, "pets", percent=10)  # a change to roll out further
+    await plugins.pin(world.ctx, shop, "rfm", "rfm", await rulebook(shop))  # a state to release
     made = {role: await create_token(role, shop, role) for role in ROLES}
     made["other"] = await create_token("admin", other)
     made["expired"] = await create_token("admin", None, expires_at=datetime.now(UTC) - timedelta(seconds=1))
@@ -219,6 +234,7 @@ def test_every_mutation_is_in_the_matrix() -> None:
 @pytest.mark.parametrize("name", MUTATIONS)
 async def test_a_role_may_do_what_it_is_for(world: Any, secrets: Any, role: str, name: str) -> None:
     call, able = MUTATIONS[name]
+    call = call.replace("VERSION", await rulebook(await Brand.get(slug="shop")))
     answer = await world.ask(f"mutation {{ {call} }}", token=secrets[role])
     if role in able.split():
         assert "errors" not in answer

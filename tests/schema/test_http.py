@@ -211,7 +211,7 @@ async def test_what_breaks_in_a_mutation_is_masked_too(api: Any) -> None:
 
 
 async def test_what_breaks_before_the_query_is_masked_too(api: Any, caplog: pytest.LogCaptureFixture) -> None:
-    with patch("siyu_graphql.app.authenticate", side_effect=OSError("5432")):
+    with patch("siyu_graphql.app.bearer", side_effect=OSError("5432")):
         response = await api.post({"query": "{ version }"})
     assert response.status_code == 500
     assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL"

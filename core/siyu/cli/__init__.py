@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from siyu import __version__
-from siyu.cli import admin, data, running, whatif
+from siyu.cli import admin, data, running, states, whatif
 
 __all__ = ["app"]
 
@@ -16,7 +16,7 @@ app.add_typer(running.app)
 app.add_typer(data.app)
 app.add_typer(whatif.app)
 app.add_typer(admin.brands, name="brand")
-app.add_typer(admin.plugin, name="plugin")
+app.add_typer(states.plugin, name="plugin")
 app.add_typer(admin.token, name="token")
 
 

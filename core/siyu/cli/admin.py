@@ -16,7 +16,7 @@ from siyu.flow import decide, plugins, tokens
 from siyu.flow.context import Context, brand_by_slug, zone
 from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
-__all__ = ["brands", "plugin", "token"]
+__all__ = ["brands", "change", "plugin", "token"]
 
 brands = typer.Typer(no_args_is_help=True, help="Brands: everything else belongs to one.")
 plugin = typer.Typer(no_args_is_help=True, help="Switch plugins on and off for a brand, and set their parameters.")
@@ -105,13 +105,13 @@ PercentOption = Annotated[
 @plugin.command("enable")
 def plugin_enable(name: str, brand: BrandOption, percent: PercentOption = 100) -> None:
     """Switch a plugin on for a brand, and decide anew."""
-    _change(brand, lambda ctx, target: plugins.enable(ctx, target, name, percent=percent, by="cli"))
+    change(brand, lambda ctx, target: plugins.enable(ctx, target, name, percent=percent, by="cli"))
 
 
 @plugin.command("disable")
 def plugin_disable(name: str, brand: BrandOption, percent: PercentOption = 100) -> None:
     """Switch a plugin off for a brand; its tags and stages are taken back, its parameters kept."""
-    _change(brand, lambda ctx, target: plugins.disable(ctx, target, name, percent=percent, by="cli"))
+    change(brand, lambda ctx, target: plugins.disable(ctx, target, name, percent=percent, by="cli"))
 
 
 @plugin.command("configure")
@@ -123,7 +123,7 @@ def plugin_configure(
 ) -> None:
     """Set the parameters of a plugin for a brand, and decide anew."""
     values = json_object(params)
-    _change(brand, lambda ctx, target: plugins.configure(ctx, target, name, values, percent=percent, by="cli"))
+    change(brand, lambda ctx, target: plugins.configure(ctx, target, name, values, percent=percent, by="cli"))
 
 
 @plugin.command("roll-out")
@@ -131,13 +131,13 @@ def plugin_roll_out(
     name: str, percent: Annotated[int, typer.Argument(min=1, max=100, help="Of 100 users.")], brand: BrandOption
 ) -> None:
     """Let a change that was made with --percent hold for more users, or fewer, and decide anew."""
-    _change(brand, lambda ctx, target: plugins.roll_out(ctx, target, name, percent, by="cli"))
+    change(brand, lambda ctx, target: plugins.roll_out(ctx, target, name, percent, by="cli"))
 
 
 @plugin.command("undo")
 def plugin_undo(name: str, brand: BrandOption) -> None:
     """Take back the newest change of a plugin's setting, and the decisions that it made; again, the one before it."""
-    _change(brand, lambda ctx, target: plugins.undo(ctx, target, name, by="cli"))
+    change(brand, lambda ctx, target: plugins.undo(ctx, target, name, by="cli"))
 
 
 def _on(row: PluginSetting | None) -> str:
@@ -184,10 +184,12 @@ def token_create(
     session(work)
 
 
-def _change(brand: str, change: Callable[[Context, Brand], Awaitable[Any]]) -> None:
+def change(brand: str, make: Callable[[Context, Brand], Awaitable[Any]]) -> None:
+    """Make a change of a brand's settings, and decide anew."""
+
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        await change(at_hand.ctx, target)
+        await make(at_hand.ctx, target)
         with bars() as bar:
             done = await decide.refresh(at_hand.ctx, target.id, progress=bar)
         out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")

@@ -1,22 +1,24 @@
-"""Commands on data: import, refresh, outbox."""
+"""Commands on data: import, refresh, status, outbox."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from siyu.cli.session import BrandOption, JsonOption, Session, bars, fail, out, pair, session
 from siyu.cli.show import print_brand
-from siyu.flow import decide, importing
+from siyu.flow import decide, freshness, importing
 from siyu.flow.context import brand_by_slug, now, zone
 from siyu.flow.dispatch import dispatch
 from siyu.flow.runs import run
-from siyu.store.models import OutboxMessage
+from siyu.store.models import OutboxMessage, Stage, Tag
 
 __all__ = ["app"]
 
@@ -112,6 +114,37 @@ def refresh(brand: BrandOption, as_json: JsonOption = False) -> None:
         else:
             out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")
             await print_brand(target)
+
+    session(work)
+
+
+@app.command()
+def status(brand: BrandOption) -> None:
+    """Show how fresh each tag and stage is: when, by what run, who came and went, and why a rule fails."""
+
+    async def work(at_hand: Session) -> None:
+        target = await brand_by_slug(brand)
+        async with at_hand.ctx.db.connection() as connection:
+            found = [await freshness.of_stages(connection, target.id), await freshness.of_tags(connection, target.id)]
+        stages = await Stage.filter(brand_id=target.id, active=True).order_by("track", "position")
+        tags = await Tag.filter(brand_id=target.id, active=True).order_by("key")
+        table = Table("", "users", "as of", "lag", "run", "seconds", "looked at", "came", "went", "error")
+        shown = [(row.title, f"{row.track}.{row.key}", row.users, found[0][row.id]) for row in stages]
+        shown += [(row.title, row.key, row.users, found[1][row.id]) for row in tags]
+        for title, name, users, each in shown:
+            table.add_row(
+                f"{title} [dim]{name}[/]",
+                f"{users:,}",
+                f"{each.as_of.astimezone(zone(target.zone)):%Y-%m-%d %H:%M}" if each.as_of else "never",
+                "" if each.lag is None else str(timedelta(seconds=round(each.lag))),
+                str(each.run_id or ""),
+                "" if each.seconds is None else f"{each.seconds:.1f}",
+                f"{each.users:,}",
+                f"{each.gained:,}",
+                f"{each.lost:,}",
+                f"[red]{escape(each.error)}[/]" if each.error else "",
+            )
+        out.print(table)
 
     session(work)
 

@@ -24,6 +24,8 @@ __all__ = ["app"]
 
 app = typer.Typer()
 
+MOST_MESSAGE = 2 * 1024 * 1024
+"""The largest message of a WebSocket, in bytes; uvicorn's own limit is 16 MB, also before anybody has a token."""
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 
@@ -120,7 +122,9 @@ async def _serve(at_hand: Session, host: str, port: int, *, worker: bool, query:
     queue = await Queue.open(at_hand.addresses.redis_url)
     asgi = api().create_app(at_hand.ctx, queue, page=api().Page(query=query))
     server = uvicorn.Server(
-        uvicorn.Config(asgi, host=host, port=port, log_level="warning", timeout_graceful_shutdown=10)
+        uvicorn.Config(
+            asgi, host=host, port=port, log_level="warning", timeout_graceful_shutdown=10, ws_max_size=MOST_MESSAGE
+        )
     )
     background = [asyncio.create_task(_keep(at_hand))]
     if worker:

@@ -8,12 +8,13 @@ is to be compared between equals is an experiment, and no roll-out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
+from siyu.contract.rules import State
 
 __all__ = ["BUCKETS", "Cohort", "Enabled", "aligned", "bucket"]
 
@@ -34,11 +35,15 @@ def _buckets(user_id: pl.Expr) -> pl.Expr:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The users in buckets from ``low`` to below ``below``, and the plugins that are on for them."""
+    """The users in buckets from ``low`` to below ``below``, and the plugins that are on for them.
+
+    ``pinned`` are the states, by plugin and rule, of the rules that are not fitted.
+    """
 
     low: int
     below: int
     on: Enabled
+    pinned: Mapping[str, Mapping[str, State]] = field(default_factory=dict)
 
     def __contains__(self, user_id: int) -> bool:
         return self.low <= bucket(user_id) < self.below

@@ -40,14 +40,21 @@ def fit(plugins: Iterable[tuple[Plugin, Mapping[str, Params]]], facts: pl.DataFr
 
 
 def fit_fenced(
-    plugins: Iterable[tuple[Plugin, Mapping[str, Params]]], facts: pl.DataFrame, fenced: Collection[Name] = ()
+    plugins: Iterable[tuple[Plugin, Mapping[str, Params]]],
+    facts: pl.DataFrame,
+    fenced: Collection[Name] = (),
+    pinned: Mapping[str, Mapping[str, State]] | None = None,
 ) -> tuple[dict[str, dict[str, State]], Failed]:
-    """As :func:`fit`, but a rule that fails stops nobody else; rules in ``fenced`` are not asked."""
+    """As :func:`fit`, but a rule that fails stops nobody else; rules in ``fenced`` are not asked, those that are
+    ``pinned`` keep their state."""
     states: dict[str, dict[str, State]] = {}
     failed: Failed = {}
     for plugin, params in plugins:
         for rule in plugin.rules:
             if not isinstance(rule, FittedSegmenter) or (plugin.name, rule.key) in fenced:
+                continue
+            if (kept := (pinned or {}).get(plugin.name, {}).get(rule.key)) is not None:
+                states.setdefault(plugin.name, {})[rule.key] = kept
                 continue
             mine = facts.select(pl.col(fact.name).alias(name) for name, fact in rule.facts.items())
             started = time.perf_counter()

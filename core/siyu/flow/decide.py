@@ -19,7 +19,7 @@ import polars as pl
 from siyu.contract.errors import InputError
 from siyu.contract.events import Catalog
 from siyu.contract.facts import Fact
-from siyu.engine.cohorts import Enabled
+from siyu.engine.cohorts import Cohort, Enabled
 from siyu.engine.diff import Changes, diff
 from siyu.engine.evaluate import Decider, together
 from siyu.engine.facts import Frames, compute
@@ -118,8 +118,7 @@ async def refresh(
 
         async def judged(fenced: Failed) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
             contents = [content_of(kept, cohort) for cohort in cohorts]
-            settings = [cohort.on for cohort in cohorts]
-            return await judge(settings, catalog, frames, at, days, running.phase, fenced=fenced, previous=contents)
+            return await judge(cohorts, catalog, frames, at, days, running.phase, fenced=fenced, previous=contents)
 
         rulebooks, facts, each_failed = await judged(refused)
         failed = {name: error for each in each_failed for name, error in each.items()}
@@ -152,7 +151,9 @@ async def refresh(
                 written += await _write(ctx, writer, brand_id, cohort.on, change, at, rulebook_id, mark, noted=False)
             await note_sizes(writer)
             await fences.note(writer, brand_id, failed, all_asked=True)
-            await decisions.stamp(writer, at, *standing(rulebooks))
+            whole = Changes(pl.concat([each.tags for each in changes]), pl.concat([each.stages for each in changes]))
+            await decisions.stamp(writer, at, running.row.id, whole.tags, whole.stages, *standing(rulebooks))
+            await running.count(writer, written.users, written.changes)
             await writer.execute("DELETE FROM dirty_user WHERE brand_id = $1 AND id <= $2", brand_id, dirty)
             await writer.execute(_RESTORED, brand_id, undo)
             await writer.execute(_REFRESHED, brand_id, brand.refresh_asked)
@@ -160,12 +161,11 @@ async def refresh(
             await decisions.forget(writer)
         await running.phase("snapshot", 0.95)
         await decisions.snapshot(_kept(before, after, newer), newest)
-        running.row.users, running.row.changes = written.users, written.changes
     return written
 
 
 async def judge(
-    settings: Sequence[Enabled],
+    cohorts: Sequence[Cohort],
     catalog: Catalog,
     frames: Frames,
     at: datetime,
@@ -175,23 +175,23 @@ async def judge(
     fenced: Failed | None = None,
     previous: Sequence[Mapping[str, Any]] | None = None,
 ) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
-    """The rulebooks that ``settings`` make as of ``at``, fitted; the facts of every user that any of them needs; and of
+    """The rulebooks of ``cohorts`` as of ``at``, fitted; the facts of every user that any of them needs; and of
     each rulebook the rules that fail (``fenced`` ones are not asked), which stand as in the contents ``previous``."""
     if phase:
         await phase("facts", 0.2)
     # Without the states that stand: a plugin's new version may not understand them, and here they are made anew.
     wanted: dict[str, Fact] = {}
-    for on in settings:
-        expected, _ = bind_fenced(on, {}, fenced=fenced)
-        wanted |= {fact.name: fact for fact in (*expected.facts, *fit_facts(plugin for plugin, _ in on))}
+    for cohort in cohorts:
+        expected, _ = bind_fenced(cohort.on, {}, fenced=fenced)
+        wanted |= {fact.name: fact for fact in (*expected.facts, *fit_facts(plugin for plugin, _ in cohort.on))}
     facts = await asyncio.to_thread(compute, list(wanted.values()), catalog, frames, at, days)
     if phase:
         await phase("fit", 0.45)
     bound = []
-    for number, on in enumerate(settings):
-        states, unfit = await asyncio.to_thread(fit_fenced, on, facts, fenced or {})
+    for number, cohort in enumerate(cohorts):
+        states, unfit = await asyncio.to_thread(fit_fenced, cohort.on, facts, fenced or {}, cohort.pinned)
         stood = previous[number] if previous else None
-        bound.append(bind_fenced(on, states, fenced={**(fenced or {}), **unfit}, previous=stood))
+        bound.append(bind_fenced(cohort.on, states, fenced={**(fenced or {}), **unfit}, previous=stood))
     rulebooks = [rulebook for rulebook, _ in bound]
     if more := [fact for fact in needed(rulebooks) if fact.name not in wanted]:
         users = facts.select("user_id")

@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from siyu.contract.errors import InputError, NotFound, PluginError, SiyuError
-from siyu.contract.rules import State
+from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, SiyuError
+from siyu.contract.rules import FittedSegmenter, State
 from siyu.engine.cohorts import BUCKETS, Cohort, Enabled
 from siyu.engine.rulebook import bind_fenced
+from siyu.flow import states
 from siyu.flow.context import Context, ask_refresh
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
@@ -30,7 +31,9 @@ __all__ = [
     "disable",
     "enable",
     "kept_rulebooks",
+    "pin",
     "proposed",
+    "release",
     "roll_out",
     "states_of",
     "undo",
@@ -44,7 +47,7 @@ async def cohorts(ctx: Context, brand_id: int) -> list[Cohort]:
     Plugins no longer installed, and those whose settings a new version of them refuses (see
     :func:`siyu.flow.fences.refused`), are passed over.
     """
-    return cohorts_of(ctx, await PluginSetting.filter(brand_id=brand_id).order_by("plugin"))
+    return await _cohorts(ctx, brand_id, await PluginSetting.filter(brand_id=brand_id).order_by("plugin"))
 
 
 async def enable(ctx: Context, brand: Brand, name: str, *, percent: int = BUCKETS, by: str = "") -> PluginSetting:
@@ -70,6 +73,28 @@ async def roll_out(ctx: Context, brand: Brand, name: str, percent: int, *, by: s
     if row is None or row.base is None:
         raise NotFound(f"no change of {name} is being rolled out", field="plugin", remedy="make one with a percentage")
     return await _change(ctx, brand, name, {}, percent, by=by)
+
+
+async def pin(ctx: Context, brand: Brand, name: str, rule: str, version: str, *, by: str = "") -> PluginSetting:
+    """Restore the state that a rule had in a version of the rulebook: from the next refresh on it is kept in place of
+    fitting, until it is released."""
+    _fitted(ctx, name, rule)
+    async with ctx.db.connection() as connection:
+        found = await states.find(connection, brand.id, name, rule, version)
+    if found is None:
+        raise NotFound(
+            f"no state of {name}.{rule} in the version {version!r}", field="version", remedy="its states have versions"
+        )
+    return await _change(ctx, brand, name, {}, None, by=by, pin=(rule, found.version))
+
+
+async def release(ctx: Context, brand: Brand, name: str, rule: str, *, by: str = "") -> PluginSetting:
+    """Fit a rule again that is kept to a state."""
+    _fitted(ctx, name, rule)
+    row = await PluginSetting.get_or_none(brand_id=brand.id, plugin=name)
+    if row is None or not any(rule in row.holds(bucket).get("pinned", {}) for bucket in (0, BUCKETS - 1)):
+        raise NotFound(f"{name}.{rule} is kept to no state", field="rule", remedy="it is fitted at each refresh")
+    return await _change(ctx, brand, name, {}, None, by=by, pin=(rule, None))
 
 
 async def proposed(
@@ -99,7 +124,7 @@ async def undo(ctx: Context, brand: Brand, name: str, *, by: str = "") -> Plugin
     newest = await open_.order_by("-id").first()
     if newest is None:
         raise NotFound(f"no change of {name} is left to undo", field="plugin", remedy="its history lists the changes")
-    return await _change(ctx, brand, name, {**ALL, **newest.before}, None, by=by, undoes=newest)
+    return await _change(ctx, brand, name, {**ALL, "pinned": {}, **newest.before}, None, by=by, undoes=newest)
 
 
 @dataclass(frozen=True)
@@ -146,13 +171,46 @@ ALL: Mapping[str, Any] = {"percent": BUCKETS, "base": None}
 """Of a setting that holds for all users."""
 
 
-def cohorts_of(ctx: Context, rows: Sequence[PluginSetting]) -> list[Cohort]:
-    """As :func:`cohorts`, from the settings of a brand, ordered by plugin."""
+async def _cohorts(ctx: Context, brand_id: int, rows: Sequence[PluginSetting]) -> list[Cohort]:
+    kept: dict[states.Pin, State] = {}
+    if wanted := {pin for row in rows for bucket in (0, BUCKETS - 1) for pin in _pins(row, bucket)}:
+        async with ctx.db.connection() as connection:
+            kept = await states.states_in(connection, brand_id, wanted)
+    return cohorts_of(ctx, rows, kept)
+
+
+def cohorts_of(
+    ctx: Context, rows: Sequence[PluginSetting], kept: Mapping[states.Pin, State] | None = None
+) -> list[Cohort]:
+    """As :func:`cohorts`, from a brand's settings, ordered by plugin, and the states that are ``kept`` for its pins."""
     cuts = sorted({row.percent for row in rows if row.base is not None} | {BUCKETS})
     return [
-        Cohort(low, below, [pair for row in rows for pair in _on(ctx, row, low)])
+        Cohort(
+            low,
+            below,
+            [pair for row in rows for pair in _on(ctx, row, low)],
+            _by_plugin([pin for row in rows for pin in _pins(row, low)], kept or {}),
+        )
         for low, below in zip([0, *cuts], cuts, strict=False)
     ]
+
+
+def _pins(row: PluginSetting, bucket: int) -> list[states.Pin]:
+    return [(row.plugin, rule, version) for rule, version in row.holds(bucket).get("pinned", {}).items()]
+
+
+def _by_plugin(pins: Sequence[states.Pin], kept: Mapping[states.Pin, State]) -> dict[str, dict[str, State]]:
+    found: dict[str, dict[str, State]] = {}
+    for each in pins:
+        if each in kept:
+            found.setdefault(each[0], {})[each[1]] = kept[each]
+    return found
+
+
+def _fitted(ctx: Context, name: str, rule: str) -> None:
+    keys = [each.key for each in ctx.plugins.get(name).rules if isinstance(each, FittedSegmenter)]
+    if rule not in keys:
+        raise NotFound(f"{name} fits no rule {rule!r}", field="rule", remedy=f"fitted are: {', '.join(keys) or 'none'}")
 
 
 def _on(ctx: Context, row: PluginSetting, bucket: int) -> Enabled:
@@ -173,11 +231,14 @@ async def _change(
     *,
     by: str,
     undoes: SettingChange | None = None,
+    pin: tuple[str, str | None] | None = None,
 ) -> PluginSetting:
     async with ctx.db.transaction() as connection:
         await connection.execute("SELECT FROM brand WHERE id = $1 FOR UPDATE", brand.id)
         before = _stands(await PluginSetting.get_or_none(brand_id=brand.id, plugin=name))
         row = await _setting(ctx, brand, name, wanted, percent)
+        if pin is not None:
+            row.pin(*pin)
         row.changed_by = by
         after = _stands(row)
         await _check(ctx, brand, row)
@@ -202,7 +263,7 @@ def _stands(row: PluginSetting | None) -> dict[str, Any]:
     if row is None:
         return {"enabled": False, "params": {}}
     partly = {} if row.base is None else {"percent": row.percent, "base": row.base}
-    return {"enabled": row.enabled, "params": row.params, **partly}
+    return {**row.own, **partly}
 
 
 async def _setting(
@@ -225,11 +286,17 @@ async def _check(ctx: Context, brand: Brand, row: PluginSetting) -> list[Cohort]
     plugin = ctx.plugins.get(row.plugin)
     plugin.params(row.params)
     others = await PluginSetting.filter(brand_id=brand.id).exclude(plugin=row.plugin)
-    would = cohorts_of(ctx, sorted([*others, row], key=lambda each: each.plugin))
+    would = await _cohorts(ctx, brand.id, sorted([*others, row], key=lambda each: each.plugin))
     for cohort in would:
-        _, failed = bind_fenced(cohort.on, {})
+        _, failed = bind_fenced(cohort.on, cohort.pinned)
         for (owner, rule), error in failed.items():
             if owner == plugin.name:
+                if rule in cohort.pinned.get(owner, {}):
+                    raise RuleError(
+                        f"it cannot go on with the state that it is kept to: {error!r}",
+                        field=f"{owner}.{rule}",
+                        remedy="pin another, or release it",
+                    ) from error
                 if isinstance(error, SiyuError):
                     raise error
                 raise PluginError(

@@ -162,7 +162,7 @@ async def _judged(
     sides: Sequence[Sequence[Cohort]], catalog: Catalog, frames: Frames, at: datetime, days: ZoneInfo
 ) -> tuple[list[_Group], pl.DataFrame, list[Failed]]:
     """The users in groups, the facts of all of them, and of each side what fails."""
-    rulebooks, facts, failed = await judge([cohort.on for side in sides for cohort in side], catalog, frames, at, days)
+    rulebooks, facts, failed = await judge([cohort for side in sides for cohort in side], catalog, frames, at, days)
     found = iter(zip(rulebooks, failed, strict=True))
     judged = [[(cohort, *next(found)) for cohort in side] for side in sides]
     groups = [

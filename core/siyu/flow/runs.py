@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any
 
+from siyu.contract.errors import NotFound
 from siyu.flow.context import Context
+from siyu.store.db import Connection
 from siyu.store.models import Run
 
-__all__ = ["Progress", "Running", "run"]
+__all__ = ["Progress", "Running", "follow", "run"]
 
 Progress = Callable[[str, float], None]
 """Told the phase and the share done, 0 to 1."""
+
+PATIENCE = 10.0
+"""Seconds after which a follower looks even where nobody told it to: a listening connection may be dead unnoticed."""
 
 
 class Running:
@@ -32,6 +39,11 @@ class Running:
         if self._progress:
             self._progress(name, share)
         await self.row.save(update_fields=["phase", "progress"])
+
+    async def count(self, connection: Connection, users: int, changes: int) -> None:
+        """Note what the run came to, together with what it wrote."""
+        self.row.users, self.row.changes = users, changes
+        await connection.execute("UPDATE run SET users = $2, changes = $3 WHERE id = $1", self.row.id, users, changes)
 
     def _close(self) -> None:
         now = time.perf_counter()
@@ -65,3 +77,35 @@ async def run(
     await running.finish("done")
     if progress:
         progress("done", 1.0)
+
+
+async def follow(ctx: Context, brand_id: int, run_id: int | None = None) -> AsyncGenerator[Mapping[str, Any]]:
+    """The row of a run as it stands, and again each time it has changed, until the run has ended.
+
+    Without ``run_id`` it is the refresh under way or, where there is none, the next.
+    """
+    shown: Mapping[str, Any] | None = None
+    with ctx.db.signals.of(f"run:{brand_id}") as told:
+        async with ctx.db.connection() as connection:
+            past = await connection.fetchval("SELECT max(id) FROM run WHERE brand_id = $1", brand_id) or 0
+        while True:
+            told.clear()
+            async with ctx.db.connection() as connection:
+                found = await connection.fetchrow(_FOLLOWED, brand_id, run_id, past)
+            if found is None and run_id is not None:
+                raise NotFound("no such run", field="run", remedy="`brand.runs` lists them")
+            if found is not None and found != shown:
+                shown, run_id = found, found["id"]
+                yield found
+                if found["status"] != "running":
+                    return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await told.wait()
+
+
+_FOLLOWED = """
+SELECT * FROM run WHERE brand_id = $1
+    AND CASE WHEN $2::bigint IS NULL THEN kind = 'refresh' AND (status = 'running' OR id > $3) ELSE id = $2 END
+ORDER BY id DESC LIMIT 1
+"""

@@ -15,7 +15,18 @@ from enum import StrEnum
 from siyu.contract.errors import InputError, NotFound, SiyuError
 from siyu.store.models import AccessToken, Brand
 
-__all__ = ["RIGHTS", "Access", "Forbidden", "Right", "Role", "authenticate", "create_token", "revoke"]
+__all__ = [
+    "RIGHTS",
+    "Access",
+    "Forbidden",
+    "Right",
+    "Role",
+    "Unauthenticated",
+    "authenticate",
+    "create_token",
+    "revoke",
+    "still",
+]
 
 SCHEME = "siyu_"
 
@@ -24,6 +35,12 @@ class Forbidden(SiyuError):
     """The token's role does not allow it."""
 
     code = "FORBIDDEN"
+
+
+class Unauthenticated(SiyuError):
+    """There is no valid token."""
+
+    code = "UNAUTHENTICATED"
 
 
 class Role(StrEnum):
@@ -115,10 +132,15 @@ async def authenticate(secret: str) -> Access | None:
     """What the bearer of ``secret`` may do; None if it is no token, or expired, or revoked."""
     if not secret.startswith(SCHEME):
         return None
-    row = await AccessToken.get_or_none(hash=_hash(secret))
-    if row is None or row.revoked_at or (row.expires_at and row.expires_at <= datetime.now(UTC)):
-        return None
-    return Access(row.id, row.name, row.prefix, Role(row.role), row.brand_id, row.expires_at)
+    return _access(await AccessToken.get_or_none(hash=_hash(secret)))
+
+
+async def still(access: Access) -> Access:
+    """What the bearer may do by now; :class:`Unauthenticated` once the token has expired or is revoked."""
+    found = _access(await AccessToken.get_or_none(id=access.token_id))
+    if found is None:
+        raise Unauthenticated("the access token has ended", remedy="connect again with a valid one")
+    return found
 
 
 async def revoke(prefix: str) -> None:
@@ -126,6 +148,12 @@ async def revoke(prefix: str) -> None:
     prefix = prefix.removeprefix(SCHEME).partition("_")[0]
     if not await AccessToken.filter(prefix=prefix, revoked_at=None).update(revoked_at=datetime.now(UTC)):
         raise NotFound(f"no token {prefix!r}", field="prefix", remedy="give the eight letters after siyu_")
+
+
+def _access(row: AccessToken | None) -> Access | None:
+    if row is None or row.revoked_at or (row.expires_at and row.expires_at <= datetime.now(UTC)):
+        return None
+    return Access(row.id, row.name, row.prefix, Role(row.role), row.brand_id, row.expires_at)
 
 
 def _hash(secret: str) -> str:

@@ -19,6 +19,8 @@ import polars as pl
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor
 
+from siyu.store.signals import Signals
+
 __all__ = ["Connection", "Database", "Lock", "copy_in", "copy_out", "fetch", "give", "note_sizes"]
 
 AT_ONCE = 5_000
@@ -50,6 +52,7 @@ class Database:
 
     def __init__(self, context: TortoiseContext) -> None:
         self._context = context
+        self.signals = Signals(self.connection)
 
     @classmethod
     async def open(cls, url: str, *, pool: int = 20) -> Database:
@@ -63,6 +66,7 @@ class Database:
 
     async def close(self) -> None:
         """Close the pool."""
+        self.signals.close()
         await self._context.close_connections()
 
     async def migrate(self) -> None:

@@ -178,21 +178,23 @@ class Decisions:
         self,
         connection: Connection,
         at: datetime,
+        run_id: int,
+        tags: pl.DataFrame,
+        stages: pl.DataFrame,
         standing_tags: Iterable[str] = (),
         standing_tracks: Iterable[str] = (),
     ) -> None:
-        """Note that all active tags and stages but those that stand still were looked at, as of ``at``."""
+        """Note that a run looked at all active tags and stages but those that stand still, as of ``at``, and how many
+        users it moved; ``tags`` and ``stages`` are what it changed."""
+        moved = tags.group_by("tag").agg(pl.col("gained").sum(), pl.col("gained").not_().sum().alias("lost"))
         await connection.execute(
-            "UPDATE tag SET as_of = $2 WHERE brand_id = $1 AND active AND NOT key = ANY($3::text[])",
-            self._brand_id,
-            at,
-            list(standing_tags),
+            _STAMP_TAGS, self._brand_id, at, run_id, list(standing_tags), *(column.to_list() for column in moved)
         )
+        entered = stages.select("track", pl.col("after").alias("key"), gained=1, lost=0)
+        left = stages.select("track", pl.col("before").alias("key"), gained=0, lost=1)
+        moved = pl.concat([entered, left]).drop_nulls().group_by("track", "key").sum()
         await connection.execute(
-            "UPDATE stage SET as_of = $2 WHERE brand_id = $1 AND active AND NOT track = ANY($3::text[])",
-            self._brand_id,
-            at,
-            list(standing_tracks),
+            _STAMP_STAGES, self._brand_id, at, run_id, list(standing_tracks), *(column.to_list() for column in moved)
         )
 
     async def written(self, connection: Connection) -> int:
@@ -353,6 +355,18 @@ closed AS (
     INSERT INTO decided_user (brand_id, user_id) SELECT DISTINCT $1, user_id FROM stage_change WHERE $4
 )
 {_COUNT_STAGES.format(changes="stage_change")}
+"""
+
+_STAMP_TAGS = """
+UPDATE tag t SET as_of = $2, run_id = $3, gained = coalesce(d.gained, 0), lost = coalesce(d.lost, 0)
+FROM tag a LEFT JOIN unnest($5::text[], $6::bigint[], $7::bigint[]) AS d (key, gained, lost) USING (key)
+WHERE t.brand_id = $1 AND a.brand_id = $1 AND a.id = t.id AND t.active AND NOT t.key = ANY($4::text[])
+"""
+_STAMP_STAGES = """
+UPDATE stage t SET as_of = $2, run_id = $3, gained = coalesce(d.gained, 0), lost = coalesce(d.lost, 0)
+FROM stage a
+LEFT JOIN unnest($5::text[], $6::text[], $7::bigint[], $8::bigint[]) AS d (track, key, gained, lost) USING (track, key)
+WHERE t.brand_id = $1 AND a.brand_id = $1 AND a.id = t.id AND t.active AND NOT t.track = ANY($4::text[])
 """
 
 # A row of history stood at the mark if it was opened before and closed after it, one that is current if it is older.

@@ -24,8 +24,8 @@ Params = Annotated[
     JSON,
     strawberry.argument(description="All its parameters, as in `paramsSchema`; what is left out takes its default."),
 ]
-
-
+RuleKey = Annotated[str, strawberry.argument(description="The key of the rule, as `plugin.fitted` has it.")]
+Version = Annotated[str, strawberry.argument(description="The version of the rulebook that had the state.")]
 Percent = Annotated[
     int,
     strawberry.argument(
@@ -81,6 +81,23 @@ class PluginMutations:
     )
     async def undo_plugin(self, info: Info, brand: BrandSlug, plugin: PluginName) -> PluginPayload | None:
         return await _changed(info, brand, plugins.undo, plugin)
+
+    @mutation(
+        Right.CONFIGURE,
+        PluginPayload,
+        "Restore a state that a rule had (`plugin.fitted.states`), and refresh the brand: the rule is kept to it, and"
+        " not fitted, until it is released. Refused where the plugin cannot go on with that state.",
+    )
+    async def pin_state(
+        self, info: Info, brand: BrandSlug, plugin: PluginName, rule: RuleKey, version: Version
+    ) -> PluginPayload | None:
+        return await _changed(info, brand, plugins.pin, plugin, rule, version)
+
+    @mutation(Right.CONFIGURE, PluginPayload, "Fit a rule again that is kept to a state, and refresh the brand.")
+    async def release_state(
+        self, info: Info, brand: BrandSlug, plugin: PluginName, rule: RuleKey
+    ) -> PluginPayload | None:
+        return await _changed(info, brand, plugins.release, plugin, rule)
 
 
 async def _changed(

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import strawberry
 from siyu.contract.manager import Plugin as Installed
+from siyu.contract.rules import FittedSegmenter
 from siyu.store.models import Fence as StoredFence
 from siyu.store.models import PluginSetting
 
@@ -16,6 +17,7 @@ from siyu_graphql.nodes import BrandNode
 from siyu_graphql.scalars import JSON
 from siyu_graphql.stage.queries import stages_of_brand
 from siyu_graphql.stage.types import Stage
+from siyu_graphql.state.queries import FittedRule
 from siyu_graphql.tag.queries import tags_of_brand
 from siyu_graphql.tag.types import Tag
 
@@ -40,8 +42,8 @@ class SettingChange(BrandNode):
     by: str = strawberry.field(description="Who made it: the name of a token, or its prefix.")
     at: datetime = strawberry.field(description="When it was made.")
     before: JSON = strawberry.field(
-        description="What was set before: `enabled`, `params`; and where for some users only, for what `percent`, and"
-        " under `base` what for the others."
+        description="What was set before: `enabled`, `params`; where for some users only, for what `percent`, and"
+        " under `base` what for the others; and under `pinned` the rules that were kept to a state."
     )
     after: JSON = strawberry.field(description="What was set from then on.")
     undoes: strawberry.ID | None = strawberry.field(description="The number of the change that it takes back, if any.")
@@ -103,6 +105,15 @@ class Plugin(BrandNode):
     async def fences(self) -> list[Fence]:
         rows = await StoredFence.filter(brand_id=self.brand_id, plugin=self.installed.name).order_by("rule")
         return [Fence(rule=row.rule, error=row.error, since=row.since, last_good=row.last_good) for row in rows]
+
+    @computed("Its rules that look at all users first, with the states that they had. None where it has no such rule.")
+    def fitted(self) -> list[FittedRule]:
+        pinned = self.setting.pinned if self.setting else {}
+        return [
+            FittedRule(brand_id=self.brand_id, plugin=self.installed.name, version=pinned.get(rule.key), key=rule.key)
+            for rule in self.installed.rules
+            if isinstance(rule, FittedSegmenter)
+        ]
 
     @computed("The tags that it gives in the brand.")
     async def tags(self, info: Info) -> list[Tag]:

@@ -12,12 +12,13 @@ from siyu_graphql.context import Info, OfBrand
 from siyu_graphql.paging import After, Connection, First, Listing, of_brand
 from siyu_graphql.run.types import Run, RunStatus
 
-__all__ = ["RUNS", "runs_of_brand"]
+__all__ = ["RUNS", "run_of", "runs_of_brand"]
 
 SHOWN = ("kind", "phase", "progress", "at", "users", "changes", "error", "started_at", "finished_at")
 
 
-def _run(brand_id: int, row: Mapping[str, Any]) -> Run:
+def run_of(brand_id: int, row: Mapping[str, Any]) -> Run:
+    """The run of a row."""
     return Run(
         brand_id=brand_id,
         number=row["id"],
@@ -27,7 +28,7 @@ def _run(brand_id: int, row: Mapping[str, Any]) -> Run:
     )
 
 
-RUNS = Listing("run t", "t.id, t.status, t.seconds, " + ", ".join(f"t.{name}" for name in SHOWN), _run)
+RUNS = Listing("run t", "t.id, t.status, t.seconds, " + ", ".join(f"t.{name}" for name in SHOWN), run_of)
 
 
 async def runs_of_brand(

@@ -6,6 +6,8 @@ from datetime import datetime
 
 import strawberry
 
+from siyu_graphql.freshness.queries import freshness_of_stage
+from siyu_graphql.freshness.types import Freshness
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.reasons import Decided
 
@@ -24,6 +26,9 @@ class Stage(BrandNode):
     )
     active: bool = strawberry.field(
         description="Whether the brand's rulebook has it now. Others are kept for the sake of history."
+    )
+    freshness: Freshness = strawberry.field(
+        resolver=freshness_of_stage, description="The last run that looked at all users, and what came of it."
     )
 
 

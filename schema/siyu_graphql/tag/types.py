@@ -8,6 +8,8 @@ import strawberry
 
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
+from siyu_graphql.freshness.queries import freshness_of_tag
+from siyu_graphql.freshness.types import Freshness
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.reasons import Decided, Decision, words
 
@@ -25,6 +27,9 @@ class Tag(BrandNode):
     )
     active: bool = strawberry.field(
         description="Whether the brand's rulebook gives it now. Others are kept for the sake of history."
+    )
+    freshness: Freshness = strawberry.field(
+        resolver=freshness_of_tag, description="The last run that looked at all users, and what came of it."
     )
 
 

@@ -53,9 +53,19 @@ def test_a_purchase_log_that_nobody_prepared_gives_rfm_tags(siyu: Shell) -> None
     first = siyu(*words)
     assert "6 lines: 4 new events, 0 known already, 2 refused" in first
     assert re.search(r"rfm\.high_value\s+1", first)
+    status = siyu("status", "-b", "cdnow")
+    assert re.search(r"rfm\.high_value.*1 .*1997-01-12 00:00.*0:00:00", status)
     rejects = (siyu.folder / "log.txt.rejects.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in rejects] == ["line", "5", "6"]
     assert "0 new events, 4 known already" in siyu(*words)
+
+    states = json.loads(siyu("plugin", "states", "rfm", "-b", "cdnow", "--json"))
+    assert [(state["rule"], state["current"]) for state in states] == [("rfm", True)]
+    assert "users decided" in siyu("plugin", "pin", "rfm", states[0]["version"], "-b", "cdnow")
+    assert "now, pinned" in siyu("plugin", "states", "rfm", "-b", "cdnow")
+    siyu("plugin", "release", "rfm", "-b", "cdnow")
+    assert "kept to no state" in siyu("plugin", "release", "rfm", "-b", "cdnow", status=2)
+    assert "fits 0 rules" in siyu("plugin", "release", "lifecycle", "-b", "cdnow", status=2)
 
 
 def test_plugins_are_switched_and_configured(siyu: Shell) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tortoise import fields
+from tortoise.fields.db_defaults import SqlDefault
 from tortoise.models import Model
 
 
@@ -12,6 +13,7 @@ class PluginSetting(Model):
     """A plugin of a brand: on or off, with parameters by declaration.
 
     While a change is rolled out it holds for ``percent`` of the users, and ``base`` says how it is for the others.
+    ``pinned`` are the rules that are not fitted, each with the version of the rulebook whose state they keep.
     """
 
     id = fields.IntField(primary_key=True)
@@ -21,17 +23,35 @@ class PluginSetting(Model):
     params: fields.Field[dict[str, Any]] = fields.JSONField(default=dict)
     percent = fields.IntField(default=100, db_default=100)
     base: fields.Field[dict[str, Any] | None] = fields.JSONField(null=True)
+    pinned: fields.Field[dict[str, str]] = fields.JSONField(default=dict, db_default=SqlDefault("'{}'"))
     changed_at = fields.DatetimeField(auto_now=True)
     changed_by = fields.CharField(max_length=200, default="")
 
+    @property
+    def own(self) -> dict[str, Any]:
+        """Whether it is ``enabled``, its ``params``, and what is ``pinned``, if anything is."""
+        pinned = {"pinned": self.pinned} if self.pinned else {}
+        return {"enabled": self.enabled, "params": self.params, **pinned}
+
     def holds(self, bucket: int) -> dict[str, Any]:
-        """Whether it is ``enabled``, and its ``params``, for the users of a bucket."""
-        own = {"enabled": self.enabled, "params": self.params}
-        return own if self.base is None or bucket < self.percent else self.base
+        """How it is for the users of a bucket: as :attr:`own`."""
+        return self.own if self.base is None or bucket < self.percent else self.base
+
+    def pin(self, rule: str, version: str | None) -> None:
+        """Keep a rule to the state of a version, or (None) no longer: for all users, also while a change is rolled
+        out."""
+        kept = {} if version is None else {rule: version}
+        self.pinned = {**_without(self.pinned, rule), **kept}
+        if self.base is not None:
+            self.base = {**self.base, "pinned": {**_without(self.base.get("pinned", {}), rule), **kept}}
 
     class Meta:
         table = "plugin_setting"
         unique_together = (("brand_id", "plugin"),)
+
+
+def _without(pinned: dict[str, str], rule: str) -> dict[str, str]:
+    return {name: version for name, version in pinned.items() if name != rule}
 
 
 class SettingChange(Model):

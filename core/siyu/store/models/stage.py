@@ -7,7 +7,10 @@ from tortoise.models import Model
 
 
 class Stage(Model):
-    """A stage of a track of a brand, in the order of ``position``."""
+    """A stage of a track of a brand, in the order of ``position``.
+
+    ``as_of`` is when all users were last looked at, ``gained`` and ``lost`` how many entered and left it in that run.
+    """
 
     id = fields.IntField(primary_key=True)
     brand_id = fields.IntField()
@@ -19,6 +22,9 @@ class Stage(Model):
     active = fields.BooleanField(default=True)
     users = fields.BigIntField(default=0)
     as_of = fields.DatetimeField(null=True)
+    run_id = fields.BigIntField(null=True)
+    gained = fields.BigIntField(default=0, db_default=0)
+    lost = fields.BigIntField(default=0, db_default=0)
 
     class Meta:
         table = "stage"

@@ -11,7 +11,10 @@ from tortoise.models import Model
 
 
 class Tag(Model):
-    """A tag of a brand; ``users`` is how many have it, ``as_of`` when all were last looked at."""
+    """A tag of a brand; ``users`` is how many have it, ``as_of`` when all were last looked at.
+
+    ``gained`` and ``lost`` are how many users got and lost it in that run.
+    """
 
     id = fields.IntField(primary_key=True)
     brand_id = fields.IntField()
@@ -21,6 +24,9 @@ class Tag(Model):
     active = fields.BooleanField(default=True)
     users = fields.BigIntField(default=0)
     as_of = fields.DatetimeField(null=True)
+    run_id = fields.BigIntField(null=True)
+    gained = fields.BigIntField(default=0, db_default=0)
+    lost = fields.BigIntField(default=0, db_default=0)
 
     class Meta:
         table = "tag"

@@ -44,7 +44,10 @@ if (sessionStorage.getItem("graphiql:query") === null) {
   sessionStorage.setItem("graphiql:variables", page.variables ?? "");
 }
 
-const send = GraphiQL.createFetcher({ url: location.pathname });
+const send = GraphiQL.createFetcher({
+  url: location.pathname,
+  subscriptionUrl: location.origin.replace(/^http/, "ws") + location.pathname,
+});
 
 ReactDOM.createRoot(document.getElementById("graphiql")).render(
   React.createElement(

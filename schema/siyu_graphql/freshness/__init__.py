@@ -1,0 +1,1 @@
+"""How fresh tags and stages are."""

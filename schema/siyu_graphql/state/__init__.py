@@ -1,0 +1,1 @@
+"""Fitted states: what rules learned from all users, over time."""
