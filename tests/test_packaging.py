@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from siyu.contract.manager import PluginManager
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -46,6 +47,11 @@ def test_the_entry_points_installed_are_those_declared() -> None:
         point.name: point.value for point in entry_points(group="siyu") if point.dist and point.dist.name == "siyu"
     }
     assert installed == DECLARED, "pyproject.toml has changed since the install: make test installs again"
+
+
+def test_every_plugin_of_ours_can_be_loaded() -> None:
+    plugins = PluginManager.load().plugins
+    assert {name: plugins[name].refused for name in DECLARED} == dict.fromkeys(DECLARED)
 
 
 def test_the_version_installed_is_the_one_declared() -> None:

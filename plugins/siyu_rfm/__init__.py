@@ -23,6 +23,7 @@ from siyu import (
     Field,
     FittedSegmenter,
     Formula,
+    Score,
     Segmenter,
     State,
     Tag,
@@ -91,11 +92,16 @@ class RFM(FittedSegmenter):
             self.frequency > state["often"],
             self.monetary > state["much"],
         )
+        scores = {
+            "recency_score": Score(self.recency, state["recency"], reverse=True),
+            "frequency_score": Score(self.frequency, state["frequency"]),
+            "monetary_score": Score(self.monetary, state["monetary"]),
+        }
         for high, (name, title) in CLASSES.items():
             parts = [yes if wanted else ~yes for yes, wanted in zip((recent, often, much), high, strict=True)]
-            yield Tag(f"rfm.{name}", title, bought & parts[0] & parts[1] & parts[2], BECAUSE)
+            yield Tag(f"rfm.{name}", title, bought & parts[0] & parts[1] & parts[2], BECAUSE, scores)
         yield Tag("rfm.potential", "潜在用户", self.frequency == 0, "has never bought")
-        yield Tag("rfm.high_value", "高价值用户", recent & much, BECAUSE)
+        yield Tag("rfm.high_value", "高价值用户", recent & much, BECAUSE, scores)
         yield Tag(
             "rfm.sleeping",
             "沉睡用户",

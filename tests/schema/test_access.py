@@ -35,6 +35,10 @@ MUTATIONS = {
         'configurePlugin(brand: "shop", plugin: "rfm", params: {}) { plugin { name } userErrors { code } }',
         "admin",
     ),
+    "retryPlugin": (
+        'retryPlugin(brand: "shop", plugin: "rfm") { plugin { name } userErrors { code } }',
+        "operator admin",
+    ),
     "rollOutPlugin": (
         'rollOutPlugin(brand: "shop", plugin: "pets", percent: 50) { plugin { name } userErrors { code } }',
         "admin",

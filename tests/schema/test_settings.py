@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import siyu_rfm
+from siyu import RuleError
 from siyu.flow.decide import refresh
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.store.models import Brand, PluginSetting
@@ -106,6 +109,64 @@ async def test_parameters_that_are_no_longer_valid_cost_only_themselves(api: Any
     assert shown["rfm"] is None
     assert shown["lifecycle"]
     assert answer["errors"][0]["extensions"]["code"] == "INVALID_PLUGIN"
+
+
+STATUS = """{ brand(slug: "shop") { plugins { name
+  status { state error since lastGood fences { rule error since lastGood } } } } }"""
+RETRY = """mutation { retryPlugin(brand: "shop", plugin: "rfm") {
+  plugin { status { state error fences { rule } } } userErrors { code } } }"""
+
+
+async def status(api: Any) -> Any:
+    plugins = (await api.data(STATUS))["brand"]["plugins"]
+    return next(plugin["status"] for plugin in plugins if plugin["name"] == "rfm")
+
+
+async def test_the_status_of_a_plugin_says_what_is_wrong_since_when_and_until_it_is_mended(
+    api: Any, brand: Brand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing: dict[str, Any] = {"error": None, "since": None, "lastGood": None, "fences": []}
+    assert await status(api) == {"state": "OFF", **nothing}
+    await change(api, ENABLE, "rfm")
+    assert await status(api) == {"state": "ON", **nothing}
+    await refresh(api.ctx, brand.id)
+    well = await status(api)
+    assert (well["state"], well["lastGood"] is None) == ("ON", False)
+
+    def broken(self: Any, p: Any) -> Any:
+        raise OverflowError("too much")
+
+    monkeypatch.setattr(siyu_rfm.CustomerBase, "tags", broken)
+    await refresh(api.ctx, brand.id)
+    fenced = await status(api)
+    assert (fenced["state"], fenced["error"]) == ("FENCED", "OverflowError: too much")
+    [fence] = fenced["fences"]
+    assert fence == {key: fenced[key] for key in ("error", "since", "lastGood")} | {"rule": "customer_base"}
+    assert fence["lastGood"] == well["lastGood"] < fence["since"]
+    api.queue.pushed.clear()
+    still = (await api.data(RETRY))["retryPlugin"]["plugin"]["status"]
+    assert (still["state"], [fence["rule"] for fence in still["fences"]]) == ("FENCED", ["customer_base"])
+
+    monkeypatch.undo()
+    mended = (await api.data(RETRY))["retryPlugin"]["plugin"]["status"]
+    assert mended == {"state": "ON", "error": None, "fences": []}
+    assert api.queue.pushed == [("refresh_brand", brand.id)] * 2
+
+
+async def test_a_plugin_that_cannot_be_loaded_is_shown_as_refused(
+    api: Any, brand: Brand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await change(api, ENABLE, "rfm")
+    installed = api.ctx.plugins.plugins
+    refused = replace(installed["rfm"], refused=RuleError("it raises", field="rfm", remedy="mend it"))
+    monkeypatch.setitem(installed, "rfm", refused)
+    await refresh(api.ctx, brand.id)
+    shown = await status(api)
+    assert (shown["state"], shown["error"], len(shown["fences"])) == ("REFUSED", "rfm: it raises (mend it)", 2)
+    [error] = (await change(api, ENABLE, "rfm"))["userErrors"]
+    assert (error["code"], error["remedy"]) == ("INVALID_PLUGIN", "mend it")
+    off = await api.data('mutation { disablePlugin(brand: "shop", plugin: "rfm") { plugin { enabled } } }')
+    assert off["disablePlugin"]["plugin"]["enabled"] is False
 
 
 async def test_a_refresh_is_asked_for_even_while_the_queue_is_away(api: Any, brand: Brand) -> None:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from siyu.cli.session import BrandOption, Session, bars, json_object, out, session
 from siyu.contract.errors import InputError
-from siyu.flow import decide, plugins, tokens
+from siyu.flow import decide, fences, plugins, tokens
 from siyu.flow.context import Context, brand_by_slug, zone
 from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
@@ -93,6 +94,11 @@ def plugin_list(
             state = [_on(row), json.dumps(row.params) if row else ""] if target else []
             table.add_row(each.name, each.title, ", ".join(each.declarations), *state)
         out.print(table)
+        for each in at_hand.ctx.plugins.plugins.values():
+            if each.refused is not None:
+                out.print(f"[red]{escape(each.name)}[/] cannot be loaded: {escape(str(each.refused))}", soft_wrap=True)
+        if target:
+            await _print_fences(target)
 
     session(work)
 
@@ -145,6 +151,12 @@ def _on(row: PluginSetting | None) -> str:
     return state if row is None or row.base is None else f"{state} for {row.percent} %"
 
 
+@plugin.command("retry")
+def plugin_retry(name: str, brand: BrandOption) -> None:
+    """Try the rules of a plugin that fail again, and decide anew."""
+    change(brand, lambda ctx, target: fences.retry(ctx, target, name))
+
+
 @plugin.command("history")
 def plugin_history(brand: BrandOption, limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
     """Show who changed how plugins are set, and which rules fail."""
@@ -161,10 +173,15 @@ def plugin_history(brand: BrandOption, limit: Annotated[int, typer.Option(min=1,
                 json.dumps(change.after, ensure_ascii=False),
             )
         out.print(table)
-        for fence in await Fence.filter(brand_id=target.id):
-            out.print(f"[red]{fence.plugin}.{fence.rule}[/] fails since {fence.since:%Y-%m-%d %H:%M}: {fence.error}")
+        await _print_fences(target)
 
     session(work)
+
+
+async def _print_fences(brand: Brand) -> None:
+    for fence in await Fence.filter(brand_id=brand.id).order_by("plugin", "rule"):
+        since = f"{fence.since.astimezone(zone(brand.zone)):%Y-%m-%d %H:%M}"
+        out.print(f"[red]{fence.plugin}.{fence.rule}[/] fails since {since}: {escape(fence.error)}", soft_wrap=True)
 
 
 @token.command("create")
@@ -193,6 +210,7 @@ def change(brand: str, make: Callable[[Context, Brand], Awaitable[Any]]) -> None
         with bars() as bar:
             done = await decide.refresh(at_hand.ctx, target.id, progress=bar)
         out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")
+        await _print_fences(target)
 
     session(work)
 

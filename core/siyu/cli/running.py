@@ -92,7 +92,8 @@ def doctor() -> None:
             found = installed_plugins().plugins
         except SiyuError as error:
             return Check("plugins", False, error.message, str(error))
-        return Check("plugins", True, ", ".join(found) or "none")
+        wrong = "; ".join(f"{name}: {plugin.refused}" for name, plugin in found.items() if plugin.refused)
+        return Check("plugins", not wrong, ", ".join(found) or "none", wrong)
 
     try:
         checks = asyncio.run(examine(Settings.from_env(), installed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from siyu.engine.words import Node
 from siyu.flow import explain as explaining
 from siyu.flow import preview as previewing
 from siyu.flow.context import brand_by_slug, zone
+from siyu.flow.facts import facts_of_users
 
 __all__ = ["app"]
 
@@ -51,6 +53,33 @@ def explain(
             _print_json(found.to_json())
         else:
             out.print(_tree(found, user, zone(target.zone).key, found.at.astimezone(zone(target.zone))))
+
+    session(work)
+
+
+@app.command()
+def facts(
+    user: Annotated[str, typer.Argument(help="A name of the user, KIND=VALUE, e.g. member=7.")],
+    brand: BrandOption,
+    plugin: Annotated[str | None, typer.Option(help="Of the rules of this plugin only.")] = None,
+    at: Annotated[str | None, typer.Option(help="As of a past day or moment.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show for one user the facts that the rules look at."""
+    kind, value = pair(user, "USER", "KIND=VALUE")
+
+    async def work(at_hand: Session) -> None:
+        target = await brand_by_slug(brand)
+        number = await explaining.user_named(target, kind, value)
+        when = moment(at, "--at", zone(target.zone)) if at else None
+        found = (await facts_of_users(at_hand.ctx, target, [number], when, plugin=plugin)).get(number, [])
+        if as_json:
+            _print_json([asdict(each) for each in found])
+            return
+        table = Table("plugin", "rule", "fact", "", "value")
+        for each in found:
+            table.add_row(each.plugin, each.rule, each.name, f"[dim]{escape(each.words)}[/]", escape(each.text))
+        out.print(table)
 
     session(work)
 

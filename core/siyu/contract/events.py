@@ -32,6 +32,7 @@ from siyu.contract.facts import (
     Mean,
     Min,
     OneOf,
+    Score,
     Share,
     Test,
     Total,
@@ -173,6 +174,8 @@ class Catalog:
         if isinstance(fact, Formula):
             inner = [leaf for leaf in fact.expr.leaves() if isinstance(leaf, Fact)]
             return list({source.name: source for leaf in inner for source in self.resolve(leaf)}.values())
+        if isinstance(fact, Score):
+            return self.resolve(fact.of)
         if not isinstance(fact, EventFact):
             return [self.kinds[PROFILE_UPDATED].sources[0]]
         if fact.event in self.groups:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from math import isfinite
 from typing import Any, Literal
 
 from siyu.contract.conditions import EXACT, Expr, Kind, Leaf, Lit, Scalar, lift
@@ -41,6 +42,7 @@ __all__ = [
     "Mentions",
     "Min",
     "OneOf",
+    "Score",
     "Share",
     "Total",
     "Values",
@@ -229,6 +231,32 @@ class Formula(Fact):
     @cached_property
     def name(self) -> str:
         return self._repr(self.expr)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Score(Fact):
+    """The band that a number falls into, 1 to one more than there are ``cuts``: a value equal to a cut falls below it.
+
+    ``reverse`` counts from the other end, for numbers of which few are good. Missing where the number is.
+    """
+
+    of: Fact
+    cuts: tuple[float, ...]
+    reverse: bool
+    kind: Kind = "number"
+
+    def __init__(self, of: Fact, cuts: Sequence[float], *, reverse: bool = False) -> None:
+        if not isinstance(of, Fact) or of.kind != "number":
+            raise RuleError(f"Score({of!r})", field="of", remedy="give a fact that is a number")
+        if not cuts or not all(isinstance(cut, int | float) and isfinite(cut) for cut in cuts):
+            raise RuleError(f"cuts={cuts!r}", field="cuts", remedy="give at least one number")
+        object.__setattr__(self, "of", of)
+        object.__setattr__(self, "cuts", tuple(sorted(map(float, cuts))))
+        object.__setattr__(self, "reverse", reverse)
+
+    @property
+    def name(self) -> str:
+        return self._repr(self.of, cuts=list(self.cuts), reverse=self.reverse)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -5,8 +5,8 @@ Plugins are found by entry points of group ``siyu``: the name is the plugin's na
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from types import ModuleType
@@ -16,6 +16,7 @@ import pluggy
 
 from siyu.contract import kinds, specs
 from siyu.contract.actions import Channel, Playbook
+from siyu.contract.budget import ANSWER_SECONDS, Call, make
 from siyu.contract.errors import NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import Catalog, EventKind
 from siyu.contract.facts import Fact
@@ -29,6 +30,7 @@ from siyu.contract.rules import (
     Segmenter,
     Stage,
     Tag,
+    listed,
     placeholders,
 )
 
@@ -56,6 +58,8 @@ class Plugin:
     title: str
     version: str
     declared: Mapping[str, tuple[Declaration, ...]] = field(default_factory=dict)
+    refused: SiyuError | None = None
+    """Why it could not be loaded. Its rules stand still; everything else goes on."""
 
     @cached_property
     def declarations(self) -> dict[str, Declaration]:
@@ -77,6 +81,8 @@ class Plugin:
 
         Raises :class:`PluginError` naming the field, the value and the valid names.
         """
+        if self.refused is not None:
+            raise PluginError(self.refused.message, field=self.refused.field, remedy=self.refused.remedy)
         values = values or {}
         if unknown := set(values) - set(self.declarations):
             raise PluginError(
@@ -108,27 +114,32 @@ class PluginManager:
         self.hooks = pluggy.PluginManager("siyu")
         self.hooks.add_hookspecs(specs)
         self.plugins: dict[str, Plugin] = {}
-        self._kinds: list[EventKind] = []
+        self._kinds: dict[str, list[EventKind]] = {}
         self._declare(BUILT_IN, kinds)
 
     @classmethod
     def load(cls, extra_specs: Iterable[ModuleType] = ()) -> PluginManager:
-        """The manager with all installed plugins; ``extra_specs`` are modules with further hook specifications."""
+        """The manager with all installed plugins; ``extra_specs`` are modules with further hook specifications.
+
+        A plugin with a mistake is :attr:`Plugin.refused`, alone.
+        """
         manager = cls()
         for module in extra_specs:
             manager.hooks.add_hookspecs(module)
-        for entry in sorted(metadata.entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name):
+        # Our own first: nobody takes their names.
+        for entry in sorted(
+            metadata.entry_points(group=ENTRY_POINT_GROUP),
+            key=lambda entry: (entry.name, entry.dist is None or entry.dist.name != "siyu"),
+        ):
+            plugin = Plugin(entry.name, entry.name, entry.dist.version if entry.dist else "")
+            if entry.name in (BUILT_IN, *manager.plugins):
+                plugin = replace(plugin, name=f"{entry.name} ({entry.value})")
             try:
-                module = entry.load()
-            except Exception as error:
-                raise PluginError(
-                    f"the plugin cannot be imported: {error!r}",
-                    field=entry.name,
-                    remedy=f"mend or uninstall {entry.value}",
-                ) from error
-            version = entry.dist.version if entry.dist else ""
-            manager.register(entry.name, module, version=version)
-        manager.check()
+                manager.register(entry.name, _imported(entry), version=plugin.version)
+            except SiyuError as error:
+                manager._refuse(plugin, error)
+        while (wrong := manager._mistake()) is not None:
+            manager._refuse(*wrong)
         return manager
 
     def register(self, name: str, module: Any, *, version: str = "") -> Plugin:
@@ -136,6 +147,7 @@ class PluginManager:
         if name in self.plugins:
             raise PluginError("two plugins have this name", field=name, remedy="rename one of the entry points")
         self._declare(name, module)
+        _ = self.catalog
         declared = {hook: self._declarations(name, hook, bases) for hook, bases in _BASES.items()}
         keys = [item.key for items in declared.values() for item in items]
         if twice := {key for key in keys if keys.count(key) > 1}:
@@ -147,21 +159,40 @@ class PluginManager:
 
     def check(self) -> None:
         """Check what depends on all plugins: hook names, and that every fact can be computed."""
+        if (wrong := self._mistake()) is not None:
+            raise wrong[1]
+
+    def _mistake(self) -> tuple[Plugin, SiyuError] | None:
+        """The first plugin with a mistake that only shows beside the others."""
         try:
             self.hooks.check_pending()
         except pluggy.PluginValidationError as error:
             known = vars(self.hooks.hook).values()
             valid = ", ".join(sorted(hook.name for hook in known if hook.has_spec()))
-            raise PluginError(str(error), remedy=f"hooks are: {valid}") from None
-        _ = self.catalog
+            plugin = self.plugins[str(self.hooks.get_name(error.plugin))]
+            return plugin, PluginError(str(error), remedy=f"hooks are: {valid}")
         for plugin in self.plugins.values():
-            for rule in plugin.rules:
-                _check_rule(plugin, rule, self.catalog)
+            try:
+                for rule in plugin.rules if plugin.refused is None else ():
+                    _check_rule(plugin, rule, self.catalog)
+            except SiyuError as error:
+                return plugin, error
+        return None
+
+    def _refuse(self, plugin: Plugin, error: SiyuError) -> None:
+        """Keep a plugin by its name, with what is known of it, and nothing of what it does."""
+        self.plugins[plugin.name] = replace(plugin, refused=error)
+        if isinstance(error, RuleError) and plugin.declared:
+            return  # its events are still taken in, and its GraphQL types stay
+        if self.hooks.has_plugin(plugin.name):
+            self.hooks.unregister(name=plugin.name)
+        self._kinds.pop(plugin.name, None)
+        self.__dict__.pop("catalog", None)
 
     @cached_property
     def catalog(self) -> Catalog:
         """The event kinds of all plugins."""
-        return Catalog(self._kinds)
+        return Catalog([kind for kinds in self._kinds.values() for kind in kinds])
 
     def get(self, name: str) -> Plugin:
         """The plugin of that name, or :class:`NotFound` with the names that there are."""
@@ -181,6 +212,7 @@ class PluginManager:
             raise PluginError(
                 str(error), field=name, remedy="give each module one name, and hooks no arguments"
             ) from None
+        self._kinds[name] = []
         for kind in self._contributed(name, "siyu_event_kinds"):
             if not isinstance(kind, EventKind):
                 raise PluginError(
@@ -188,7 +220,7 @@ class PluginManager:
                     field="siyu_event_kinds",
                     remedy="return instances of EventKind",
                 )
-            self._kinds.append(kind)
+            self._kinds[name].append(kind)
         self.__dict__.pop("catalog", None)
 
     def _contributed(self, name: str, hook: str) -> Iterable[Any]:
@@ -219,6 +251,23 @@ class PluginManager:
         return tuple(items)
 
 
+def _imported(entry: metadata.EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:
+        raise PluginError(
+            f"the plugin cannot be imported: {error!r}",
+            field=entry.name,
+            remedy=f"mend or uninstall {entry.value}",
+        ) from error
+
+
+def _asked(rule: Rule, params: Params) -> Sequence[Tag | Stage]:
+    if isinstance(rule, Segmenter):
+        return listed(rule.tags(params))
+    return listed(rule.stages(params)) if isinstance(rule, Lifecycle) else ()
+
+
 def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
     """Refuse at load what could only fail at night."""
     where = f"{plugin.name}.{rule.key}"
@@ -226,11 +275,9 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
         params = rule.Params()
         for fact in rule.facts.values():
             catalog.resolve(fact)
-        given: list[Tag | Stage] = []
-        if isinstance(rule, Segmenter):
-            given.extend(rule.tags(params))
-        elif isinstance(rule, Lifecycle):
-            given.extend(rule.stages(params))
+        [given] = make([Call("", (where,), lambda: _asked(rule, params))], ANSWER_SECONDS)
+        if isinstance(given, Exception):
+            raise given
         wanted = Stage if isinstance(rule, Lifecycle) else Tag
         for item in given:
             if not isinstance(item, wanted):

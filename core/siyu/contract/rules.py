@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from string import Formatter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from siyu.contract.conditions import ALWAYS, Condition, Expr
 from siyu.contract.errors import RuleError
@@ -24,6 +25,11 @@ __all__ = ["Declaration", "FittedSegmenter", "Lifecycle", "Rule", "Segmenter", "
 
 State = Mapping[str, Any]
 """What ``fit`` learnt from the whole population: JSON data."""
+
+T = TypeVar("T")
+
+MOST_YIELDED = 10_000
+"""How many tags one rule may give; affinities and interests give hundreds."""
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*\Z")
 
@@ -119,7 +125,7 @@ class Segmenter(Rule):
     """A rule that gives tags."""
 
     def tags(self, p: Any) -> Iterable[Tag]:
-        """The tags under parameters ``p``."""
+        """The tags under parameters ``p``: at most 10,000, and within a second, or the rule is fenced."""
         raise NotImplementedError
 
 
@@ -130,7 +136,8 @@ class FittedSegmenter(Rule):
     """
 
     def fit(self, facts: polars.DataFrame, p: Any) -> State:
-        """Learn from all users: ``facts`` has one row a user and a column for each fact, by attribute name."""
+        """Learn from all users, within a minute: ``facts`` has one row a user and a column for each fact, by attribute
+        name."""
         raise NotImplementedError
 
     def tags(self, p: Any, state: State) -> Iterable[Tag]:
@@ -144,6 +151,14 @@ class Lifecycle(Rule):
     def stages(self, p: Any) -> Iterable[Stage]:
         """The stages under parameters ``p``, in the order in which they are tried; the last holds always."""
         raise NotImplementedError
+
+
+def listed(items: Iterable[T]) -> list[T]:
+    """What a rule yields; one that does not end is a :class:`RuleError`."""
+    found = list(islice(items, MOST_YIELDED + 1))
+    if len(found) > MOST_YIELDED:
+        raise RuleError(f"it yields more than {MOST_YIELDED:,}", remedy="yield fewer tags")
+    return found
 
 
 def placeholders(template: str) -> list[str]:

@@ -14,7 +14,7 @@ from siyu.engine.evaluate import Decider, since_column, stage_column
 from siyu.engine.rulebook import Reason, Track
 from siyu.engine.words import Node, declared, failing, read
 
-__all__ = ["RULE_GONE", "FactValue", "Standing", "TriedStage", "TriedTag", "TriedTrack", "explain", "render"]
+__all__ = ["RULE_GONE", "FactValue", "Standing", "TriedStage", "TriedTag", "TriedTrack", "explain", "render", "worded"]
 
 NO_VALUE = "—"
 RULE_GONE = "the rulebook no longer has this rule"
@@ -121,7 +121,7 @@ def explain(
 def render(reason: Mapping[str, Any], why: Sequence[Any]) -> str:
     """``reason`` as :meth:`siyu.engine.rulebook.Reason.to_json` stored it, ``why`` the values of its facts."""
     values = dict(zip((name for name, _ in reason.get("facts", ())), why, strict=False))
-    words = {name: _words(value) for name, value in {**reason.get("params", {}), **values}.items()}
+    words = {name: worded(value) for name, value in {**reason.get("params", {}), **values}.items()}
     template: str = reason.get("because", "")
     try:
         return template.format_map(words)
@@ -165,7 +165,8 @@ def _tried(
     return because, condition, tuple(values.values()), {**reason.settings, **reason.params}
 
 
-def _words(value: Any) -> Any:
+def worded(value: Any) -> Any:
+    """A value as reasons say it."""
     if value is None:
         return NO_VALUE
     if isinstance(value, float):

@@ -14,6 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from functools import reduce
+from operator import add
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -41,6 +43,7 @@ from siyu.contract.facts import (
     Mentions,
     Min,
     OneOf,
+    Score,
     Share,
     Test,
     Total,
@@ -254,6 +257,10 @@ class _Now:
                 return self._age(fact, own)
             case Formula():
                 return self._formula(fact.expr, columns)
+            case Score(of, cuts, reverse):
+                value = self.finish(of, columns)
+                passed = [value <= cut if reverse else value > cut for cut in cuts]
+                return 1 + reduce(add, (each.cast(pl.Int64) for each in passed))
             case Count() | Mentions():
                 return added("n")
             case Distinct():
@@ -324,10 +331,12 @@ class _Now:
 
 
 def _base(facts: Sequence[Fact]) -> list[Fact]:
-    """The facts with those that formulas are made of in the place of the formulas, each once."""
+    """The facts with those that formulas and scores are made of in their place, each once."""
     found: dict[str, Fact] = {}
     for fact in facts:
-        inner = [leaf for leaf in fact.expr.leaves() if isinstance(leaf, Fact)] if isinstance(fact, Formula) else []
+        inner: list[Fact] = [fact.of] if isinstance(fact, Score) else []
+        if isinstance(fact, Formula):
+            inner = [leaf for leaf in fact.expr.leaves() if isinstance(leaf, Fact)]
         found |= {base.name: base for base in (_base(inner) if inner else [fact])}
     return list(found.values())
 

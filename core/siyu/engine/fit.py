@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Collection, Iterable, Mapping
 
 import polars as pl
 
-from siyu.contract.errors import RuleError
+from siyu.contract.budget import Call, make
 from siyu.contract.facts import Fact
 from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
@@ -17,7 +16,7 @@ from siyu.engine.rulebook import Failed, Name
 
 __all__ = ["fit", "fit_facts", "fit_fenced"]
 
-BUDGET_SECONDS = 60.0
+FIT_SECONDS = 60.0
 """How long a rule may look at the whole population."""
 
 
@@ -47,26 +46,31 @@ def fit_fenced(
 ) -> tuple[dict[str, dict[str, State]], Failed]:
     """As :func:`fit`, but a rule that fails stops nobody else; rules in ``fenced`` are not asked, those that are
     ``pinned`` keep their state."""
+    calls: dict[Name, Call[State]] = {}
     states: dict[str, dict[str, State]] = {}
-    failed: Failed = {}
     for plugin, params in plugins:
         for rule in plugin.rules:
-            if not isinstance(rule, FittedSegmenter) or (plugin.name, rule.key) in fenced:
+            name = (plugin.name, rule.key)
+            if not isinstance(rule, FittedSegmenter) or name in fenced:
                 continue
             if (kept := (pinned or {}).get(plugin.name, {}).get(rule.key)) is not None:
                 states.setdefault(plugin.name, {})[rule.key] = kept
-                continue
-            mine = facts.select(pl.col(fact.name).alias(name) for name, fact in rule.facts.items())
-            started = time.perf_counter()
-            try:
-                # Through JSON, as it will be read: what cannot be kept must not be decided by.
-                state = json.loads(json.dumps(rule.fit(mine, params[rule.key]), allow_nan=False))
-                if (took := time.perf_counter() - started) > BUDGET_SECONDS:
-                    raise RuleError(
-                        f"fit() took {took:.0f} s", field=rule.key, remedy=f"{BUDGET_SECONDS:g} s are allowed"
-                    )
-            except Exception as error:  # whatever a plugin's code may raise
-                failed[plugin.name, rule.key] = error
             else:
-                states.setdefault(plugin.name, {})[rule.key] = state
+                calls[name] = _call(name, rule, params[rule.key], facts)
+    failed: Failed = {}
+    for name, answer in zip(calls, make(list(calls.values()), FIT_SECONDS), strict=True):
+        if isinstance(answer, Exception):
+            failed[name] = answer
+        else:
+            states.setdefault(name[0], {})[name[1]] = answer
     return states, failed
+
+
+def _call(name: Name, rule: FittedSegmenter, p: Params, facts: pl.DataFrame) -> Call[State]:
+    def fitted() -> State:
+        mine = facts.select(pl.col(fact.name).alias(own) for own, fact in rule.facts.items())
+        # Through JSON, as it will be read: what cannot be kept must not be decided by.
+        state: State = json.loads(json.dumps(rule.fit(mine, p), allow_nan=False))
+        return state
+
+    return Call(rule.key, (name, p), fitted)

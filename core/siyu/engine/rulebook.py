@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from siyu.contract.budget import ANSWER_SECONDS, Call, make
 from siyu.contract.conditions import ALWAYS, And, Condition, HasTag, Not, Or
 from siyu.contract.errors import PluginError, RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
-from siyu.contract.rules import FittedSegmenter, Lifecycle, Rule, Segmenter, Stage, State, Tag, placeholders
+from siyu.contract.rules import FittedSegmenter, Lifecycle, Rule, Segmenter, Stage, State, Tag, listed, placeholders
 
 __all__ = ["Failed", "Name", "Reason", "Rulebook", "Standing", "TagRule", "Track", "bind", "bind_fenced"]
-
-BUDGET_SECONDS = 1.0
-"""How long a rule may take to say what it decides."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +140,8 @@ Name = tuple[str, str]
 Failed = dict[Name, Exception]
 """The rules that failed, and how."""
 
+_Answer = tuple[list[TagRule], Track | None]
+
 
 def bind(plugins: Iterable[tuple[Plugin, Mapping[str, Params]]], states: Mapping[str, Mapping[str, State]]) -> Rulebook:
     """Bind plugins and their parameters (by declaration key) to a rulebook; a rule that fails is an error.
@@ -170,6 +169,7 @@ def bind_fenced(
     """
     binder = _Binder(dict(fenced or {}))
     settings: dict[str, Any] = {}
+    calls: dict[Name, Call[_Answer]] = {}
     for plugin, params in sorted(plugins, key=lambda pair: pair[0].name):
         settings[plugin.name] = {
             "version": plugin.version,
@@ -177,7 +177,10 @@ def bind_fenced(
             "states": dict(states.get(plugin.name, {})),
         }
         for rule in plugin.rules:
-            binder.add(plugin, rule, params[rule.key], states.get(plugin.name, {}).get(rule.key))
+            name = (plugin.name, rule.key)
+            if name not in binder.failed:
+                calls[name] = _call(name, rule, params[rule.key], states.get(plugin.name, {}).get(rule.key))
+    binder.add(calls)
     return binder.rulebook(settings, previous or {}), binder.failed
 
 
@@ -187,24 +190,15 @@ class _Binder:
         self._tags: dict[str, TagRule] = {}
         self._tracks: dict[str, Track] = {}
 
-    def add(self, plugin: Plugin, rule: Rule, p: Params, state: State | None) -> None:
-        """Ask a rule what it decides; one that fails, or takes too long over it, is fenced."""
-        name = (plugin.name, rule.key)
-        if name in self.failed:
-            return
-        started = time.perf_counter()
-        try:
-            tags, track = _ask(plugin.name, rule, p, state)
-        except Exception as error:  # whatever a plugin's code may raise
-            self.failed[name] = error
-            return
-        if (took := time.perf_counter() - started) > BUDGET_SECONDS:
-            self.failed[name] = RuleError(
-                f"it took {took:.1f} s to say what it decides",
-                field=rule.key,
-                remedy=f"{BUDGET_SECONDS:g} s are allowed",
-            )
-            return
+    def add(self, calls: Mapping[Name, Call[_Answer]]) -> None:
+        """Ask rules what they decide; those that fail, or take too long over it, are fenced."""
+        for name, answer in zip(calls, make(list(calls.values()), ANSWER_SECONDS), strict=True):
+            if isinstance(answer, Exception):
+                self.failed[name] = answer
+            else:
+                self._take(*answer)
+
+    def _take(self, tags: Sequence[TagRule], track: Track | None) -> None:
         for tag in tags:
             if tag.tag.key in self._tags:
                 raise RuleError("two rules give this tag", field=tag.tag.key, remedy="rename one of them")
@@ -212,8 +206,8 @@ class _Binder:
         if track is not None:
             if track.key in self._tracks:
                 raise PluginError(
-                    f"{plugin.name} and {self._tracks[track.key].plugin} both rule the track {track.key!r}",
-                    field=plugin.name,
+                    f"{track.plugin} and {self._tracks[track.key].plugin} both rule the track {track.key!r}",
+                    field=track.plugin,
                     remedy="switch one of them off",
                 )
             self._tracks[track.key] = track
@@ -246,13 +240,17 @@ class _Binder:
         return {key: entry for key, entry in entries.items() if (entry["plugin"], entry.get("rule")) in self.failed}
 
 
-def _ask(plugin: str, rule: Rule, p: Params, state: State | None) -> tuple[list[TagRule], Track | None]:
+def _call(name: Name, rule: Rule, p: Params, state: State | None) -> Call[_Answer]:
+    return Call(rule.key, (name, p, state), lambda: _ask(name[0], rule, p, state))
+
+
+def _ask(plugin: str, rule: Rule, p: Params, state: State | None) -> _Answer:
     if isinstance(rule, Lifecycle):
         return [], _track(plugin, rule, p)
     if isinstance(rule, Segmenter):
-        given = list(rule.tags(p))
+        given = listed(rule.tags(p))
     elif isinstance(rule, FittedSegmenter) and state is not None:
-        given = list(rule.tags(p, state))
+        given = listed(rule.tags(p, state))
     else:
         return [], None
     for tag in given:
@@ -303,7 +301,7 @@ class _Expander:
 
 
 def _track(plugin: str, rule: Lifecycle, p: Params) -> Track:
-    stages = tuple(rule.stages(p))
+    stages = tuple(listed(rule.stages(p)))
     keys = [stage.key for stage in stages]
     if not stages or len(set(keys)) < len(keys) or len(keys) > 200:
         raise RuleError(f"stages {keys}", field=rule.key, remedy="yield 1 to 200 stages, each key once")

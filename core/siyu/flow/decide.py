@@ -181,17 +181,20 @@ async def judge(
         await phase("facts", 0.2)
     # Without the states that stand: a plugin's new version may not understand them, and here they are made anew.
     wanted: dict[str, Fact] = {}
+    broken: list[Failed] = []
     for cohort in cohorts:
-        expected, _ = bind_fenced(cohort.on, {}, fenced=fenced)
+        expected, failed = await asyncio.to_thread(bind_fenced, cohort.on, {}, fenced=fenced)
+        broken.append(failed)
         wanted |= {fact.name: fact for fact in (*expected.facts, *fit_facts(plugin for plugin, _ in cohort.on))}
     facts = await asyncio.to_thread(compute, list(wanted.values()), catalog, frames, at, days)
     if phase:
         await phase("fit", 0.45)
     bound = []
-    for number, cohort in enumerate(cohorts):
-        states, unfit = await asyncio.to_thread(fit_fenced, cohort.on, facts, fenced or {}, cohort.pinned)
-        stood = previous[number] if previous else None
-        bound.append(bind_fenced(cohort.on, states, fenced={**(fenced or {}), **unfit}, previous=stood))
+    for number, (cohort, failed) in enumerate(zip(cohorts, broken, strict=True)):
+        # What failed already is not asked again: it may have taken all of its time.
+        states, unfit = await asyncio.to_thread(fit_fenced, cohort.on, facts, failed, cohort.pinned)
+        stood, out = previous[number] if previous else None, {**failed, **unfit}
+        bound.append(await asyncio.to_thread(bind_fenced, cohort.on, states, fenced=out, previous=stood))
     rulebooks = [rulebook for rulebook, _ in bound]
     if more := [fact for fact in needed(rulebooks) if fact.name not in wanted]:
         users = facts.select("user_id")

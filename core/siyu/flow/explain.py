@@ -13,18 +13,20 @@ from pydantic_core import to_jsonable_python
 
 from siyu.contract.errors import InputError, NotFound
 from siyu.engine import explain as engine
+from siyu.engine.cohorts import Cohort
 from siyu.engine.evaluate import Decider
 from siyu.engine.explain import RULE_GONE, Standing, TriedTag, TriedTrack, render
 from siyu.engine.facts import compute
-from siyu.engine.rulebook import bind_fenced
+from siyu.engine.rulebook import Rulebook, bind_fenced
 from siyu.flow import fences
 from siyu.flow.context import Context, now, zone
 from siyu.flow.plugins import cohorts, content_of, kept_rulebooks, states_of
+from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake
 from siyu.store.models import Brand, Identity
 
-__all__ = ["Explanation", "explain", "explain_users", "user_named"]
+__all__ = ["Explanation", "explain", "explain_users", "moment_of", "rulebooks_now", "user_named"]
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,11 @@ async def explain_users(
     ctx: Context, brand: Brand, users: Sequence[int], at: datetime | None = None
 ) -> dict[int, Explanation]:
     """:func:`explain` for a few users at once, by user; those of whom nothing was known at that moment are left out."""
-    if at is not None and at.tzinfo is None:
-        raise InputError(f"the moment {at} has no time zone", field="at", remedy="write it like 2027-01-01T00:00Z")
-    moment = at or now(brand)
+    moment = moment_of(brand, at)
     catalog, days = ctx.plugins.catalog, zone(brand.zone)
     # One view of the database, and the database sees to it that nothing is written.
     async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        rulebooks = []
-        fenced = {**await fences.known(brand.id), **await fences.refused(ctx, brand.id)}
-        kept = await kept_rulebooks(connection, brand.id)
-        for cohort in await cohorts(ctx, brand.id):
-            content = content_of(kept, cohort)
-            rulebook, _ = bind_fenced(cohort.on, states_of(content), fenced=fenced, previous=content)
-            rulebooks.append((cohort, rulebook))
+        rulebooks = await rulebooks_now(ctx, connection, brand.id)
         rows = await Decisions(ctx.home, brand.id).standing(connection, users, at)
         frames = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
     wanted = list({fact.name: fact for _, rulebook in rulebooks for fact in rulebook.facts}.values())
@@ -88,6 +82,26 @@ async def explain_users(
         for cohort, rulebook in rulebooks
         for row in cohort.of(facts).iter_rows(named=True)
     }
+
+
+def moment_of(brand: Brand, at: datetime | None) -> datetime:
+    """The moment that is asked for, the brand's present if none is."""
+    if at is not None and at.tzinfo is None:
+        raise InputError(f"the moment {at} has no time zone", field="at", remedy="write it like 2027-01-01T00:00Z")
+    return at or now(brand)
+
+
+async def rulebooks_now(ctx: Context, connection: Connection, brand_id: int) -> list[tuple[Cohort, Rulebook]]:
+    """The rules as they are set now, by cohort, with what was fitted last; fenced ones are not asked."""
+    fenced = {**await fences.known(brand_id), **await fences.refused(ctx, brand_id)}
+    kept = await kept_rulebooks(connection, brand_id)
+    found = []
+    for cohort in await cohorts(ctx, brand_id):
+        content = content_of(kept, cohort)
+        states = states_of(content)
+        rulebook, _ = await asyncio.to_thread(bind_fenced, cohort.on, states, fenced=fenced, previous=content)
+        found.append((cohort, rulebook))
+    return found
 
 
 async def user_named(brand: Brand, kind: str, value: str) -> int:

@@ -6,6 +6,7 @@ widened or taken back.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -284,11 +285,13 @@ async def _setting(
 async def _check(ctx: Context, brand: Brand, row: PluginSetting) -> list[Cohort]:
     """The cohorts that would be; refuses settings under which this plugin's rules fail, or there is no rulebook."""
     plugin = ctx.plugins.get(row.plugin)
-    plugin.params(row.params)
+    # One that cannot be loaded can still be switched off.
+    if row.enabled or plugin.refused is None:
+        plugin.params(row.params)
     others = await PluginSetting.filter(brand_id=brand.id).exclude(plugin=row.plugin)
     would = await _cohorts(ctx, brand.id, sorted([*others, row], key=lambda each: each.plugin))
     for cohort in would:
-        _, failed = bind_fenced(cohort.on, cohort.pinned)
+        _, failed = await asyncio.to_thread(bind_fenced, cohort.on, cohort.pinned)
         for (owner, rule), error in failed.items():
             if owner == plugin.name:
                 if rule in cohort.pinned.get(owner, {}):

@@ -8,6 +8,7 @@ decision lock; whoever changes one of them, in whatever process, is heeded by th
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,14 +86,16 @@ async def _bind(ctx: Context, connection: Connection, brand_id: int, made_of: tu
     _, _, settings, fenced_rules = made_of
     rows = [PluginSetting(brand_id=brand_id, **setting) for setting in json.loads(settings)]
     known = {(plugin, rule): RuleError(error) for plugin, rule, error in json.loads(fenced_rules)}
-    fenced = {**known, **fences.refused_of(ctx, rows)}
+    fenced = {**known, **await fences.refused_of(ctx, brand_id, rows)}
     cohorts = cohorts_of(ctx, rows)
     kept = await kept_rulebooks(connection, brand_id)
     rulebooks: list[Rulebook] = []
     failed = dict(fenced)
     for cohort in cohorts:
         content = content_of(kept, cohort)
-        rulebook, each = bind_fenced(cohort.on, states_of(content), fenced=fenced, previous=content)
+        rulebook, each = await asyncio.to_thread(
+            bind_fenced, cohort.on, states_of(content), fenced=fenced, previous=content
+        )
         rulebooks.append(rulebook)
         failed |= each
     if failed.keys() - fenced.keys():

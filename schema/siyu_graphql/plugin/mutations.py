@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import strawberry
-from siyu.flow import plugins
+from siyu.flow import fences, plugins
 from siyu.flow.tokens import Right
 from siyu.store.models import PluginSetting
 
 from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.mutations import mutation
-from siyu_graphql.plugin.queries import plugin_of
+from siyu_graphql.plugin.queries import find_plugin, plugin_of
 from siyu_graphql.plugin.types import PluginPayload
 from siyu_graphql.scalars import JSON, checked_json
 
@@ -98,6 +98,18 @@ class PluginMutations:
         self, info: Info, brand: BrandSlug, plugin: PluginName, rule: RuleKey
     ) -> PluginPayload | None:
         return await _changed(info, brand, plugins.release, plugin, rule)
+
+    @mutation(
+        Right.REFRESH,
+        PluginPayload,
+        "Ask the rules of a plugin that fail for a brand again, now. Those that answer are fenced no longer; the"
+        " refresh that follows brings their decisions up to date. What is learnt from all users is tried by it.",
+    )
+    async def retry_plugin(self, info: Info, brand: BrandSlug, plugin: PluginName) -> PluginPayload | None:
+        found = await visible_brand(info, brand)
+        await fences.retry(info.context.ctx, found, plugin)
+        await info.context.push("refresh_brand", found.id)
+        return PluginPayload(plugin=await find_plugin(info, found.id, plugin))
 
 
 async def _changed(

@@ -7,13 +7,13 @@ from datetime import datetime
 import strawberry
 from siyu.contract.manager import Plugin as Installed
 from siyu.contract.rules import FittedSegmenter
-from siyu.store.models import Fence as StoredFence
 from siyu.store.models import PluginSetting
 
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 from siyu_graphql.mutations import Payload
 from siyu_graphql.nodes import BrandNode
+from siyu_graphql.plugin.status import PluginStatus, status_of
 from siyu_graphql.scalars import JSON
 from siyu_graphql.stage.queries import stages_of_brand
 from siyu_graphql.stage.types import Stage
@@ -21,19 +21,7 @@ from siyu_graphql.state.queries import FittedRule
 from siyu_graphql.tag.queries import tags_of_brand
 from siyu_graphql.tag.types import Tag
 
-__all__ = ["Fence", "Plugin", "PluginPayload", "RollOut", "SettingChange"]
-
-
-@strawberry.type(
-    description="A rule that fails for the brand. What it last decided stands; each refresh tries it again."
-)
-class Fence:
-    rule: str = strawberry.field(description="The key of the rule, as its parameters are grouped.")
-    error: str = strawberry.field(description="Why it fails, with the remedy where siyu knows one.")
-    since: datetime = strawberry.field(description="When it was first seen to fail.")
-    last_good: datetime | None = strawberry.field(
-        description="When it last decided for the whole brand; null if it never did."
-    )
+__all__ = ["Plugin", "PluginPayload", "RollOut", "SettingChange"]
 
 
 @strawberry.type(description="A change of how a brand has set a plugin.")
@@ -101,10 +89,9 @@ class Plugin(BrandNode):
     def params_schema(self) -> JSON:
         return JSON(self.installed.params_schema())
 
-    @computed("Its rules that fail for the brand; none where all is well.")
-    async def fences(self) -> list[Fence]:
-        rows = await StoredFence.filter(brand_id=self.brand_id, plugin=self.installed.name).order_by("rule")
-        return [Fence(rule=row.rule, error=row.error, since=row.since, last_good=row.last_good) for row in rows]
+    @computed("Whether it works for the brand: if a rule fails, which, since when, why, and when it last was well.")
+    async def status(self, info: Info) -> PluginStatus:
+        return await status_of(info, self.brand_id, self.installed, self.setting)
 
     @computed("Its rules that look at all users first, with the states that they had. None where it has no such rule.")
     def fitted(self) -> list[FittedRule]:

@@ -14,6 +14,8 @@ from siyu_graphql.event.queries import events_of_user
 from siyu_graphql.event.types import Event
 from siyu_graphql.explanation.queries import explanation_of_user
 from siyu_graphql.explanation.types import Explanation
+from siyu_graphql.fact.queries import facts_of_user
+from siyu_graphql.fact.types import UserFact
 from siyu_graphql.fields import computed
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
@@ -65,6 +67,11 @@ class User(BrandNode):
         resolver=explanation_of_user,
         description="Every tag and stage of the brand's rules tried for the user: held or not, and why."
         " Nothing is written. One counts for 500 rows of the request.",
+    )
+    facts: list[UserFact] = strawberry.field(
+        resolver=facts_of_user,
+        description="The facts that the rules of the brand's plugins look at, by the names that the rules give them,"
+        " computed now. Empty before the first event. Those of one user count for 500 rows of the request.",
     )
 
 

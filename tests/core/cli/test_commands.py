@@ -94,6 +94,14 @@ def test_why_what_if_and_what_would_have_been_are_shown(siyu: Shell) -> None:
     found = json.loads(siyu("explain", "member=00002", "-b", "small", "--json"))
     assert found["tracks"][0]["stage"] == found["tracks"][0]["stands"]["key"] == "growth"
 
+    facts = json.loads(siyu("facts", "member=00002", "-b", "small", "--at", "1997-03-01", "--json"))
+    silent = next(fact for fact in facts if fact["name"] == "silent")
+    assert (silent["plugin"], silent["rule"], silent["value"], silent["text"]) == ("lifecycle", "lifecycle", 48, "48")
+    assert re.search(
+        r"silent.*days since interaction.*48", siyu("facts", "member=00002", "-b", "small", "--at", "1997-03-01")
+    )
+    assert "installed are" in siyu("facts", "member=00002", "-b", "small", "--plugin", "rmf", status=2)
+
     sooner = '{"lifecycle": {"dormant_days": 5, "stay_days": 0}}'
     shown = siyu("plugin", "preview", "lifecycle", sooner, "-b", "small")
     assert re.search(r"休眠.*dormant.*0.*2.*\+ 2 growth", shown)

@@ -31,6 +31,7 @@ from siyu import (
     Money,
     Payload,
     RuleError,
+    Score,
     Share,
     Total,
     Values,
@@ -84,6 +85,7 @@ CATALOG = Catalog([*PluginManager().catalog.kinds.values(), EventKind("shop.deli
         (Total("order.paid", "amount"), Total("order.paid", "amount", repeat=False)),
         (Last("order.paid", "store"), Last("order.paid", "store", kind="text")),
         (Formula(Count("order.paid") / 2), Formula(Count("order.paid", where={}) / 2)),
+        (Score(Count("order.paid"), [2, 1]), Score(Count("order.paid"), (1.0, 2.0))),
     ],
 )
 def test_equal_declarations_are_one_fact(one: Fact, other: Fact) -> None:
@@ -141,6 +143,10 @@ def test_declarations_that_differ_in_anything_are_different_facts() -> None:
         Formula(Count("order.paid") + 1),
         Formula(Count("order.paid") + Count("order.paid")),
         Formula(1 + Count("order.paid")),
+        Score(Count("order.paid"), [1]),
+        Score(Count("order.paid"), [1], reverse=True),
+        Score(Count("order.paid"), [1, 2]),
+        Score(Count("order.paid", days=7), [1]),
     ]
     assert len({fact.name for fact in facts}) == len(facts)
 
@@ -167,6 +173,9 @@ def test_declarations_that_differ_in_anything_are_different_facts() -> None:
         (lambda: Mentions("group.message", " "), "Contains(' ',)", "at least one word"),
         (lambda: Cycle("order.paid", least=1), "least=1", "two days"),
         (lambda: Share("order.paid", {}), "Share(of={})", "which events"),
+        (lambda: Score(Attribute("skin"), [1]), "Score(Attribute('skin'))", "a number"),
+        (lambda: Score(Count("order.paid"), []), "cuts=[]", "at least one"),
+        (lambda: Score(Count("order.paid"), [float("nan")]), "cuts=[nan]", "at least one"),
         (lambda: Formula(NO_NUMBER), "Formula(", "arithmetic on facts"),
         (lambda: Formula(Attribute("skin")), "Formula(", "arithmetic on facts"),
         (lambda: Formula(lift(1) + 1), "Formula(", "arithmetic on facts"),

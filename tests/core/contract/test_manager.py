@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -285,3 +287,83 @@ def test_every_reference_in_a_schema_of_parameters_leads_somewhere() -> None:
         assert set(names) <= set(schema.get("$defs", {}))
     interest = PluginManager.load().get("interest").params_schema()
     assert interest["$defs"]
+
+
+# -- installed plugins with mistakes -----------------------------------------------------------------------------------
+
+RULE = """
+from siyu import Count, EventKind, Segmenter, Tag, hookimpl
+
+class Rule(Segmenter):
+    orders = Count("order.paid")
+
+    def tags(self, p):
+        {body}
+
+@hookimpl
+def {hook}():
+    return [Rule]
+
+@hookimpl
+def siyu_event_kinds():
+    return [EventKind({kind!r}, "Ours")]
+"""
+
+
+def rule(body: str, hook: str = "siyu_segmenters", kind: str = "{name}.happened") -> str:
+    return RULE.replace("{body}", body).replace("{hook}", hook).replace("{kind!r}", repr(kind))
+
+
+@pytest.mark.parametrize(
+    ("entry", "code", "shown", "says", "rules", "kind"),
+    [
+        ("broken", "import nothing_of_that_name", "broken", "nothing_of_that_name", 0, False),
+        ("broken", rule("return 1 / 0"), "broken", "ZeroDivisionError", 1, True),
+        ("broken", rule("while True: pass"), "broken", "no answer after 1 s", 1, True),
+        (
+            "broken",
+            rule("while True: yield Tag('broken.x', 'X', self.orders > 1)"),
+            "broken",
+            "more than 10,000",
+            1,
+            True,
+        ),
+        ("broken", rule("return []", hook="siyu_segmentors"), "broken", "hooks are: siyu_channels", 0, False),
+        ("broken", rule("return []", kind="order.paid"), "broken", "two plugins declare", 0, False),
+        ("rfm", rule("return []"), "rfm (plugin_rfm)", "two plugins have this name", 0, False),
+        ("core", rule("return []"), "core (plugin_core)", "already registered", 0, False),
+    ],
+    ids=["import", "raises", "hangs", "endless", "hook", "kind", "our name", "the name of the core"],
+)
+def test_an_installed_plugin_with_a_mistake_is_refused_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    entry: str,
+    code: str,
+    shown: str,
+    says: str,
+    rules: int,
+    kind: bool,
+) -> None:
+    good = PluginManager.load()
+    (tmp_path / f"plugin_{entry}.py").write_text(code.replace("{name}", entry), encoding="utf-8")
+    info = tmp_path / f"plugin_{entry}-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: plugin-{entry}\nVersion: 1.2\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[siyu]\n{entry} = plugin_{entry}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, f"plugin_{entry}", raising=False)
+
+    manager = PluginManager.load()
+    assert {name for name, plugin in manager.plugins.items() if plugin.refused} == {shown}
+    plugin = manager.get(shown)
+    assert (plugin.version, len(plugin.rules)) == ("1.2", rules)
+    assert says in str(plugin.refused)
+    with pytest.raises(PluginError) as caught:
+        plugin.params()
+    assert caught.value.remedy == plugin.refused.remedy  # type: ignore[union-attr]
+    # Everything else is there: plugins, rules, and kinds of events.
+    assert [each.name for each in manager.plugins.values() if not each.refused] == list(good.plugins)
+    assert manager.get("rfm").params()
+    more = {f"{entry}.happened"} if kind else set()
+    assert set(manager.catalog.kinds) == set(good.catalog.kinds) | more

@@ -39,6 +39,7 @@ from siyu import (
     Mean,
     Mentions,
     Min,
+    Score,
     Share,
     Total,
     Values,
@@ -116,6 +117,12 @@ def expected(fact: Fact, user: int, events: Sequence[Event], at: datetime, zone:
             return months if fact.unit == "months" else math.floor(months / 12)
         case Formula(expr):
             return reckoned(expr, user, events, at, zone)
+        case Score(of, cuts, reverse):
+            value = expected(of, user, events, at, zone)
+            if value is None:
+                return None
+            below = sum(cut < value for cut in cuts)
+            return len(cuts) - below + 1 if reverse else below + 1
     assert isinstance(fact, EventFact)
     kinds = INTERACTION if fact.event == "interaction" else [fact.event]
     asked = {name for name, _ in (*fact.where, *(fact.of if isinstance(fact, Share) else ()))} | set(fact.fields)
@@ -385,7 +392,14 @@ formulas = st.recursive(
     lambda inner: st.builds(Arithmetic, st.sampled_from("+-*/"), inner, inner),
     max_leaves=4,
 )
-facts = simple | formulas.filter(lambda expr: any(True for _ in expr.leaves())).map(Formula)
+named = formulas.filter(lambda expr: any(True for _ in expr.leaves())).map(Formula)
+scores = st.builds(
+    lambda of, cuts, reverse: Score(of, cuts, reverse=reverse),
+    numbers | named,
+    st.lists(st.sampled_from([0, 1, 2, 3, 0.5, 10, -4.25]), min_size=1, max_size=4),
+    st.booleans(),
+)
+facts = simple | named | scores
 
 
 @st.composite

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import time
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -12,7 +15,9 @@ import polars as pl
 import pytest
 import siyu
 from siyu import Count, DaysSince, Field, FittedSegmenter, Segmenter, State, Tag, hookimpl
-from siyu.contract.manager import PluginManager
+from siyu.contract.manager import Plugin, PluginManager
+from siyu.engine import fit, rulebook
+from siyu.flow import fences
 from siyu.flow import plugins as settings
 from siyu.flow.context import Context
 from siyu.flow.decide import decide_users, refresh
@@ -24,6 +29,14 @@ START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 trouble: dict[str, Any] = {}
 
 
+def spin() -> None:
+    while True:
+        try:
+            sum(range(1000))
+        except Exception:
+            continue
+
+
 class Eager(Segmenter):
     class Params(siyu.Params):
         orders: int = Field(1, ge=1, title="orders")
@@ -33,6 +46,10 @@ class Eager(Segmenter):
     def tags(self, p: Params) -> Iterator[Tag]:
         if "tags" in trouble:
             raise trouble["tags"]
+        if "spin" in trouble:
+            spin()
+        if "endless" in trouble:
+            yield from (Tag(f"fragile.n{n}", "n", self.orders > n) for n in itertools.count())
         yield Tag("fragile.eager", "eager", self.orders >= p.orders, "{orders} orders")
 
 
@@ -42,6 +59,8 @@ class Fitted(FittedSegmenter):
     def fit(self, facts: pl.DataFrame, p: Any) -> State:
         if "fit" in trouble:
             return trouble["fit"]  # type: ignore[no-any-return]
+        if "spin in fit" in trouble:
+            spin()
         return {"least": 1}
 
     def tags(self, p: Any, state: State) -> Iterable[Tag]:
@@ -56,21 +75,28 @@ class Steady(Segmenter):
 
 
 @pytest.fixture(autouse=True)
-def _no_trouble() -> Iterator[None]:
+def _no_trouble(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(rulebook, "ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr(fit, "FIT_SECONDS", 0.6)
     trouble.clear()
     yield
     trouble.clear()
 
 
-@pytest.fixture
-async def fragile(ctx: Context, brand: Brand) -> Context:
-    """The context with a plugin of three rules, two of which can be broken on purpose, on for the brand."""
+def with_fragile(ctx: Context) -> Context:
+    """The context with a plugin of three rules, two of which can be broken on purpose."""
     module = types.ModuleType("fragile", "Breaks on purpose.")
     module.siyu_segmenters = hookimpl(lambda: [Eager, Fitted, Steady], specname="siyu_segmenters")  # type: ignore[attr-defined]
     manager = PluginManager.load()
     manager.register("fragile", module)
     manager.check()
-    opened = replace(ctx, plugins=manager)
+    return replace(ctx, plugins=manager)
+
+
+@pytest.fixture
+async def fragile(ctx: Context, brand: Brand) -> Context:
+    """As :func:`with_fragile`, and the plugin is on for the brand."""
+    opened = with_fragile(ctx)
     await settings.enable(opened, brand, "fragile", by="test")
     await buy(opened, brand, "a", "1", 0)
     await refresh(opened, brand.id)
@@ -94,6 +120,9 @@ async def holders(brand: Brand) -> dict[str, int]:
         ({"fit": {"least": "many"}}, "fitted"),
         ({"fit": {"least": float("nan")}}, "fitted"),
         ({"fit": object()}, "fitted"),
+        ({"spin": True}, "eager"),
+        ({"endless": True}, "eager"),
+        ({"spin in fit": True}, "fitted"),
     ],
 )
 async def test_a_broken_rule_is_fenced_and_its_decisions_stand(
@@ -144,6 +173,79 @@ async def test_settings_that_a_new_version_refuses_fence_the_plugin(fragile: Con
     await refresh(fragile, brand.id)
     assert {fence.rule for fence in await Fence.all()} == {"eager", "fitted", "steady"}
     assert (await holders(brand))["fragile.eager"] == 1
+
+
+async def test_a_rule_that_hangs_does_not_hold_up_the_event_loop(fragile: Context, brand: Brand) -> None:
+    trouble["spin"] = True
+    await buy(fragile, brand, "b", "2", 1)
+    gaps: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            started = time.perf_counter()
+            await asyncio.sleep(0.01)
+            gaps.append(time.perf_counter() - started)
+
+    ticking = asyncio.create_task(tick())
+    assert (await decide_users(fragile, brand.id)).users == 1
+    [fence] = await Fence.filter(brand_id=brand.id)
+    with pytest.raises(siyu.RuleError, match="no answer after"):
+        await settings.configure(fragile, brand, "fragile", {"eager": {"orders": 3}})
+    ticking.cancel()
+    assert fence.error == "eager: no answer after 0.6 s (let it do less)"
+    assert len(gaps) > 20
+    assert sorted(gaps)[-2] < 0.5
+
+
+async def test_a_plugin_that_cannot_be_loaded_any_more_is_fenced_until_it_can(fragile: Context, brand: Brand) -> None:
+    """As after a restart with a new version of the plugin: a rule that fails, or a module that cannot be imported."""
+    good = await holders(brand)
+    plugin = fragile.plugins.plugins["fragile"]
+    error = siyu.RuleError("it raises", field="fragile.eager")
+    await buy(fragile, brand, "b", "2", 10)
+    for refused in (replace(plugin, refused=error), Plugin("fragile", "fragile", "", refused=error)):
+        fragile.plugins.plugins["fragile"] = refused
+        await refresh(fragile, brand.id)
+        fenced = {fence.rule: fence.error for fence in await Fence.all()}
+        assert fenced == dict.fromkeys(("eager", "fitted", "steady"), "fragile.eager: it raises")
+        assert await holders(brand) == good
+        with pytest.raises(siyu.PluginError, match="it raises"):
+            await settings.enable(fragile, brand, "fragile")
+    fragile.plugins.plugins["fragile"] = plugin
+    await refresh(fragile, brand.id)
+    assert await Fence.exists() is False
+    assert (await holders(brand))["fragile.eager"] == 2
+    fragile.plugins.plugins["fragile"] = refused
+    await settings.disable(fragile, brand, "fragile")
+    await refresh(fragile, brand.id)
+    assert await holders(brand) == {}
+
+
+async def test_fenced_rules_are_tried_again_on_demand(fragile: Context, brand: Brand) -> None:
+    other = await Brand.create(slug="other", name="Other", replayed_to=START)
+    await settings.enable(fragile, other, "fragile")
+    await refresh(fragile, other.id)
+    trouble.update(tags=ValueError("first"), fit=object())
+    for each in (brand, other):
+        await refresh(fragile, each.id)
+    await buy(fragile, brand, "b", "2", 1)
+    await Brand.filter(id=brand.id).update(refresh_asked=None)
+
+    trouble["tags"] = ValueError("second")
+    await fences.retry(fragile, brand, "fragile")
+    errors = {fence.rule: fence.error for fence in await Fence.filter(brand_id=brand.id)}
+    assert errors["eager"] == "ValueError: second"
+
+    trouble.clear()
+    await fences.retry(fragile, brand, "fragile")
+    # Only a refresh can tell whether a rule can be fitted, and it has been asked for.
+    assert [fence.rule for fence in await Fence.filter(brand_id=brand.id)] == ["fitted"]
+    await brand.refresh_from_db()
+    assert brand.refresh_asked is not None
+    assert (await decide_users(fragile, brand.id)).users == 1
+    assert (await holders(brand))["fragile.eager"] == 2
+    await refresh(fragile, brand.id)
+    assert {fence.brand_id for fence in await Fence.all()} == {other.id}
 
 
 async def test_a_brand_is_fenced_alone(fragile: Context, brand: Brand) -> None:

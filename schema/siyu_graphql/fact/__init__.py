@@ -1,0 +1,1 @@
+"""Facts: what the rules look at, of one user."""

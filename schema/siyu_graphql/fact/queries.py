@@ -1,0 +1,47 @@
+"""How the facts of a user are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+from siyu.flow import facts
+from siyu.flow.context import Context, brand_by_id
+
+from siyu_graphql.context import Info, OfUser
+from siyu_graphql.explanation.queries import ROWS
+from siyu_graphql.fact.types import UserFact
+
+__all__ = ["facts_of_user"]
+
+At = Annotated[
+    datetime | None, strawberry.argument(description="As of a past moment; the brand's present if left out.")
+]
+PluginName = Annotated[str | None, strawberry.argument(description="Of the rules of this plugin only: `rfm`.")]
+Names = Annotated[
+    list[str] | None, strawberry.argument(description="Those only that rules call so: `recency`. Others give nothing.")
+]
+
+
+async def facts_of_user(
+    user: strawberry.Parent[OfUser], info: Info, plugin: PluginName = None, names: Names = None, at: At = None
+) -> list[UserFact]:
+    loaders = info.context.loaders
+    loaders.spend(ROWS)
+    wanted = None if names is None else frozenset(names)
+    found = await loaders.ask(_facts, user.brand_id, user.user_id, info.context.ctx, at, plugin, wanted)
+    return [UserFact.of(each) for each in found or ()]
+
+
+async def _facts(
+    brand_id: int,
+    users: Sequence[int],
+    ctx: Context,
+    at: datetime | None,
+    plugin: str | None,
+    names: frozenset[str] | None,
+) -> dict[int, list[facts.UserFact]]:
+    """Batch: the facts of users computed together."""
+    return await facts.facts_of_users(ctx, await brand_by_id(brand_id), users, at, plugin=plugin, names=names)

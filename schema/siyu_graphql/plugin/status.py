@@ -1,0 +1,104 @@
+"""Whether a plugin works for a brand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+
+import strawberry
+from siyu import PluginError
+from siyu.contract.manager import Plugin as Installed
+from siyu.store.db import Connection
+from siyu.store.models import PluginSetting
+
+from siyu_graphql.context import Info
+
+__all__ = ["Fence", "PluginStatus", "status_of"]
+
+
+@strawberry.enum(description="Whether a plugin works for a brand.")
+class PluginState(Enum):
+    OFF = strawberry.enum_value("off", description="The brand has it off.")
+    ON = strawberry.enum_value("on", description="It is on, at least for a part of the users, and works.")
+    FENCED = strawberry.enum_value(
+        "fenced", description="It is on, but rules of it fail. What these last decided stands; the others go on."
+    )
+    REFUSED = strawberry.enum_value(
+        "refused",
+        description="Its installed version cannot be loaded, or refuses the parameters that are set."
+        " Where it is on, all that it last decided stands.",
+    )
+
+
+@strawberry.type(
+    description="A rule that fails for the brand. What it last decided stands; each refresh tries it again,"
+    " and `retryPlugin` at once."
+)
+class Fence:
+    rule: str = strawberry.field(description="The key of the rule, as its parameters are grouped.")
+    error: str = strawberry.field(description="Why it fails, with the remedy where siyu knows one.")
+    since: datetime = strawberry.field(description="When it was first seen to fail.")
+    last_good: datetime | None = strawberry.field(
+        description="When it last decided for the whole brand; null if it never did."
+    )
+
+
+@strawberry.type(description="Whether the plugin works for the brand, and if not, since when and why.")
+class PluginStatus:
+    state: PluginState = strawberry.field(description="Whether it works.")
+    error: str | None = strawberry.field(description="Why it does not, with the remedy where siyu knows one.")
+    since: datetime | None = strawberry.field(description="Since when a rule of it fails; null where none does.")
+    last_good: datetime | None = strawberry.field(
+        description="When all of its rules last decided for the whole brand; null where it is off or they never did."
+    )
+    fences: list[Fence] = strawberry.field(description="Its rules that fail for the brand; none where all is well.")
+
+
+async def status_of(info: Info, brand_id: int, plugin: Installed, setting: PluginSetting | None) -> PluginStatus:
+    """The status of a plugin that a brand has set so."""
+    loaders = info.context.loaders
+    fences = await loaders.load(_fences, brand_id, plugin.name) or []
+    refused = _refusal(plugin, setting)
+    if setting is None or not (setting.enabled or (setting.base or {}).get("enabled")):
+        state, good = PluginState.OFF, None
+    elif fences:
+        state, good = PluginState.FENCED, min((each.last_good for each in fences if each.last_good), default=None)
+    else:
+        state, good = PluginState.ON, await loaders.load(_refreshed, brand_id, brand_id)
+    return PluginStatus(
+        state=PluginState.REFUSED if refused else state,
+        error=refused or next((each.error for each in fences), None),
+        since=min((each.since for each in fences), default=None),
+        last_good=good,
+        fences=fences,
+    )
+
+
+def _refusal(plugin: Installed, setting: PluginSetting | None) -> str | None:
+    try:
+        for each in (setting.params, (setting.base or {}).get("params")) if setting else (None,):
+            plugin.params(each)
+    except PluginError as error:
+        return str(error)
+    return None
+
+
+async def _fences(connection: Connection, brand_id: int, plugins: Sequence[str]) -> dict[str, list[Fence]]:
+    """Batch: the rules that fail, by plugin."""
+    rows = await connection.fetch(
+        "SELECT plugin, rule, error, since, last_good FROM fence WHERE brand_id = $1 AND plugin = ANY($2::text[])"
+        " ORDER BY rule",
+        brand_id,
+        plugins,
+    )
+    found: dict[str, list[Fence]] = {}
+    for row in rows:
+        fence = Fence(rule=row["rule"], error=row["error"], since=row["since"], last_good=row["last_good"])
+        found.setdefault(row["plugin"], []).append(fence)
+    return found
+
+
+async def _refreshed(connection: Connection, brand_id: int, brands: Sequence[int]) -> dict[int, datetime | None]:
+    """Batch of one: when the brand was last refreshed."""
+    return {brand_id: await connection.fetchval("SELECT refreshed_at FROM brand WHERE id = $1", brand_id)}
