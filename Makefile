@@ -12,7 +12,7 @@ PIN     = uv pip compile -q pyproject.toml --universal --python-version 3.11 --g
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format sdl bench requirements clean
+.PHONY: help demo test test-spark lint format sdl bench requirements clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -22,6 +22,14 @@ demo: $(VENV)/.demo  ## real purchases in, a served API out: http://127.0.0.1:80
 
 test: $(VENV)/.dev  ## run the tests (ARGS="-k rfm -x")
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-spark: java $(VENV)/.spark  ## run the tests that hold Spark to the other engines (needs Java; some minutes)
+	@$(BIN)/python -m pytest -m spark $(ARGS)
+
+.PHONY: java
+java:
+	@command -v java >/dev/null || test -n "$$JAVA_HOME" || { echo "Spark needs Java 17 or newer, which was not found \
+	(Debian, Ubuntu: apt-get install default-jre-headless)" >&2; exit 1; }
 
 lint: $(VENV)/.dev  ## style, types and import contracts
 	@echo "ruff";         $(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -41,6 +49,7 @@ requirements:  ## pin and hash the dependencies anew (ARGS=--upgrade; needs uv)
 	@command -v uv >/dev/null || { echo "make requirements needs uv: pip install uv" >&2; exit 1; }
 	$(PIN) $(ARGS) -o requirements/demo.txt
 	$(PIN) $(ARGS) --group dev -c requirements/demo.txt -o requirements/dev.txt
+	$(PIN) $(ARGS) --extra spark --group dev -c requirements/dev.txt -o requirements/spark.txt
 
 clean:  ## remove the virtual environments, caches and builds; data in .siyu stays
 	rm -rf .venv .venv-* dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import pytest
@@ -45,3 +48,18 @@ async def shop(house: Context) -> Brand:
 async def new_brand() -> Brand:
     number = next(_numbers)
     return await Brand.create(slug=f"shop-{number}", name="Shop", replayed_to=datetime.fromtimestamp(0, UTC))
+
+
+@pytest.fixture(scope="session", params=["duckdb", pytest.param("spark", marks=pytest.mark.spark)])
+def outside(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each engine besides Polars. Spark takes seconds to start: one runs for all tests."""
+    if request.param == "duckdb":
+        yield "duckdb"
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)  # about a pandas that siyu does not use
+        sql: Any = importlib.import_module("pyspark.sql")
+    quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+    session = sql.SparkSession.builder.master("local[2]").config(map=quiet).getOrCreate()
+    yield "spark"
+    session.stop()

@@ -100,13 +100,19 @@ def import_command(
 
 
 @app.command()
-def refresh(brand: BrandOption, as_json: JsonOption = False) -> None:
+def refresh(
+    brand: BrandOption,
+    engine: Annotated[
+        str | None, typer.Option(help="polars, duckdb or spark; else what SIYU_ENGINE says, or polars.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Decide for every user of a brand, now."""
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
         with bars(as_json) as bar:
-            done = await decide.refresh(at_hand.ctx, target.id, progress=bar)
+            done = await decide.refresh(at_hand.ctx, target.id, progress=bar, engine=engine)
             while await dispatch(at_hand.ctx, target.id):
                 pass
         if as_json:

@@ -69,7 +69,7 @@ def session(work: Callable[[Session], Awaitable[None]]) -> None:
         with servers as addresses:
 
             async def opened() -> None:
-                async with open_context(addresses.database_url, plugins, settings.home) as ctx:
+                async with open_context(addresses.database_url, plugins, settings.home, settings.engine) as ctx:
                     await work(Session(ctx, servers, addresses))
 
             asyncio.run(opened())

@@ -1,7 +1,7 @@
 """Conditions are data: a small tree over facts, literals, arithmetic and comparison.
 
 A tree can be read, which a lambda cannot: it is checked when a plugin loads, hashed into the version of the
-rulebook, explained in words, and compiled (:mod:`siyu.engine.compile`) to Polars for a brand and to plain
+rulebook, explained in words, and compiled (:mod:`siyu.engine.compile`) to Narwhals for a brand and to plain
 Python for one user.
 
 **Missing compares false.** A fact may have no value (no order yet, attribute unknown). Arithmetic on a missing

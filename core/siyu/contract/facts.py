@@ -11,6 +11,7 @@ field of the lines of an event (the ``items`` of an order) is named like any oth
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -103,6 +104,15 @@ class Contains:
         if not words or not all(isinstance(word, str) and word.strip() for word in words):
             raise RuleError(f"Contains{words!r}", remedy="give at least one word")
         object.__setattr__(self, "words", tuple(sorted({_plain(word.lower()) for word in words})))
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The words as they may stand in a text made lower-case: for engines, a sigma that ends a word is σ or ς."""
+        found: list[str] = []
+        for word in self.words:
+            letters = ["σς" if letter in "σς" else letter for letter in word]
+            found += map("".join, itertools.product(*letters))
+        return tuple(found)
 
     def __repr__(self) -> str:
         return f"Contains({', '.join(map(repr, self.words))})"

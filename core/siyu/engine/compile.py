@@ -1,16 +1,18 @@
-"""Compile conditions: to Polars for a brand, to a generated Python function for one user or a few hundred.
+"""Compile conditions: to Narwhals for a brand, to a generated Python function for one user or a few hundred.
 
-Both give the same answer for every row (a property test holds them to it): missing compares false, arithmetic is
-double precision, division by zero is missing, so is what overflows.
+Narwhals runs them where the facts are: in Polars, DuckDB or Spark. All give the same answer for every row (a property
+test holds them to it): missing compares false, arithmetic is double precision, division by zero is missing, so is what
+overflows.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import polars as pl
+import narwhals as nw
 
 from siyu.contract.conditions import (
     Always,
@@ -28,68 +30,163 @@ from siyu.contract.conditions import (
     Or,
 )
 
-__all__ = ["to_polars", "to_python"]
+__all__ = ["Frame", "reckon", "to_narwhals", "to_python"]
 
-_COMPARE: Mapping[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
-    "<": pl.Expr.lt,
-    "<=": pl.Expr.le,
-    ">": pl.Expr.gt,
-    ">=": pl.Expr.ge,
-    "==": pl.Expr.eq,
-    "!=": pl.Expr.ne,
+Frame = nw.LazyFrame[Any]
+
+_COMPARE: Mapping[str, Callable[[nw.Expr, nw.Expr], nw.Expr]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+_REAL: Mapping[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
 }
 
 
-def to_polars(condition: Condition) -> pl.Expr:
-    """The condition over columns named like the facts: Boolean, never null."""
+def to_narwhals(
+    frame: Frame,
+    columns: Mapping[str, str],
+    conditions: Mapping[str, Condition],
+    chains: Mapping[str, Sequence[Condition]],
+) -> Frame:
+    """``frame`` with a Boolean column for each condition, never null, and for each chain the index of the first of its
+    conditions that holds (null where none does). ``columns`` says in which column the value of a fact lies."""
+    sums = _Sums(columns)
+    made = {name: _sure(condition, sums) for name, condition in conditions.items()}
+    made |= {name: _first([_sure(each, sums) for each in chain]) for name, chain in chains.items()}
+    return sums.beside(frame, made)
+
+
+def reckon(frame: Frame, columns: Mapping[str, str], values: Mapping[str, Expr]) -> Frame:
+    """``frame`` with a column in double precision for each of ``values``, as conditions reckon."""
+    sums = _Sums(columns)
+    made = {name: sums.value(value).cast(nw.Float64) for name, value in values.items()}
+    return sums.beside(frame, made)
+
+
+def _sure(condition: Condition, sums: _Sums) -> nw.Expr:
+    """True or false. Between conditions that are joined, missing may stand for false; not where one is turned round."""
+    compiled = _compiled(condition, sums)
+    return compiled if isinstance(condition, Always | Missing | Not) else compiled.fill_null(False)
+
+
+def _compiled(condition: Condition, sums: _Sums) -> nw.Expr:
     match condition:
         case Always():
-            return pl.lit(True)
+            return nw.lit(True)
         case Compare(op, left, right):
-            return _COMPARE[op](_value(left), _value(right)).fill_null(False)
+            return _COMPARE[op](sums.value(left), sums.value(right))
         case Between(value, low, high):
-            it = _value(value)
-            return ((it >= _value(low)) & (it <= _value(high))).fill_null(False)
+            return sums.value(value).is_between(sums.value(low), sums.value(high))
         case In(value, choices):
             allowed = [c.value for c in choices if isinstance(c, Lit)]
             if value.kind == "number":
-                # Polars does not look for whole numbers among others, nor the other way round.
-                return _value(value).cast(pl.Float64).is_in([float(n) for n in allowed]).fill_null(False)  # type: ignore[arg-type]
-            return _value(value).is_in(allowed).fill_null(False)
+                return sums.value(value).cast(nw.Float64).is_in([float(n) for n in allowed])  # type: ignore[arg-type]
+            return sums.value(value).is_in(allowed)
         case Missing(value):
-            return _value(value).is_null()
+            return sums.value(value).is_null()
         case And(terms):
-            return pl.all_horizontal([to_polars(term) for term in terms])
+            return _joined([_compiled(term, sums) for term in terms], operator.and_)
         case Or(terms):
-            return pl.any_horizontal([to_polars(term) for term in terms])
+            return _joined([_compiled(term, sums) for term in terms], operator.or_)
         case Not(term):
-            return ~to_polars(term)
+            return ~_sure(term, sums)
     raise TypeError(condition)
 
 
-def _value(expr: Expr) -> pl.Expr:
-    match expr:
-        case Leaf():
-            return pl.col(expr.name)
-        case Lit(value):
-            return pl.lit(value)
-        case Arithmetic(op, left, right):
-            a, b = _value(left).cast(pl.Float64), _value(right).cast(pl.Float64)
-            match op:
-                case "+":
-                    result = a + b
-                case "-":
-                    result = a - b
-                case "*":
-                    result = a * b
-                case _:
-                    if not any(right.leaves()):
-                        # Polars divides by a constant through its inverse, which is wrong in the last digit.
-                        b = b + pl.int_range(pl.len()) * 0.0
-                    result = a / b.replace([0.0], [None])
-            # Each side is mentioned once, or nested arithmetic would double with every level.
-            return result.replace([math.inf, -math.inf, math.nan], [None])
-    raise TypeError(expr)
+def _joined(terms: Sequence[nw.Expr], join: Callable[[nw.Expr, nw.Expr], nw.Expr]) -> nw.Expr:
+    """Joined in pairs: engines allow no depth of thousands."""
+    while len(terms) > 1:
+        pairs = [join(one, other) for one, other in zip(terms[::2], terms[1::2], strict=False)]
+        terms = [*pairs, *terms[len(pairs) * 2 :]]
+    return terms[0]
+
+
+def _first(flags: Sequence[nw.Expr]) -> nw.Expr:
+    chain: Any = nw
+    for index, flag in enumerate(flags):
+        chain = chain.when(flag).then(nw.lit(index))
+    result: nw.Expr = chain
+    return result
+
+
+class _Sums:
+    """Arithmetic, as columns that are added before the conditions: what is reckoned is then mentioned, not repeated,
+    however deeply it is nested."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        self._columns = columns
+        self._levels: list[dict[str, nw.Expr]] = []
+        self._known: dict[str, tuple[str, int]] = {}
+
+    def beside(self, frame: Frame, made: Mapping[str, nw.Expr]) -> Frame:
+        """``frame`` with what was made, and without the columns that it was made from."""
+        for level in (*self._levels, made):
+            frame = frame.with_columns(**level) if level else frame
+        return frame.drop([name for level in self._levels for name in level])
+
+    def value(self, expr: Expr) -> nw.Expr:
+        match expr:
+            case Leaf():
+                return nw.col(self._columns[expr.name])
+            case Lit(value):
+                return nw.lit(value)
+            case Arithmetic():
+                if any(expr.leaves()):
+                    return nw.col(self._column(expr)[0])
+                return nw.lit(_known(expr), nw.Float64)
+        raise TypeError(expr)
+
+    def _column(self, expr: Arithmetic) -> tuple[str, int]:
+        """The column that holds the result, and its level: it is made from those below."""
+        key = repr(expr)
+        if key not in self._known:
+            sides = [
+                self._column(side)[1]
+                for side in (expr.left, expr.right)
+                if isinstance(side, Arithmetic) and any(side.leaves())
+            ]
+            level = max(sides, default=-1) + 1
+            if level == len(self._levels):
+                self._levels.append({})
+            name = f"?{len(self._known)}"
+            self._levels[level][name] = self._result(expr)
+            self._known[key] = (name, level)
+        return self._known[key]
+
+    def _result(self, expr: Arithmetic) -> nw.Expr:
+        a, b = self.value(expr.left).cast(nw.Float64), self.value(expr.right).cast(nw.Float64)
+        match expr.op:
+            case "+":
+                result = a + b
+            case "-":
+                result = a - b
+            case "*":
+                result = a * b
+            case _:
+                # Polars divides by what is the same in every row through its inverse, which is wrong in the last digit.
+                result = nw.when(b != 0).then(a / (b + a * 0.0))
+        return nw.when(result.is_finite()).then(result)
+
+
+def _known(expr: Expr) -> float | None:
+    """What arithmetic without facts comes to."""
+    if isinstance(expr, Lit):
+        return float(expr.value)  # type: ignore[arg-type]
+    assert isinstance(expr, Arithmetic)
+    a, b = _known(expr.left), _known(expr.right)
+    if a is None or b is None or (expr.op == "/" and b == 0):
+        return None
+    result: float = _REAL[expr.op](a, b)
+    return result if math.isfinite(result) else None
 
 
 Row = tuple[Any, ...]

@@ -13,11 +13,12 @@ from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import narwhals as nw
 import polars as pl
 import polars.selectors as cs
 
 from siyu.contract.events import MOMENT
-from siyu.engine.compile import to_polars, to_python
+from siyu.engine.compile import Frame, to_narwhals, to_python
 from siyu.engine.days import window_start
 from siyu.engine.rulebook import Rulebook, Track
 
@@ -60,8 +61,27 @@ class Decider:
         A stage is kept while its minimum stay has not passed. ``since`` moves only when the stage changes. What fenced
         rules decided is taken over from ``before``.
         """
+        columns = {name: name for name in facts.columns}
+        held: pl.LazyFrame = self.held(nw.from_native(facts.lazy()), columns).to_native()
+        return self.settle(held.collect(), before, at)
+
+    def held(self, facts: Frame, columns: Mapping[str, str]) -> Frame:
+        """What the rules say by themselves: ``user_id``, each tag under its number, then of each track the index of the
+        first stage that holds. Runs in whatever engine the frame belongs to; ``columns`` says where the facts lie."""
+        tags = {f"t{number}": rule.tag.when for number, rule in enumerate(self.rulebook.tags)}
+        tracks = {f"s{n}": [stage.when for stage in track.stages] for n, track in enumerate(self.rulebook.tracks)}
+        return to_narwhals(facts, columns, tags, tracks).select("user_id", *tags, *tracks)
+
+    def settle(self, held: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFrame:
+        """The decisions, once what :meth:`held` says is put beside what stood: see :meth:`frame`."""
         tracks = self.rulebook.tracks
-        decided = facts.select("user_id", *self._rules)
+        tags = [pl.col(f"t{number}").alias(rule.tag.key) for number, rule in enumerate(self.rulebook.tags)]
+        stages = [
+            # The index of a stage is what its member of the Enum is stored as.
+            pl.col(f"s{number}").cat.to(stages_enum(track)).alias(stage_column(track.key))
+            for number, track in enumerate(tracks)
+        ]
+        decided = held.select("user_id", *tags, *stages)
         standing = [name for name in self._standing_columns if name in before.columns]
         known = [name for track in tracks for name in (stage_column(track.key), since_column(track.key))]
         past = before.select("user_id", *standing, *(name for name in known if name in before.columns))
@@ -73,12 +93,6 @@ class Decider:
             *(expr for track in tracks for expr in _settle(track, at, self.zone, decided.columns)),
             *standing,
         )
-
-    @cached_property
-    def _rules(self) -> list[pl.Expr]:
-        """A column a tag, and the candidate stage of each track."""
-        tags = [to_polars(rule.tag.when).alias(rule.tag.key) for rule in self.rulebook.tags]
-        return [*tags, *(_first(track).alias(stage_column(track.key)) for track in self.rulebook.tracks)]
 
     @property
     def _standing_columns(self) -> list[str]:
@@ -92,14 +106,19 @@ class Decider:
     def row(self) -> Callable[[tuple[Any, ...]], tuple[tuple[bool, ...], tuple[int | None, ...]]]:
         """From the facts of one user (in the order of ``rulebook.facts``) to tags held and candidate stages."""
         return to_python(
-            [fact.name for fact in self.rulebook.facts],
+            self.names,
             [rule.tag.when for rule in self.rulebook.tags],
             [[stage.when for stage in track.stages] for track in self.rulebook.tracks],
         )
 
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the facts, made once: for one user that costs more than the rules."""
+        return [fact.name for fact in self.rulebook.facts]
+
     def user(self, facts: Mapping[str, Any], before: Mapping[str, Any], at: datetime) -> dict[str, Any]:
         """Decide for one user: the row that :meth:`frame` would give, without ``user_id``."""
-        held, candidates = self.row(tuple(facts[fact.name] for fact in self.rulebook.facts))
+        held, candidates = self.row(tuple(facts[name] for name in self.names))
         result: dict[str, Any] = {rule.tag.key: flag for rule, flag in zip(self.rulebook.tags, held, strict=True)}
         for track, index in zip(self.rulebook.tracks, candidates, strict=True):
             old = before.get(stage_column(track.key))
@@ -128,15 +147,6 @@ def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 def stages_enum(track: Track) -> pl.Enum:
     """The type of the stage column: the keys of the stages."""
     return pl.Enum([stage.key for stage in track.stages])
-
-
-def _first(track: Track) -> pl.Expr:
-    kind = stages_enum(track)
-    chain: Any = pl
-    for stage in track.stages:
-        chain = chain.when(to_polars(stage.when)).then(pl.lit(stage.key, kind))
-    result: pl.Expr = chain.otherwise(None)
-    return result
 
 
 def _settle(track: Track, at: datetime, zone: ZoneInfo, columns: list[str]) -> list[pl.Expr]:

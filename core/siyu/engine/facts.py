@@ -9,11 +9,9 @@ the user's rhythm) have a pass of their own over the few columns and rows that t
 from __future__ import annotations
 
 import calendar
-import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
-from decimal import Decimal
 from functools import reduce
 from operator import add
 from zoneinfo import ZoneInfo
@@ -51,6 +49,7 @@ from siyu.contract.facts import (
     Where,
     Within,
 )
+from siyu.engine.passes import DATE, INTEGER, MONEY, adds_up, base, bounds, cents, is_total_of_repeats, repeats
 
 __all__ = ["Frames", "compute"]
 
@@ -74,7 +73,7 @@ def compute(
     now = _Now(
         catalog, {name: frame.filter(pl.col("at") <= at.astimezone(UTC)) for name, frame in frames.items()}, at, zone
     )
-    passes, read = now.passes(_base(facts))
+    passes, read = now.passes(base(facts))
     if users is None:
         # Users known only from tables that no pass reads whole.
         unread = {source.name for source in catalog.sources if source.lines is None} - read
@@ -104,10 +103,10 @@ class _Now:
         shared: dict[tuple[Source, bool], list[EventFact]] = defaultdict(list)
         passes: list[pl.LazyFrame] = []
         for fact in facts:
-            if isinstance(fact, EventFact) and _adds_up(fact):
+            if isinstance(fact, EventFact) and adds_up(fact):
                 for source in self.catalog.resolve(fact):
                     shared[source, fact.days is not None].append(fact)
-                if not _is_total_of_repeats(fact):
+                if not is_total_of_repeats(fact):
                     continue
             if (own := self._own_pass(fact)) is not None:
                 passes.append(own)
@@ -196,9 +195,9 @@ class _Now:
                 wanted = ["user_id", "at", *fact.fields, *(field for field, _ in fact.where)]
                 table = pl.concat([self.frames[source.name].select(list(dict.fromkeys(wanted))) for source in sources])
                 table = table.filter(pl.lit(True), *self._terms(fact.where, None, sources[0]))
-                if _is_total_of_repeats(fact):
+                if is_total_of_repeats(fact):
                     table = self._first_days(table)
-                elif _repeats(fact) and (fact.days or fact.fields):
+                elif repeats(fact) and (fact.days or fact.fields):
                     # Before the window is: the first day is the first of all.
                     table = table.filter(self.day() > self.day().min().over("user_id"))
                 table = table.filter(pl.lit(True), *self._terms((), fact.days, sources[0]))
@@ -221,7 +220,7 @@ class _Now:
                 value = self.day() if fact.field == DAY else pl.col(fact.field)
                 different = table.select("user_id", value.alias("value")).drop_nulls().group_by("user_id")
                 # Of all days, the first is no repeat.
-                first = 1 if _repeats(fact) and not (fact.days or fact.fields) else 0
+                first = 1 if repeats(fact) and not (fact.days or fact.fields) else 0
                 return different.agg(pl.col("value").n_unique() - first)
             case Total():
                 return table.group_by("user_id").agg(pl.col(fact.field).sum().alias("value"))
@@ -268,13 +267,14 @@ class _Now:
             case Share():
                 return pl.when(added("n") > 0).then(added("of") / added("n"))
             case Total():
-                total = added("sum") if _adds_up(fact) else pl.lit(0, pl.Int64) if own is None else own.fill_null(0)
-                if _is_total_of_repeats(fact) and own is not None:
+                total = added("sum") if adds_up(fact) else pl.lit(0, pl.Int64) if own is None else own.fill_null(0)
+                if is_total_of_repeats(fact) and own is not None:
                     total = total - own.fill_null(0)
                 return self._unit(fact, total)
             case Mean():
                 # One division, correctly rounded, whatever the unit.
-                return pl.when(added("n") > 0).then(added("sum") / (added("n") * self._cents(fact)))
+                unit = 100 if cents(fact, self.catalog) else 1
+                return pl.when(added("n") > 0).then(added("sum") / (added("n") * unit))
             case Max() | Min():
                 found = parts("max" if isinstance(fact, Max) else "min")
                 return self._unit(fact, found[0] if found else pl.lit(None, pl.Int64))
@@ -293,14 +293,9 @@ class _Now:
                 return (pl.lit(self.today) - moment.dt.convert_time_zone(self.zone.key).dt.date()).dt.total_days()
         raise TypeError(fact)
 
-    def _cents(self, fact: EventFact) -> int:
-        source = self.catalog.resolve(fact)[0]
-        column = next((source.column(name) for name in fact.fields), None)
-        return 100 if column is not None and column.type == "money" else 1
-
     def _unit(self, fact: EventFact, value: pl.Expr) -> pl.Expr:
         """Cents become the currency's unit in one division: comparisons with literals stay exact."""
-        return _divide(value, 100.0) if self._cents(fact) == 100 else value
+        return _divide(value, 100.0) if cents(fact, self.catalog) else value
 
     def _formula(self, expr: Expr, columns: Sequence[str]) -> pl.Expr:
         match expr:
@@ -330,32 +325,6 @@ class _Now:
         return months.floordiv(12) if fact.unit == "years" else months
 
 
-def _base(facts: Sequence[Fact]) -> list[Fact]:
-    """The facts with those that formulas and scores are made of in their place, each once."""
-    found: dict[str, Fact] = {}
-    for fact in facts:
-        inner: list[Fact] = [fact.of] if isinstance(fact, Score) else []
-        if isinstance(fact, Formula):
-            inner = [leaf for leaf in fact.expr.leaves() if isinstance(leaf, Fact)]
-        found |= {base.name: base for base in (_base(inner) if inner else [fact])}
-    return list(found.values())
-
-
-def _repeats(fact: EventFact) -> bool:
-    return isinstance(fact, Total | Distinct) and fact.repeat
-
-
-def _is_total_of_repeats(fact: Fact) -> bool:
-    """Whether it is all but what fell on the first day: a sum that is shared, less a small one of its own."""
-    return isinstance(fact, Total) and fact.repeat and not fact.days
-
-
-def _adds_up(fact: EventFact) -> bool:
-    if _is_total_of_repeats(fact):
-        return True
-    return not (isinstance(fact, Distinct | First | Last | Cycle | Values) or _repeats(fact))
-
-
 def _column(fact: Fact, part: str, source: str = "") -> str:
     """Of a part of a fact; a fact over a group of kinds has one a table."""
     return f"{part} of {fact.name} in {source}"
@@ -371,22 +340,16 @@ def _test(source: Source, field: str, test: Test) -> pl.Expr:
     match test:
         case OneOf(values):
             held = column == values[0] if len(values) == 1 else column.is_in(list(values))
-        case Contains(words):
-            held = column.str.to_lowercase().str.contains_any(list(words))
-        case Within(low, high):
+        case Contains():
+            held = column.str.to_lowercase().str.contains_any(list(test.spellings))
+        case Within():
+            low, high = bounds(test, source, field)
             held = pl.lit(True)
-            declared = source.column(field)
-            cents = declared is not None and declared.type == "money"
             if low is not None:
-                held &= column >= (_cents(low, math.ceil) if cents else low)
+                held &= column >= low
             if high is not None:
-                held &= column <= (_cents(high, math.floor) if cents else high)
+                held &= column <= high
     return held.fill_null(False)
-
-
-def _cents(bound: float, rounded: Callable[[Decimal], int]) -> int:
-    """A bound in the currency's unit as whole cents; no amount reaches 10^13."""
-    return max(-(10**16), min(10**16, rounded(Decimal(repr(bound)) * 100)))
 
 
 def _outermost(table: pl.LazyFrame, value: pl.Expr, *, latest: bool) -> pl.LazyFrame:
@@ -405,11 +368,10 @@ def _attribute(fact: Attribute, text: pl.Expr | None) -> pl.Expr:
         value = pl.when(value.is_in(list(fact.values))).then(value)
     match fact.type:
         case "integer":
-            value = value.cast(pl.Int64, strict=False)
+            value = pl.when(value.str.contains(INTEGER)).then(value).cast(pl.Int64)
             value = pl.when(value.abs() <= 2**53).then(value)
         case "money":
-            value = value.cast(pl.Float64, strict=False)
-            value = pl.when(value.is_finite()).then(value)
+            value = pl.when(value.str.contains(MONEY)).then(value).cast(pl.Float64)
         case "flag":
             low = value.str.to_lowercase()
             value = (
@@ -424,7 +386,7 @@ def _date(text: pl.Expr | None) -> pl.Expr:
     """The date that a text like 2026-11-21 names; missing for whatever else, also what Polars would still read."""
     if text is None:
         return pl.lit(None, pl.Date)
-    exact = pl.when(text.str.contains(r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$")).then(text)
+    exact = pl.when(text.str.contains(DATE)).then(text)
     return exact.str.to_date("%Y-%m-%d", strict=False)
 
 

@@ -25,23 +25,27 @@ __all__ = ["Context", "ask_refresh", "brand_by_id", "brand_by_slug", "now", "ope
 class Context:
     """Handed to every step; jobs and requests share it.
 
-    ``home`` is where this database's files lie, ``bound`` the rulebooks of brands that this process has at hand.
+    ``home`` is where this database's files lie, ``engine`` what refreshes run on unless told otherwise, ``bound`` the
+    rulebooks of brands that this process has at hand.
     """
 
     db: Database
     plugins: PluginManager
     home: Path
+    engine: str = "polars"
     bound: dict[int, Bound] = field(default_factory=dict, repr=False, compare=False)
 
 
 @asynccontextmanager
-async def open_context(database_url: str, plugins: PluginManager, home: Path) -> AsyncIterator[Context]:
+async def open_context(
+    database_url: str, plugins: PluginManager, home: Path, engine: str = "polars"
+) -> AsyncIterator[Context]:
     """Connect, bring the tables up to date, and close again."""
     db = await Database.open(database_url)
     try:
         await db.migrate()
         # The lake of one database must never be read for another's, whatever home they share.
-        yield Context(db, plugins, home / "databases" / await db.name())
+        yield Context(db, plugins, home / "databases" / await db.name(), engine)
     finally:
         await db.close()
 

@@ -28,6 +28,7 @@ from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import plugins
 from siyu.flow.context import Context, now, zone
 from siyu.flow.decide import judge
+from siyu.flow.engines import Polars
 from siyu.flow.playbooks import planned
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
@@ -162,7 +163,8 @@ async def _judged(
     sides: Sequence[Sequence[Cohort]], catalog: Catalog, frames: Frames, at: datetime, days: ZoneInfo
 ) -> tuple[list[_Group], pl.DataFrame, list[Failed]]:
     """The users in groups, the facts of all of them, and of each side what fails."""
-    rulebooks, facts, failed = await judge([cohort for side in sides for cohort in side], catalog, frames, at, days)
+    every = [cohort for side in sides for cohort in side]
+    rulebooks, facts, failed = await judge(every, Polars(catalog, frames, at, days))
     found = iter(zip(rulebooks, failed, strict=True))
     judged = [[(cohort, *next(found)) for cohort in side] for side in sides]
     groups = [

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -17,6 +17,7 @@ VARIABLES = {
     "redis_url": "REDIS_URL",
     "server_user": "SIYU_SERVER_USER",
     "fsync": "SIYU_EMBEDDED_FSYNC",
+    "engine": "SIYU_ENGINE",
 }
 
 
@@ -42,6 +43,8 @@ class Settings(BaseModel):
     """Who runs the embedded servers when siyu itself is run by root (`SIYU_SERVER_USER`)."""
     fsync: bool = True
     """Whether the embedded PostgreSQL waits for the disk (`SIYU_EMBEDDED_FSYNC`); off only in test suites."""
+    engine: Literal["polars", "duckdb", "spark"] = "polars"
+    """What refreshes run on unless told otherwise (`SIYU_ENGINE`)."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +20,7 @@ import polars as pl
 from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Column, EventKind, Source
 from siyu.store.db import Connection, copy_out, fetch
 
-__all__ = ["LOG_SCHEMA", "Lake", "tables"]
+__all__ = ["LOG_SCHEMA", "Lake", "Stored", "tables"]
 
 SEAL_FROM = 20_000
 """A tail shorter than this is read from PostgreSQL each time; files of a few rows cost more than they save."""
@@ -37,6 +38,19 @@ _PAYLOAD = f"""CASE kind WHEN '{PROFILE_UPDATED}' THEN (
 _LOG = f"SELECT id, user_id, kind, at, {_PAYLOAD} FROM event WHERE brand_id = $1"
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A table as it lies: its files, and what is in no file yet."""
+
+    files: Sequence[Path]
+    tail: pl.DataFrame
+
+    def scan(self) -> pl.LazyFrame:
+        """All of it, for Polars."""
+        parts = [pl.scan_parquet(list(self.files))] if self.files else []
+        return pl.concat([*parts, self.tail.lazy()] if len(self.tail) or not parts else parts)
+
+
 class Lake:
     """The lake of one brand, below ``root`` (the data directory)."""
 
@@ -48,9 +62,14 @@ class Lake:
     async def frames(
         self, connection: Connection, up_to: int, *, seal_from: int = SEAL_FROM
     ) -> dict[str, pl.LazyFrame]:
+        """As :meth:`tables`, for Polars."""
+        stored = await self.tables(connection, up_to, seal_from=seal_from)
+        return {name: table.scan() for name, table in stored.items()}
+
+    async def tables(self, connection: Connection, up_to: int, *, seal_from: int = SEAL_FROM) -> dict[str, Stored]:
         """All events with ids up to ``up_to`` (which must be closed), by table: sealed files and the tail.
 
-        A tail of ``seal_from`` rows or more is sealed first.
+        A tail of ``seal_from`` rows or more is sealed first. Tables without rows are left out.
         """
         ranges = await self._ranges(connection)
         sealed = ranges[-1][1] if ranges else 0
@@ -68,11 +87,11 @@ class Lake:
             else:
                 tail = await self.read(connection, "id > $2 AND id <= $3", sealed, up_to)
         await self._mend(connection, ranges)
-        return {
-            source.name: pl.concat([*self._scan(source, ranges), *([tail[source.name].lazy()] if tail else [])])
+        stored = {
+            source.name: Stored(self._files(source, ranges), tail.get(source.name, pl.DataFrame(schema=source.schema)))
             for source in self._catalog.sources
-            if tail or self._files(source, ranges)
         }
+        return {name: table for name, table in stored.items() if table.files or len(table.tail)}
 
     async def peek(self, connection: Connection) -> dict[str, pl.LazyFrame]:
         """All events that ``connection`` sees, as :meth:`frames` has them, without writing: what is in no file yet is

@@ -58,6 +58,8 @@ def test_a_purchase_log_that_nobody_prepared_gives_rfm_tags(siyu: Shell) -> None
     rejects = (siyu.folder / "log.txt.rejects.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in rejects] == ["line", "5", "6"]
     assert "0 new events, 4 known already" in siyu(*words)
+    assert "3 users decided, 0 changes" in siyu("refresh", "-b", "cdnow", "--engine", "duckdb")
+    assert "engines are: polars, duckdb, spark" in siyu("refresh", "-b", "cdnow", "--engine", "abacus", status=2)
 
     states = json.loads(siyu("plugin", "states", "rfm", "-b", "cdnow", "--json"))
     assert [(state["rule"], state["current"]) for state in states] == [("rfm", True)]

@@ -1,17 +1,20 @@
-"""Both compilations give the answer that the tree says, for every row."""
+"""Every compilation gives the answer that the tree says, for every row and in every engine."""
 
 from __future__ import annotations
 
 import enum
+import importlib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
+import duckdb
+import narwhals as nw
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from siyu import ALWAYS, Attribute, Condition, Count, DaysSince, Expr, Total
 from siyu.contract.conditions import (
@@ -27,7 +30,7 @@ from siyu.contract.conditions import (
     Not,
     Or,
 )
-from siyu.engine.compile import to_polars, to_python
+from siyu.engine.compile import Frame, to_narwhals, to_python
 
 INTEGERS = (Count("order.paid"), DaysSince("order.paid"))
 MONEY = (Total("order.paid", "amount"),)
@@ -37,6 +40,7 @@ SCHEMA = {
     **{leaf.name: pl.Float64() for leaf in MONEY},
     **{leaf.name: pl.String() for leaf in TEXTS},
 }
+DUCKDB = duckdb.connect(config={"threads": 1})
 OPERATORS = {
     "<": operator.lt,
     "<=": operator.le,
@@ -136,8 +140,34 @@ def holds(condition: Condition, row: dict[str, Any]) -> bool:
 
 
 def by_polars(condition: Condition, frame: pl.DataFrame) -> list[bool]:
-    # Literals alone make one value, which stands for every row.
-    return frame.select(pl.col(frame.columns[0]).is_null().alias("_"), to_polars(condition).alias("it"))["it"].to_list()
+    rows, columns = numbered(frame)
+    held: pl.LazyFrame = to_narwhals(nw.from_native(rows.lazy()), columns, {"it": condition}, {}).to_native()
+    return held.collect()["it"].to_list()
+
+
+def by_duckdb(condition: Condition, frame: pl.DataFrame) -> list[bool]:
+    return by_engine("duckdb", frame, {"it": condition}, {})["it"].to_list()
+
+
+def by_engine(
+    name: str, frame: pl.DataFrame, conditions: Mapping[str, Condition], chains: Mapping[str, Sequence[Condition]]
+) -> pl.DataFrame:
+    """By an engine outside; Spark runs already."""
+    rows, columns = numbered(frame)
+    if name == "duckdb":
+        relation: Frame = nw.from_native(DUCKDB.from_arrow(rows.to_arrow()))
+        held: pl.DataFrame = to_narwhals(relation, columns, conditions, chains).to_native().pl()
+    else:
+        session: Any = importlib.import_module("pyspark.sql").SparkSession.getActiveSession()
+        native = session.createDataFrame(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        held = pl.DataFrame(to_narwhals(nw.from_native(native), columns, conditions, chains).to_native().toArrow())
+    return held.sort("number")
+
+
+def numbered(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The frame as an engine has it, where names of facts are no names of columns and rows have no order."""
+    columns = {name: f"f{index}" for index, name in enumerate(frame.columns)}
+    return frame.rename(columns).with_row_index("number"), columns
 
 
 def by_python(condition: Condition, frame: pl.DataFrame) -> list[bool]:
@@ -154,6 +184,24 @@ def test_a_brand_and_a_single_user_get_the_answer_of_the_contract(
     expected = [holds(condition, row) for row in frame.iter_rows(named=True)]
     assert by_polars(condition, frame) == expected
     assert by_python(condition, frame) == expected
+
+
+def test_engines_outside_give_the_answer_of_the_contract(outside: str) -> None:
+    some = st.dictionaries(st.sampled_from([f"t{n}" for n in range(25)]), conditions, min_size=1)
+    chains = st.dictionaries(st.sampled_from(["c0", "c1"]), st.lists(conditions, min_size=1, max_size=4))
+
+    @settings(max_examples={"duckdb": 60, "spark": 12}[outside], deadline=None, suppress_health_check=list(HealthCheck))
+    @given(flags=some, chains=chains, data=rows)
+    def law(flags: dict[str, Condition], chains: dict[str, list[Condition]], data: list[tuple[Any, ...]]) -> None:
+        frame = pl.DataFrame(data, schema=SCHEMA, orient="row")
+        found = by_engine(outside, frame, flags, chains)
+        for row, answers in zip(frame.iter_rows(named=True), found.iter_rows(named=True), strict=True):
+            for name, condition in flags.items():
+                assert answers[name] == holds(condition, row), condition
+            for name, chain in chains.items():
+                assert answers[name] == next((i for i, each in enumerate(chain) if holds(each, row)), None), chain
+
+    law()
 
 
 @settings(max_examples=60, deadline=None)
@@ -200,8 +248,8 @@ skin = TEXTS[0]
 )
 def test_whatever_is_compared_with_something_missing_is_false(condition: Condition) -> None:
     frame = pl.DataFrame([(5, None, 7.0, None, None)], schema=SCHEMA, orient="row")
-    assert by_polars(condition, frame) == by_python(condition, frame) == [False]
-    assert by_polars(~condition, frame) == by_python(~condition, frame) == [True]
+    assert by_polars(condition, frame) == by_duckdb(condition, frame) == by_python(condition, frame) == [False]
+    assert by_polars(~condition, frame) == by_duckdb(~condition, frame) == by_python(~condition, frame) == [True]
 
 
 class Skin(enum.StrEnum):
@@ -215,7 +263,7 @@ class Skin(enum.StrEnum):
 )
 def test_enumerations_and_numbers_of_either_sort_stand_for_their_values(condition: Condition) -> None:
     frame = pl.DataFrame([(5, None, 7.0, "oily", None)], schema=SCHEMA, orient="row")
-    assert by_polars(condition, frame) == by_python(condition, frame) == [True]
+    assert by_polars(condition, frame) == by_duckdb(condition, frame) == by_python(condition, frame) == [True]
 
 
 def test_a_quotient_is_rounded_as_ieee_754_says_for_one_row_and_for_many() -> None:
@@ -228,7 +276,7 @@ def test_a_quotient_is_rounded_as_ieee_754_says_for_one_row_and_for_many() -> No
             for number in (*numbers[:5], *numbers[301:305]):
                 for fact in (orders, spent):
                     condition = fact / divisor == number / divisor
-                    assert sum(by_polars(condition, frame)) == sum(by_python(condition, frame)) == 1
+                    assert [sum(by(condition, frame)) for by in (by_polars, by_duckdb, by_python)] == [1, 1, 1]
 
 
 def test_arithmetic_may_be_nested_deeply() -> None:
@@ -237,7 +285,7 @@ def test_arithmetic_may_be_nested_deeply() -> None:
         deep = (deep + number) / number - spent
     frame = pl.DataFrame([(5, None, 7.0, None, None)] * 2, schema=SCHEMA, orient="row")
     condition = deep < 0
-    assert by_polars(condition, frame) == by_python(condition, frame) == [True, True]
+    assert by_polars(condition, frame) == by_duckdb(condition, frame) == by_python(condition, frame) == [True, True]
 
 
 @pytest.mark.parametrize("join", [operator.and_, operator.or_])
@@ -245,7 +293,12 @@ def test_a_condition_may_have_thousands_of_terms(join: Any) -> None:
     terms: Sequence[Condition] = [orders == number for number in range(3000)]
     condition = reduce(join, terms)
     frame = pl.DataFrame([(2999, None, None, None, None)], schema=SCHEMA, orient="row")
-    assert by_polars(condition, frame) == by_python(condition, frame) == [join is operator.or_]
+    assert (
+        by_polars(condition, frame)
+        == by_duckdb(condition, frame)
+        == by_python(condition, frame)
+        == [join is operator.or_]
+    )
 
 
 def test_a_track_may_have_two_hundred_stages() -> None:

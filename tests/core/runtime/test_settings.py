@@ -46,6 +46,7 @@ def test_a_url_is_kept_as_it_was_written(variable: str, value: str) -> None:
         ("DATABASE_URL", "localhost", "localhost", "postgresql://"),
         ("REDIS_URL", "http://:s3cret@h", "http://:***@h", "redis://"),
         ("SIYU_EMBEDDED_FSYNC", "perhaps", "perhaps", "boolean"),
+        ("SIYU_ENGINE", "abacus", "abacus", "'polars', 'duckdb' or 'spark'"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_an_error_with_variable_value_and_remedy(
