@@ -12,7 +12,7 @@ PIN     = uv pip compile -q pyproject.toml --universal --python-version 3.11 --g
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-spark lint format sdl bench requirements clean
+.PHONY: help demo test test-spark lint format sdl bench bench-peers requirements clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -45,11 +45,17 @@ sdl: $(VENV)/.dev  ## write the GraphQL schema to schema/siyu_graphql/schema.gra
 bench: $(VENV)/.dev  ## run the benchmarks (ARGS="refresh --users 100000")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# A virtual environment of its own: rule-engine wants an older python-dateutil than the demo has. Spark wants Java 17.
+bench-peers:  ## siyu beside other rule engines and RFM libraries, in .venv-peers (ARGS="rules --users 1000000")
+	@$(MAKE) --no-print-directory VENV=$(VENV)-peers $(VENV)-peers/.peers
+	@set -e; for each in $(if $(ARGS),"$(ARGS)",rules rfm); do $(VENV)-peers/bin/python -m benchmarks $$each; done
+
 requirements:  ## pin and hash the dependencies anew (ARGS=--upgrade; needs uv)
 	@command -v uv >/dev/null || { echo "make requirements needs uv: pip install uv" >&2; exit 1; }
 	$(PIN) $(ARGS) -o requirements/demo.txt
 	$(PIN) $(ARGS) --group dev -c requirements/demo.txt -o requirements/dev.txt
 	$(PIN) $(ARGS) --extra spark --group dev -c requirements/dev.txt -o requirements/spark.txt
+	$(PIN) $(ARGS) --group peers -o requirements/peers.txt
 
 clean:  ## remove the virtual environments, caches and builds; data in .siyu stays
 	rm -rf .venv .venv-* dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
