@@ -83,9 +83,11 @@ def _compiled(condition: Condition, sums: _Sums) -> nw.Expr:
         case Always():
             return nw.lit(True)
         case Compare(op, left, right):
-            return _COMPARE[op](sums.value(left), sums.value(right))
+            # Codes of a list of texts are only good for being equal to a text.
+            coded = op in ("==", "!=") and (isinstance(left, Lit) or isinstance(right, Lit))
+            return _COMPARE[op](sums.value(left, coded), sums.value(right, coded))
         case Between(value, low, high):
-            return sums.value(value).is_between(sums.value(low), sums.value(high))
+            return sums.value(value, False).is_between(sums.value(low, False), sums.value(high, False))
         case In(value, choices):
             allowed = [c.value for c in choices if isinstance(c, Lit)]
             if value.kind == "number":
@@ -133,10 +135,12 @@ class _Sums:
             frame = frame.with_columns(**level) if level else frame
         return frame.drop([name for level in self._levels for name in level])
 
-    def value(self, expr: Expr) -> nw.Expr:
+    def value(self, expr: Expr, coded: bool = True) -> nw.Expr:
+        """The value in every row; of a text that is not ``coded``, the text itself."""
         match expr:
             case Leaf():
-                return nw.col(self._columns[expr.name])
+                column = nw.col(self._columns[expr.name])
+                return column if coded or expr.kind != "text" else column.cast(nw.String)
             case Lit(value):
                 return nw.lit(value)
             case Arithmetic():

@@ -166,6 +166,8 @@ class _Why:
 
 
 def _text(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.Enum:
+        column = column.cast(pl.String)
     if column.dtype != pl.String:
         text = column.cast(pl.String)
         return text.fill_null("null") if text.null_count() else text

@@ -68,7 +68,8 @@ def compute(
     """The facts of every user with an event up to ``at`` (or of ``users``, a frame of ``user_id``).
 
     Returns ``user_id`` sorted, and one column a fact under the fact's name: Int64 for counts and days, Float64 for
-    money, means and shares, the field's own type for values. The time zone decides what a day is.
+    money, means and shares, the field's own type for values, an Enum for an attribute that lists its values. The time
+    zone decides what a day is.
     """
     now = _Now(
         catalog, {name: frame.filter(pl.col("at") <= at.astimezone(UTC)) for name, frame in frames.items()}, at, zone
@@ -365,7 +366,8 @@ def _outermost(table: pl.LazyFrame, value: pl.Expr, *, latest: bool) -> pl.LazyF
 def _attribute(fact: Attribute, text: pl.Expr | None) -> pl.Expr:
     value = pl.lit(None, pl.String) if text is None else text
     if fact.values:
-        value = pl.when(value.is_in(list(fact.values))).then(value)
+        # Codes: a rule looks at whole numbers instead of texts. Sorted, they compare as the texts do.
+        value = value.cast(pl.Enum(sorted(fact.values)), strict=False)
     match fact.type:
         case "integer":
             value = pl.when(value.str.contains(INTEGER)).then(value).cast(pl.Int64)

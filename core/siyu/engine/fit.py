@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 
 import polars as pl
+import polars.selectors as cs
 
 from siyu.contract.budget import Call, make
 from siyu.contract.facts import Fact
@@ -69,6 +70,7 @@ def fit_fenced(
 def _call(name: Name, rule: FittedSegmenter, p: Params, facts: pl.DataFrame) -> Call[State]:
     def fitted() -> State:
         mine = facts.select(pl.col(fact.name).alias(own) for own, fact in rule.facts.items())
+        mine = mine.cast({cs.enum(): pl.String})  # codes are the engine's business
         # Through JSON, as it will be read: what cannot be kept must not be decided by.
         state: State = json.loads(json.dumps(rule.fit(mine, p), allow_nan=False))
         return state

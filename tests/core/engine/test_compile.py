@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import narwhals as nw
 import polars as pl
+import polars.selectors as cs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,11 +36,14 @@ from siyu.engine.compile import Frame, to_narwhals, to_python
 INTEGERS = (Count("order.paid"), DaysSince("order.paid"))
 MONEY = (Total("order.paid", "amount"),)
 TEXTS = (Attribute("skin"), Attribute("city"))
-SCHEMA = {
+CODED = (Attribute("size", values=["b", "a", "油", "None"]), Attribute("mood", values=["\U0001f600", "a", "é"]))
+SCHEMA: dict[str, pl.DataType] = {
     **{leaf.name: pl.Int64() for leaf in INTEGERS},
     **{leaf.name: pl.Float64() for leaf in MONEY},
     **{leaf.name: pl.String() for leaf in TEXTS},
 }
+# Listed texts are delivered as codes, so that rules look at whole numbers.
+EVERY: dict[str, pl.DataType] = {**SCHEMA, **{leaf.name: pl.Enum(sorted(leaf.values)) for leaf in CODED}}
 DUCKDB = duckdb.connect(config={"threads": 1})
 OPERATORS = {
     "<": operator.lt,
@@ -67,7 +71,7 @@ numbers: st.SearchStrategy[Expr] = st.recursive(
     lambda inner: st.builds(Arithmetic, st.sampled_from("+-*/"), inner, inner),
     max_leaves=4,
 )
-words: st.SearchStrategy[Expr] = st.sampled_from(TEXTS) | text.map(lambda value: Lit(value, "text"))
+words: st.SearchStrategy[Expr] = st.sampled_from([*TEXTS, *CODED]) | text.map(lambda value: Lit(value, "text"))
 literals = st.one_of(whole, broken).map(lambda n: Lit(n, "number"))
 
 
@@ -91,7 +95,10 @@ conditions: st.SearchStrategy[Condition] = st.recursive(
 )
 rows = st.lists(
     st.tuples(
-        *(st.none() | whole for _ in INTEGERS), *(st.none() | broken for _ in MONEY), *(st.none() | text for _ in TEXTS)
+        *(st.none() | whole for _ in INTEGERS),
+        *(st.none() | broken for _ in MONEY),
+        *(st.none() | text for _ in TEXTS),
+        *(st.none() | st.sampled_from(leaf.values) for leaf in CODED),
     ),
     min_size=1,
     max_size=8,
@@ -153,7 +160,7 @@ def by_engine(
     name: str, frame: pl.DataFrame, conditions: Mapping[str, Condition], chains: Mapping[str, Sequence[Condition]]
 ) -> pl.DataFrame:
     """By an engine outside; Spark runs already."""
-    rows, columns = numbered(frame)
+    rows, columns = numbered(frame.cast({cs.enum(): pl.String}))
     if name == "duckdb":
         relation: Frame = nw.from_native(DUCKDB.from_arrow(rows.to_arrow()))
         held: pl.DataFrame = to_narwhals(relation, columns, conditions, chains).to_native().pl()
@@ -180,7 +187,7 @@ def by_python(condition: Condition, frame: pl.DataFrame) -> list[bool]:
 def test_a_brand_and_a_single_user_get_the_answer_of_the_contract(
     condition: Condition, data: list[tuple[Any, ...]]
 ) -> None:
-    frame = pl.DataFrame(data, schema=SCHEMA, orient="row")
+    frame = pl.DataFrame(data, schema=EVERY, orient="row")
     expected = [holds(condition, row) for row in frame.iter_rows(named=True)]
     assert by_polars(condition, frame) == expected
     assert by_python(condition, frame) == expected
@@ -193,7 +200,7 @@ def test_engines_outside_give_the_answer_of_the_contract(outside: str) -> None:
     @settings(max_examples={"duckdb": 60, "spark": 12}[outside], deadline=None, suppress_health_check=list(HealthCheck))
     @given(flags=some, chains=chains, data=rows)
     def law(flags: dict[str, Condition], chains: dict[str, list[Condition]], data: list[tuple[Any, ...]]) -> None:
-        frame = pl.DataFrame(data, schema=SCHEMA, orient="row")
+        frame = pl.DataFrame(data, schema=EVERY, orient="row")
         found = by_engine(outside, frame, flags, chains)
         for row, answers in zip(frame.iter_rows(named=True), found.iter_rows(named=True), strict=True):
             for name, condition in flags.items():
@@ -213,7 +220,7 @@ def test_engines_outside_give_the_answer_of_the_contract(outside: str) -> None:
 def test_the_first_that_holds_wins_in_one_function_with_all_flags(
     chains: list[list[Condition]], flags: list[Condition], data: list[tuple[Any, ...]]
 ) -> None:
-    frame = pl.DataFrame(data, schema=SCHEMA, orient="row")
+    frame = pl.DataFrame(data, schema=EVERY, orient="row")
     function = to_python(frame.columns, flags, chains)
     for values, row in zip(frame.iter_rows(), frame.iter_rows(named=True), strict=True):
         firsts = tuple(next((i for i, each in enumerate(chain) if holds(each, row)), None) for chain in chains)
