@@ -41,8 +41,8 @@ from siyu.engine.facts import compute
 from siyu.engine.rulebook import bind
 from siyu.flow import plugins
 from siyu.flow.context import Context, open_context, zone
-from siyu.flow.decide import refresh
 from siyu.flow.ingest import IncomingEvent, load, record
+from siyu.flow.refresh import refresh
 from siyu.jobs import Queue
 from siyu.runtime import Servers, Settings
 from siyu.store.lake import Lake
@@ -51,6 +51,7 @@ from siyu.store.models import Brand, Identity
 from benchmarks.measure import machine
 
 RATES = (10, 200)
+WARM_SECONDS = 2
 SENDERS = 2
 numbers = itertools.count()
 
@@ -223,7 +224,8 @@ async def open_loop(rate: int, members: Sequence[int], send: Callable[[int], Awa
 
 
 async def latency(at_hand: House, rate: int, members: Sequence[int]) -> None:
-    """One rate: the floor, then siyu."""
+    """One rate: the floor, then siyu; before it, members whom nobody counts, until all connections are open."""
+    warming, members = members[: rate * WARM_SECONDS], members[rate * WARM_SECONDS :]
     users = {int(row.value): row.user_id for row in await Identity.filter(value__in=[str(m) for m in members])}
     plain: dict[int, float] = {}
     taken: dict[int, float] = {}
@@ -239,6 +241,7 @@ async def latency(at_hand: House, rate: int, members: Sequence[int]) -> None:
     with at_hand.cost() as cost:
         due = await open_loop(rate, members, insert)
     _row(f"{rate:>6}/s  plain statement", [plain[member] - due[member] for member in members], cost)
+    await open_loop(rate, warming, event)
     with at_hand.cost() as cost:
         due = await open_loop(rate, members, event)
         await at_hand.settled()
@@ -307,7 +310,7 @@ async def main(users: int, seconds: float, size: int) -> None:
         members = iter(range(1, users))
         print(f"\n{'':28} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}  CPU ms an event")
         for rate in RATES:
-            await latency(at_hand, rate, list(itertools.islice(members, int(rate * seconds))))
+            await latency(at_hand, rate, list(itertools.islice(members, int(rate * (seconds + WARM_SECONDS)))))
         print(f"\n{'':28} {'accepted/s':>10} {'decided/s':>10}  CPU µs an event")
         await sustained(at_hand, users, size, seconds)
 

@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow.decide import refresh
 from siyu.flow.ingest import load
 from siyu.flow.preview import preview
+from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, Run
 
 from benchmarks.measure import Clock, machine, peak_memory, scratch

@@ -22,9 +22,9 @@ from siyu.contract.errors import InputError, SiyuError
 from siyu.engine.explain import render
 from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id, zone
-from siyu.flow.decide import refresh
 from siyu.flow.dispatch import dispatch
 from siyu.flow.ingest import load
+from siyu.flow.refresh import refresh
 from siyu.flow.runs import run
 from siyu.store.models import Brand, Run
 

@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from siyu.engine.days import window_start
 from siyu.flow import decide, dispatch
 from siyu.flow.context import Context, zone
+from siyu.flow.refresh import AlreadyRunning, refresh
 from siyu.store.db import Lock
 from siyu.store.models import Brand, Run
 
@@ -116,8 +117,8 @@ async def dispatch_job(given: JobContext, brand_id: int) -> None:
 
 async def refresh_job(given: JobContext, brand_id: int) -> None:
     """Decide for the whole brand; a refresh that is under way already is as good."""
-    with suppress(decide.AlreadyRunning):
-        done = await decide.refresh(given.ctx, brand_id)
+    with suppress(AlreadyRunning):
+        done = await refresh(given.ctx, brand_id)
         if done.actions:
             await given.queue.push("dispatch", brand_id)
 

@@ -18,9 +18,10 @@ import siyu_graphql
 from siyu.contract.manager import PluginManager
 from siyu.flow import plugins as settings
 from siyu.flow.context import Context, open_context
-from siyu.flow.decide import decide_users, refresh
+from siyu.flow.decide import decide_users
 from siyu.flow.dispatch import dispatch
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.refresh import refresh
 from siyu.flow.tokens import create_token
 from siyu.runtime import Addresses
 from siyu.store.db import Database

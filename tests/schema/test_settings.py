@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import siyu_rfm
 from siyu import RuleError
-from siyu.flow.decide import refresh
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, PluginSetting
 
 PAYLOAD = "{ plugin { name enabled params changedBy tags { key users } } userErrors { code field message remedy } }"

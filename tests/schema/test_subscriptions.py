@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 from graphql import get_introspection_query
 from siyu.flow.context import Context
-from siyu.flow.decide import refresh
+from siyu.flow.refresh import refresh
 from siyu.flow.runs import Running
 from siyu.flow.tokens import create_token, revoke
 from siyu.store.models import Brand, Run

@@ -17,8 +17,8 @@ import pytest
 from siyu.contract.manager import PluginManager
 from siyu.flow import plugins as settings
 from siyu.flow.context import open_context
-from siyu.flow.decide import refresh
 from siyu.flow.ingest import load
+from siyu.flow.refresh import refresh
 from siyu.flow.tokens import create_token
 from siyu.runtime import Addresses
 from siyu.store.models import Brand

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from siyu.cli.session import BrandOption, Session, bars, json_object, out, session
 from siyu.contract.errors import InputError
-from siyu.flow import decide, fences, plugins, tokens
+from siyu.flow import fences, plugins, tokens
 from siyu.flow.context import Context, brand_by_slug, zone
+from siyu.flow.refresh import refresh
 from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
 __all__ = ["brands", "change", "plugin", "token"]
@@ -208,7 +209,7 @@ def change(brand: str, make: Callable[[Context, Brand], Awaitable[Any]]) -> None
         target = await brand_by_slug(brand)
         await make(at_hand.ctx, target)
         with bars() as bar:
-            done = await decide.refresh(at_hand.ctx, target.id, progress=bar)
+            done = await refresh(at_hand.ctx, target.id, progress=bar)
         out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")
         await _print_fences(target)
 

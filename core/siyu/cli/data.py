@@ -14,7 +14,8 @@ from rich.table import Table
 
 from siyu.cli.session import BrandOption, JsonOption, Session, bars, fail, out, pair, session
 from siyu.cli.show import print_brand
-from siyu.flow import decide, freshness, importing
+from siyu.flow import freshness, importing
+from siyu.flow import refresh as refreshing
 from siyu.flow.context import brand_by_slug, now, zone
 from siyu.flow.dispatch import dispatch
 from siyu.flow.runs import run
@@ -80,7 +81,7 @@ def import_command(
                 )
             bar("import", 1.0)
             decided = (
-                await decide.refresh(at_hand.ctx, target.id, progress=lambda _, share: bar("refresh", share))
+                await refreshing.refresh(at_hand.ctx, target.id, progress=lambda _, share: bar("refresh", share))
                 if refresh
                 else None
             )
@@ -112,7 +113,7 @@ def refresh(
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
         with bars(as_json) as bar:
-            done = await decide.refresh(at_hand.ctx, target.id, progress=bar, engine=engine)
+            done = await refreshing.refresh(at_hand.ctx, target.id, progress=bar, engine=engine)
             while await dispatch(at_hand.ctx, target.id):
                 pass
         if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -35,6 +36,14 @@ class Changes:
 
     def __len__(self) -> int:
         return len(self.tags) + len(self.stages)
+
+    @classmethod
+    def all(cls, several: Sequence[Changes]) -> Changes:
+        """Several on different users as one."""
+        return cls(
+            pl.concat([pl.DataFrame(schema=TAG_CHANGES), *(each.tags for each in several)]),
+            pl.concat([pl.DataFrame(schema=STAGE_CHANGES), *(each.stages for each in several)]),
+        )
 
 
 def diff(rulebook: Rulebook, before: pl.DataFrame, after: pl.DataFrame, facts: pl.DataFrame) -> Changes:

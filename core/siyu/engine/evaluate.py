@@ -6,7 +6,7 @@ stage's key under ``@track`` and since when under ``@track.since``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,14 +15,13 @@ from zoneinfo import ZoneInfo
 
 import narwhals as nw
 import polars as pl
-import polars.selectors as cs
 
 from siyu.contract.events import MOMENT
 from siyu.engine.compile import Frame, to_narwhals, to_python
 from siyu.engine.days import window_start
 from siyu.engine.rulebook import Rulebook, Track
 
-__all__ = ["Decider", "since_column", "stage_column", "together"]
+__all__ = ["Decider", "since_column", "stage_column"]
 
 
 def stage_column(track: str) -> str:
@@ -133,15 +132,6 @@ class Decider:
             result[stage_column(track.key)] = new
             result[since_column(track.key)] = since if new is not None else None
         return result
-
-
-def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Decisions on different users by different rulebooks as one frame, sorted by user; stages become plain texts."""
-    if len(frames) == 1:
-        return frames[0]
-    # Enums of what a track has under one and under another do not go together.
-    plain = [frame.cast({cs.enum(): pl.String}) for frame in frames]
-    return pl.concat(plain, how="diagonal_relaxed").sort("user_id")
 
 
 def stages_enum(track: Track) -> pl.Enum:

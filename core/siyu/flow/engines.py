@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -29,6 +29,7 @@ from siyu.engine.compile import Frame
 from siyu.engine.evaluate import Decider
 from siyu.engine.facts import Frames, compute
 from siyu.engine.facts_narwhals import Tables, facts_frame, short_names
+from siyu.store.decisions import Users
 from siyu.store.lake import Stored
 
 __all__ = ["ENGINES", "Engine", "Polars", "opened"]
@@ -45,6 +46,9 @@ class Engine(Protocol):
     def decide(self, decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFrame:
         """As :meth:`siyu.engine.evaluate.Decider.frame`, for rows of what :meth:`facts` gave."""
 
+    def of(self, users: Users) -> Engine:
+        """The events of some of the users."""
+
 
 @dataclass(frozen=True)
 class Polars:
@@ -60,6 +64,11 @@ class Polars:
 
     def decide(self, decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFrame:
         return decider.frame(facts, before, at)
+
+    def of(self, users: Users) -> Engine:
+        low, below = users
+        mine = (pl.col("user_id") >= low) & (pl.col("user_id") < below)
+        return replace(self, frames={name: frame.filter(mine) for name, frame in self.frames.items()})
 
 
 class Home(Protocol):
@@ -111,6 +120,11 @@ class Outside:
         return decider.settle(
             facts.select("user_id").join(held, on="user_id", how="left", maintain_order="left"), before, at
         )
+
+    def of(self, users: Users) -> Engine:
+        low, below = users
+        mine = (nw.col("user_id") >= low) & (nw.col("user_id") < below)
+        return replace(self, tables={name: table.filter(mine) for name, table in self.tables.items()}, kept=[])
 
 
 @contextmanager

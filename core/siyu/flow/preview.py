@@ -22,16 +22,16 @@ from siyu.contract.events import Catalog
 from siyu.engine.cohorts import BUCKETS, Cohort, aligned
 from siyu.engine.diff import Changes, diff
 from siyu.engine.effects import Effect, Flow, Part, Size, effects, flows, sizes
-from siyu.engine.evaluate import Decider, together
+from siyu.engine.evaluate import Decider
 from siyu.engine.facts import Frames, compute
 from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import plugins
 from siyu.flow.context import Context, now, zone
-from siyu.flow.decide import judge
 from siyu.flow.engines import Polars
 from siyu.flow.playbooks import planned
+from siyu.flow.refresh import judge
 from siyu.store.db import Connection
-from siyu.store.decisions import Decisions
+from siyu.store.decisions import Decisions, together
 from siyu.store.lake import Lake
 from siyu.store.models import Brand
 
@@ -164,7 +164,7 @@ async def _judged(
 ) -> tuple[list[_Group], pl.DataFrame, list[Failed]]:
     """The users in groups, the facts of all of them, and of each side what fails."""
     every = [cohort for side in sides for cohort in side]
-    rulebooks, facts, failed = await judge(every, Polars(catalog, frames, at, days))
+    rulebooks, facts, failed = await judge(every, [Polars(catalog, frames, at, days)])
     found = iter(zip(rulebooks, failed, strict=True))
     judged = [[(cohort, *next(found)) for cohort in side] for side in sides]
     groups = [

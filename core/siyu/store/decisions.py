@@ -13,15 +13,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
+import polars.selectors as cs
 
 from siyu.contract.events import MOMENT
 from siyu.store.db import Connection, Lock, copy_out, fetch, give
 
-__all__ = ["CatalogEntry", "Decisions", "lock"]
+__all__ = ["EVERYBODY", "CatalogEntry", "Decisions", "Users", "lock", "together"]
 
+Users: TypeAlias = tuple[int, int]
+"""A range of user ids: from the first, up to but without the second."""
+EVERYBODY: Users = (0, 2**63 - 1)
 FEW = 100
 """Of so many users decisions are read as rows; of more by COPY, which takes longer to set out and less for each."""
 TAG = pl.String()
@@ -82,24 +86,31 @@ class Decisions:
         rows: list[Any] = await connection.fetch(_STANDING, self._brand_id, list(users), at)
         return rows
 
-    async def of_all(self, connection: Connection) -> pl.DataFrame:
-        """The decisions that stand for every user who has one."""
-        snapshot = self._newest()
+    async def of_all(self, connection: Connection, users: Users = EVERYBODY) -> pl.DataFrame:
+        """The decisions that stand for every user of a range who has one."""
+        snapshots = self._covering(users)
         # One that is ahead of the database was made before that was restored from a backup.
-        if snapshot is None or snapshot[1] > await self.written(connection):
-            tags, stages = await self._read(connection, "")
-            users = pl.concat([tags.select("user_id"), stages.select("user_id")]).unique().sort("user_id")
-            return _wide(users, tags, stages)
-        path, upto = snapshot
+        if not snapshots or max(upto for _, _, upto in snapshots) > await self.written(connection):
+            tags, stages = await self._read(connection, " AND user_id >= $2 AND user_id < $3", *users)
+            known = pl.concat([tags.select("user_id"), stages.select("user_id")]).unique().sort("user_id")
+            return _wide(known, tags, stages)
+        return together([await self._brought_forward(connection, *each) for each in snapshots])
+
+    async def _brought_forward(self, connection: Connection, path: Path, users: Users, upto: int) -> pl.DataFrame:
         frame = await asyncio.to_thread(lambda: pl.read_ipc(path))
-        touched = await self._touched(connection, upto)
+        touched = await copy_out(
+            connection,
+            "SELECT DISTINCT user_id FROM decided_user"
+            " WHERE brand_id = $1 AND id > $2 AND user_id >= $3 AND user_id < $4",
+            self._brand_id,
+            upto,
+            *users,
+            schema={"user_id": pl.Int64()},
+        )
         if touched.is_empty():
             return frame
         fresh = await self.of_users(connection, touched.get_column("user_id").to_list())
-        kept = frame.join(touched, on="user_id", how="anti", maintain_order="left")
-        # Stage columns of a snapshot are Enums of the tracks as they then were.
-        plain = [pl.col(name).cast(pl.String) for name, dtype in kept.schema.items() if isinstance(dtype, pl.Enum)]
-        return pl.concat([kept.with_columns(plain), fresh], how="diagonal").sort("user_id")
+        return together([frame.join(touched, on="user_id", how="anti", maintain_order="left"), fresh])
 
     async def write(
         self,
@@ -203,31 +214,43 @@ class Decisions:
         query = "SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM decision_id_seq"
         return int(await connection.fetchval(query))
 
-    async def forget(self, connection: Connection) -> None:
-        """Make do without a snapshot until the next is kept; what was noted for the last one goes with it."""
-        await connection.execute("DELETE FROM decided_user WHERE brand_id = $1", self._brand_id)
-        for path in self._folder.glob("decisions-*"):
-            path.unlink(missing_ok=True)
+    async def forget(self, connection: Connection, users: Users = EVERYBODY) -> None:
+        """Make do without snapshots of a range until the next is kept; what was noted for them goes with them."""
+        low, below = users
+        await connection.execute(
+            "DELETE FROM decided_user WHERE brand_id = $1 AND user_id >= $2 AND user_id < $3", self._brand_id, *users
+        )
+        for path, (first, last), _ in self._snapshots():
+            if first < below and low < last:
+                path.unlink(missing_ok=True)
 
-    async def snapshot(self, frame: pl.DataFrame, upto: int) -> None:
-        """Keep ``frame``, the decisions as of id ``upto``, for the next comparison."""
-        await asyncio.to_thread(self._write_snapshot, frame, upto)
+    async def snapshot(self, frame: pl.DataFrame, users: Users, upto: int) -> None:
+        """Keep ``frame``, the decisions on a range of users as of id ``upto``, for the next comparison."""
+        await asyncio.to_thread(self._write_snapshot, frame, users, upto)
 
-    def _write_snapshot(self, frame: pl.DataFrame, upto: int) -> None:
+    def _write_snapshot(self, frame: pl.DataFrame, users: Users, upto: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"decisions-{upto:020d}.arrow"
+        path = self._folder / f"decisions-{users[0]:020d}-{users[1]:020d}-{upto:020d}.arrow"
         half = path.with_suffix(f".{os.getpid()}.tmp")
         frame.write_ipc(half, compression="lz4")
         half.replace(path)
 
-    def _newest(self) -> tuple[Path, int] | None:
-        found = sorted(self._folder.glob("decisions-*.arrow"))
-        return (found[-1], int(found[-1].stem.removeprefix("decisions-"))) if found else None
+    def _snapshots(self) -> list[tuple[Path, Users, int]]:
+        found = []
+        for path in sorted(self._folder.glob("decisions-*.arrow")):
+            low, below, upto = map(int, path.stem.split("-")[1:])
+            found.append((path, (low, below), upto))
+        return found
 
-    async def _touched(self, connection: Connection, upto: int) -> pl.DataFrame:
-        """The users whose decisions were written after id ``upto``."""
-        query = "SELECT DISTINCT user_id FROM decided_user WHERE brand_id = $1 AND id > $2"
-        return await copy_out(connection, query, self._brand_id, upto, schema={"user_id": pl.Int64()})
+    def _covering(self, users: Users) -> list[tuple[Path, Users, int]]:
+        """The snapshots that make up a range; none where there is a gap."""
+        by_first = {each[1][0]: each for each in self._snapshots()}
+        found: list[tuple[Path, Users, int]] = []
+        low, below = users
+        while low < below and low in by_first and by_first[low][1][1] <= below:
+            found.append(by_first[low])
+            low = found[-1][1][1]
+        return found if low == below else []
 
     async def _read(self, connection: Connection, only: str, *args: object) -> tuple[pl.DataFrame, pl.DataFrame]:
         tags = await copy_out(
@@ -246,6 +269,15 @@ class Decisions:
             schema=STAGE_SCHEMA,
         )
         return tags, stages
+
+
+def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Decisions on different users by different rulebooks as one frame, sorted by user; stages become plain texts."""
+    if len(frames) == 1:
+        return frames[0]
+    # Enums of what a track has under one and under another do not go together.
+    plain = [frame.cast({cs.enum(): pl.String}) for frame in frames]
+    return pl.concat(plain, how="diagonal_relaxed").sort("user_id")
 
 
 def _wide(users: pl.DataFrame, tags: pl.DataFrame, stages: pl.DataFrame) -> pl.DataFrame:

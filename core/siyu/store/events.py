@@ -9,7 +9,17 @@ import polars as pl
 from siyu.contract.events import MOMENT, PROFILE_UPDATED
 from siyu.store.db import Connection, Lock, copy_out, give
 
-__all__ = ["EVENT_SCHEMA", "Appended", "append", "attach", "closed_up_to", "hold_identities", "resolve", "users_since"]
+__all__ = [
+    "EVENT_SCHEMA",
+    "Appended",
+    "append",
+    "attach",
+    "claim",
+    "closed_up_to",
+    "hold_identities",
+    "resolve",
+    "users_since",
+]
 
 EVENT_SCHEMA = {
     "key": pl.String(),
@@ -77,6 +87,19 @@ async def attach(connection: Connection, brand_id: int, identities: pl.DataFrame
         brand_id,
         *(identities.get_column(name).to_list() for name in ("kind", "value", "user_id")),
     )
+
+
+async def claim(connection: Connection, brand_id: int, limit: int) -> list[int]:
+    """The users of the oldest ``limit`` marks, sorted, whose marks go with the transaction."""
+    # By the range of their ids, not by a join: the planner, who may last have seen the table when nobody waited, would
+    # look through the marks once for each of them (seen: 10 s for 2,000 of 40,000).
+    rows = await connection.fetch(
+        "DELETE FROM dirty_user WHERE brand_id = $1 AND id <= (SELECT max(id) FROM"
+        " (SELECT id FROM dirty_user WHERE brand_id = $1 ORDER BY id LIMIT $2) AS oldest) RETURNING user_id",
+        brand_id,
+        limit,
+    )
+    return sorted({row["user_id"] for row in rows})
 
 
 async def closed_up_to(connection: Connection, brand_id: int) -> tuple[int, int]:

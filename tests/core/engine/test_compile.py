@@ -174,7 +174,7 @@ def by_engine(
 def numbered(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, str]]:
     """The frame as an engine has it, where names of facts are no names of columns and rows have no order."""
     columns = {name: f"f{index}" for index, name in enumerate(frame.columns)}
-    return frame.rename(columns).with_row_index("number"), columns
+    return frame.rename(columns).with_row_index("number").cast({"number": pl.Int64}), columns
 
 
 def by_python(condition: Condition, frame: pl.DataFrame) -> list[bool]:

@@ -507,6 +507,23 @@ def test_engines_outside_find_the_facts_that_the_contract_says(outside: str, tmp
     law()
 
 
+def test_words_are_found_whatever_their_case_in_every_engine(outside: str) -> None:
+    said = ["ΟΔΟΣ", "οδος", "οδοσ", "İstanbul", "i̇stanbul", "ISTANBUL", "ÄRGER", "茶 TEA", "\U0001fad6"]
+    events = [Event(n, n, "group.message", NOON, {"text": text}) for n, text in enumerate(said, 1)]
+    wanted = [Mentions("group.message", word) for word in ("ΟΣ", "οσ", "σ", "İ", "ist", "ä", "Tea", "茶", "\U0001fad6")]
+    source = CATALOG.kinds["group.message"].sources[0]
+    stored = {source.name: Stored([], _frame(source, events).collect())}
+    with opened(outside, CATALOG, stored, NOON, ZoneInfo("UTC")) as engine:
+        found = engine.facts(wanted)
+    assert found.equals(compute(wanted, CATALOG, frames_of(events), NOON, ZoneInfo("UTC")))
+    for row in found.iter_rows(named=True):
+        for fact in wanted:
+            assert row[fact.name] == expected(fact, row["user_id"], events, NOON, ZoneInfo("UTC")), (
+                fact,
+                row["user_id"],
+            )
+
+
 @settings(max_examples=60, deadline=None)
 @given(history=histories(), wanted=st.lists(facts, min_size=1, max_size=4), chosen=st.sets(st.integers(1, 5)))
 @example(history=([], datetime(2026, 1, 1, tzinfo=UTC), ZoneInfo("UTC")), wanted=[Count("order.paid")], chosen=set())

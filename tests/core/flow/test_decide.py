@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from threading import Thread
@@ -17,8 +18,10 @@ import pytest
 from siyu.engine import diff
 from siyu.flow import decide, plugins
 from siyu.flow.context import Context
-from siyu.flow.decide import AlreadyRunning, decide_users, refresh
+from siyu.flow.decide import decide_users
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.preview import preview
+from siyu.flow.refresh import AlreadyRunning, refresh
 from siyu.store import db, decisions, lake
 from siyu.store.db import Lock
 from siyu.store.events import EVENT_SCHEMA, append
@@ -293,3 +296,36 @@ async def test_between_two_midnights_time_alone_changes_nothing(house: Context, 
         changes.append((await refresh(house, brand.id, at=midnight)).changes)
         assert (await refresh(house, brand.id, at=following - timedelta(microseconds=1))).changes == 0
     assert sum(changes[1:]) > 10, "midnight changes something"
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+async def test_a_brand_in_shards_is_decided_as_in_one_piece(house: Context, seed: int) -> None:
+    whole, shards = [await brand_with(house, f"{name}-{seed}") for name in ("one-piece", "in-shards")]
+    events = sorted(history(seed, members=20), key=lambda event: event.at or END)
+    expected = []
+    # Users come along all the time: the last shard grows, and is cut.
+    for until in (len(events) // 3, len(events)):
+        for brand in (whole, shards):
+            await record(house, brand, events[:until])
+        done = [await refresh(house, whole.id), await refresh(house, shards.id, shard=4)]
+        assert done[0] == done[1]
+        await assert_counters(shards)
+        expected.append(await standing(whole))
+        assert await standing(shards) == expected[-1]
+    assert expected[0] != expected[1]
+    [run] = await Run.filter(brand_id=shards.id).order_by("-id").limit(1)
+    assert (run.users, run.changes, run.progress) == (done[1].users, done[1].changes, 1.0)
+    assert (await refresh(house, shards.id, shard=4)).changes == 0
+    assert (await refresh(house, shards.id, shard=7)).changes == 0, "other shards than those that were kept"
+    # One who is decided in between is found in the snapshot of a shard.
+    late = [IncomingEvent(f"late-{seed}", "order.paid", {"member": "0"}, {"amount": "9999"}, END)]
+    for brand in (whole, shards):
+        await record(house, brand, late)
+        await decide_users(house, brand.id)
+    assert (await refresh(house, shards.id, shard=7)).changes == 0
+    await shards.refresh_from_db()
+    foreseen = await preview(house, shards, "lifecycle", enabled=False)
+    left = {effect.key: effect.leave.users for effect in foreseen.stages if effect.leave.users}
+    stages = Counter(stage for _, at in labels(await standing(whole)).values() for stage in at.values())
+    assert {key: stages[key] for key in left} == left
+    assert left

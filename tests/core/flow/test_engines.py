@@ -14,8 +14,8 @@ from siyu.contract.errors import InputError
 from siyu.contract.manager import PluginManager
 from siyu.flow import engines, plugins
 from siyu.flow.context import Context
-from siyu.flow.decide import refresh
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, Identity, Run, Tag, TagAssignment, UserStage
 
 END = datetime(2026, 11, 21, 12, tzinfo=UTC)

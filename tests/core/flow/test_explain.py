@@ -15,10 +15,11 @@ from siyu.engine.explain import Standing, explain
 from siyu.engine.rulebook import Reason, Rulebook, TagRule, Track
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow.decide import decide_users, refresh
+from siyu.flow.decide import decide_users
 from siyu.flow.explain import explain as explain_user
 from siyu.flow.explain import user_named
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, TagAssignment, UserStage
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -20,8 +20,9 @@ from siyu.engine import fit, rulebook
 from siyu.flow import fences
 from siyu.flow import plugins as settings
 from siyu.flow.context import Context
-from siyu.flow.decide import decide_users, refresh
+from siyu.flow.decide import decide_users
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, Fence, SettingChange
 from siyu.store.models import Tag as TagRow
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from siyu.flow import plugins as settings
 from siyu.flow.context import Context
-from siyu.flow.decide import decide_users, refresh
+from siyu.flow.decide import decide_users
 from siyu.flow.freshness import Freshness, of_stages, of_tags
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, Run, Stage, Tag
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -15,8 +15,8 @@ import pytest
 from siyu import InputError
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow.decide import refresh
 from siyu.flow.importing import ColumnMapping, Imported, import_file
+from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, Event, Identity, Tag
 
 BY_NAME = ColumnMapping("user", "member", "at", {"amount": "amount"})

@@ -16,8 +16,8 @@ import anyio
 import polars as pl
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow.decide import refresh
 from siyu.flow.importing import ColumnMapping, import_file
+from siyu.flow.refresh import refresh
 from siyu.store.actions import plan_actions
 from siyu.store.models import Brand, Event, OutboxMessage, Run
 
@@ -31,7 +31,7 @@ from pathlib import Path
 from siyu import Channel, Receipt, hookimpl
 from siyu.contract.manager import PluginManager
 from siyu.flow.context import brand_by_slug, open_context
-from siyu.flow.decide import refresh
+from siyu.flow.refresh import refresh
 from siyu.flow.dispatch import dispatch
 from siyu.flow.importing import ColumnMapping, import_file
 

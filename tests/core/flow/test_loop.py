@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow.decide import decide_users, refresh
+from siyu.flow.decide import decide_users
 from siyu.flow.dispatch import dispatch
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.refresh import refresh
 from siyu.runtime import Addresses
 from siyu.store.db import NAME
 from siyu.store.models import Action, Brand, OutboxMessage, StageHistory, Tag, UserStage

@@ -35,9 +35,9 @@ from siyu.contract.manager import PluginManager
 from siyu.engine.effects import Effect
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow.decide import refresh
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.preview import Preview, preview, replay
+from siyu.flow.refresh import refresh
 from siyu.store.models import Action, Brand, RulebookVersion, Run, StageHistory, TagAssignment, UserStage
 from siyu.store.models import Tag as TagRow
 

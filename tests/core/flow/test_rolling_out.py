@@ -14,10 +14,11 @@ from siyu.contract.errors import InputError, NotFound
 from siyu.engine.cohorts import BUCKETS, bucket
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow.decide import decide_users, refresh
+from siyu.flow.decide import decide_users
 from siyu.flow.explain import explain
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.preview import preview
+from siyu.flow.refresh import refresh
 from siyu.store.models import (
     Action,
     Brand,

@@ -13,8 +13,9 @@ import pytest
 from siyu.engine.rulebook import bind_fenced
 from siyu.flow import decide, plugins, rulebooks
 from siyu.flow.context import Context
-from siyu.flow.decide import decide_users, refresh
+from siyu.flow.decide import decide_users
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, RulebookVersion, Tag, TagAssignment, UserStage
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)

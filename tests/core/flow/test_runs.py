@@ -12,7 +12,7 @@ import pytest
 from siyu.contract.errors import NotFound
 from siyu.flow import runs
 from siyu.flow.context import Context
-from siyu.flow.decide import refresh
+from siyu.flow.refresh import refresh
 from siyu.flow.runs import Running, follow
 from siyu.store.models import Brand, Run
 from siyu.store.signals import Signals

@@ -14,9 +14,10 @@ from siyu import Count, Field, FittedSegmenter, NotFound, Params, RuleError, Seg
 from siyu.contract.manager import PluginManager
 from siyu.flow import plugins as settings
 from siyu.flow.context import Context
-from siyu.flow.decide import decide_users, refresh
+from siyu.flow.decide import decide_users
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.preview import preview
+from siyu.flow.refresh import refresh
 from siyu.flow.states import FittedState, find, listed
 from siyu.store.models import Brand, Fence, PluginSetting, RulebookVersion, SettingChange
 from siyu.store.models import Tag as TagRow

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from siyu.engine.diff import STAGE_CHANGES, TAG_CHANGES
 from siyu.flow.context import Context
-from siyu.store.decisions import CatalogEntry, Decisions, lock
+from siyu.store.decisions import EVERYBODY, CatalogEntry, Decisions, lock
 from siyu.store.models import Brand, Stage, StageHistory, Tag, TagAssignment, TagHistory, UserStage
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ async def test_the_very_first_decision_of_a_database_is_newer_than_a_snapshot_ma
         await connection.execute("ALTER SEQUENCE decision_id_seq RESTART")
         decisions = Decisions(house.home, shop.id)
         await Decisions.list_catalog(connection, shop.id, CATALOG)
-        await decisions.snapshot(await decisions.of_all(connection), await decisions.written(connection))
+        await decisions.snapshot(await decisions.of_all(connection), EVERYBODY, await decisions.written(connection))
         tags = pl.DataFrame([(1, "p.a", True, "[]")], schema=TAG_CHANGES, orient="row")
         await decisions.write(connection, tags, pl.DataFrame(schema=STAGE_CHANGES), at=START, rulebook_id=1)
         assert standing(await decisions.of_all(connection)) == {1: {"p.a": True}}
@@ -94,7 +94,7 @@ async def test_decisions_read_from_a_snapshot_are_those_read_whole(house: Contex
             written = await kept.written(connection)
             whole = await bare.of_all(connection)
             if step % 4 == 3:
-                await kept.snapshot(whole, written)
+                await kept.snapshot(whole, EVERYBODY, written)
         async with house.db.connection() as connection:
             quick = await kept.of_all(connection)
             assert standing(quick) == standing(whole) == {user: held for user, held in model.items() if held}

@@ -12,7 +12,7 @@ import polars as pl
 from siyu.flow.context import Context
 from siyu.flow.ingest import load
 from siyu.store.db import copy_in, copy_out
-from siyu.store.events import EVENT_SCHEMA, append, closed_up_to, users_since
+from siyu.store.events import EVENT_SCHEMA, append, claim, closed_up_to, users_since
 from siyu.store.lake import Lake
 from siyu.store.models import Brand, DirtyUser, Event, Identity, User
 
@@ -181,6 +181,26 @@ async def test_a_plan_from_when_the_tables_were_empty_is_not_kept(house: Context
             read = await connection.fetchval(rows_read) - before
     # To read all of them once for a statement may be the quickest; once for each event it is not.
     assert read < batch * people / 10
+
+
+async def test_marks_are_claimed_oldest_first_however_few_the_planner_knows_of(house: Context, shop: Brand) -> None:
+    rows_read = (
+        "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables WHERE relname LIKE 'dirty_user%'"
+    )
+    people, batch = 3_000, 500
+    async with house.db.connection() as connection:
+        # What the server's own ANALYZE finds when it comes by while hardly anybody waits.
+        await append(connection, shop.id, frame(("first", "0", 0)))
+        await connection.execute("ANALYZE dirty_user")
+        await append(connection, shop.id, frame(*((f"e{n}", str(n), n) for n in range(people))))
+        users = [row.user_id for row in await DirtyUser.filter(brand_id=shop.id).order_by("id")]
+        async with connection.transaction():
+            before = await connection.fetchval(rows_read)
+            assert await claim(connection, shop.id, batch) == sorted(set(users[:batch]))
+            assert await connection.fetchval(rows_read) - before <= 5 * batch
+        assert [row.user_id for row in await DirtyUser.filter(brand_id=shop.id).order_by("id")] == users[batch:]
+        assert await claim(connection, shop.id, 2 * people) == sorted(set(users[batch:]))
+        assert await claim(connection, shop.id, 1) == []
 
 
 async def test_after_an_import_the_planner_knows_how_much_there_is(house: Context, shop: Brand) -> None:

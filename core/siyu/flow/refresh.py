@@ -1,0 +1,247 @@
+"""Step 2 for a whole brand: each night, and whenever its settings have changed. Only here rules are fitted.
+
+A brand of many users goes through in shards, ranges of user ids, so that memory holds one of them at a time: its facts,
+its decisions, its changes. Of all users at once only the facts that rules are fitted to are held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from siyu.contract.errors import InputError
+from siyu.contract.facts import Fact
+from siyu.engine.cohorts import Cohort
+from siyu.engine.diff import Changes, diff
+from siyu.engine.evaluate import Decider
+from siyu.engine.fit import fit_facts, fit_fenced
+from siyu.engine.rulebook import Failed, Rulebook, bind_fenced
+from siyu.flow import engines, fences, plugins
+from siyu.flow.context import Context, brand_by_id, now, zone
+from siyu.flow.decide import Decided, write
+from siyu.flow.engines import Engine
+from siyu.flow.plugins import content_of, kept_rulebooks, undone
+from siyu.flow.rulebooks import keep_versions, needed, standing
+from siyu.flow.runs import Progress, run
+from siyu.store.db import Connection, Lock, note_sizes
+from siyu.store.decisions import EVERYBODY, Decisions, Users, lock, together
+from siyu.store.events import closed_up_to, users_since
+from siyu.store.lake import SEAL_FROM, Lake
+
+__all__ = ["AlreadyRunning", "judge", "refresh"]
+
+Phase: TypeAlias = Callable[[str, float], Awaitable[None]]
+
+SHARD = 2_000_000
+"""Users that are decided at once; with forty facts they take about 2 GiB."""
+
+
+class AlreadyRunning(InputError):
+    """The brand is being refreshed by somebody else."""
+
+    code = "ALREADY_RUNNING"
+
+
+async def refresh(
+    ctx: Context,
+    brand_id: int,
+    *,
+    at: datetime | None = None,
+    progress: Progress | None = None,
+    seal_from: int = SEAL_FROM,
+    shard: int = SHARD,
+    engine: str | None = None,
+) -> Decided:
+    """Decide for every user of the brand as of ``at`` (the brand's present if not given), on ``engine`` (polars, duckdb
+    or spark; that of ``ctx`` if not given), up to ``shard`` users at a time.
+
+    Raises :class:`AlreadyRunning` where the brand is being refreshed. Users with events newer than what this run has
+    read are left to :func:`siyu.flow.decide.decide_users`.
+    """
+    brand = await brand_by_id(brand_id)
+    at = at or now(brand)
+    async with (
+        _one_at_a_time(ctx, brand_id) as connection,
+        run(ctx, brand_id, "refresh", at, progress) as running,
+        AsyncExitStack() as stack,
+    ):
+        await running.phase("events", 0.0)
+        mark, undo = await undone(connection, brand_id)  # before the settings: none is missed, at worst seen again
+        cohorts = await plugins.cohorts(ctx, brand_id)
+        kept = await kept_rulebooks(connection, brand_id)
+        refused = await fences.refused(ctx, brand_id)
+        up_to, dirty = await closed_up_to(connection, brand_id)
+        days, catalog = zone(brand.zone), ctx.plugins.catalog
+        stored = await Lake(ctx.home, brand_id, catalog).tables(connection, up_to, seal_from=seal_from)
+        opening = engines.opened(engine or ctx.engine, catalog, stored, at, days)
+        machine = await stack.enter_async_context(_aside(opening))
+        shards = await _shards(connection, brand_id, shard)
+        parts = [machine] if len(shards) == 1 else [machine.of(users) for users in shards]
+
+        async def judged(fenced: Failed) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
+            contents = [content_of(kept, cohort) for cohort in cohorts]
+            return await judge(cohorts, parts, running.phase, fenced=fenced, previous=contents)
+
+        rulebooks, facts, each_failed = await judged(refused)
+        failed = {name: error for each in each_failed for name, error in each.items()}
+        if any(each.keys() != failed.keys() for each in each_failed):
+            # What fails for some of the users is fenced for all: a fence is the brand's.
+            rulebooks, facts, _ = await judged(failed)
+        deciders = [Decider(rulebook, days) for rulebook in rulebooks]
+        decisions = Decisions(ctx.home, brand_id)
+        written, moved = Decided(), Changes.all([])
+
+        for number, (users, part) in enumerate(zip(shards, parts, strict=True)):
+
+            async def phase(name: str, share: float, number: int = number) -> None:
+                # Of the second half of the whole, each shard has its part.
+                await running.phase(name, 0.5 + (number * 0.5 + share - 0.5) / len(shards))
+
+            if len(shards) > 1:
+                await phase("facts", 0.5)
+                facts = await asyncio.to_thread(part.facts, needed(rulebooks))
+            async with ctx.db.transaction() as writer:
+                await phase("before", 0.5)
+                await lock(writer, brand_id)
+                before = await decisions.of_all(writer, users)
+
+                await phase("rules", 0.55)
+                mine = [cohort.of(facts) for cohort in cohorts]
+                after = [
+                    await asyncio.to_thread(part.decide, decider, each, before, at)
+                    for decider, each in zip(deciders, mine, strict=True)
+                ]
+                await phase("diff", 0.6)
+                newer = await users_since(writer, brand_id, up_to)
+                changes = [
+                    _without(await asyncio.to_thread(diff, rulebook, before, decided, each), newer)
+                    for rulebook, decided, each in zip(rulebooks, after, mine, strict=True)
+                ]
+                await phase("write", 0.7)
+                ids = await keep_versions(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
+                written += Decided(len(facts))
+                for cohort, rulebook_id, change in zip(cohorts, ids, changes, strict=True):
+                    written += await write(ctx, writer, brand_id, cohort.on, change, at, rulebook_id, mark, noted=False)
+                moved = Changes.all([moved, *changes])
+                await note_sizes(writer)
+                if users is shards[-1]:
+                    await fences.note(writer, brand_id, failed, all_asked=True)
+                    await decisions.stamp(writer, at, running.row.id, moved.tags, moved.stages, *standing(rulebooks))
+                    await running.count(writer, written.users, written.changes)
+                    await writer.execute("DELETE FROM dirty_user WHERE brand_id = $1 AND id <= $2", brand_id, dirty)
+                    await writer.execute(_RESTORED, brand_id, undo)
+                    await writer.execute(_REFRESHED, brand_id, brand.refresh_asked)
+                newest = await decisions.written(writer)
+                await decisions.forget(writer, users)
+            await phase("snapshot", 0.95)
+            await decisions.snapshot(_kept(before, after, newer), users, newest)
+    return written
+
+
+async def _shards(connection: Connection, brand_id: int, size: int) -> list[Users]:
+    """The brand's users in ranges of ``size``. New users have the greatest ids, so earlier ranges stay as they are."""
+    ends = await connection.fetchrow("SELECT min(id), max(id) FROM users WHERE brand_id = $1", brand_id)
+    if ends[0] is None or ends[1] - ends[0] < size:
+        return [EVERYBODY]
+    cuts = await connection.fetch(
+        "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM users WHERE brand_id = $1) t"
+        " WHERE n > 1 AND (n - 1) % $2 = 0 ORDER BY id",
+        brand_id,
+        size,
+    )
+    edges = [EVERYBODY[0], *(row["id"] for row in cuts), EVERYBODY[1]]
+    return list(pairwise(edges))
+
+
+async def judge(
+    cohorts: Sequence[Cohort],
+    parts: Sequence[Engine],
+    phase: Phase | None = None,
+    *,
+    fenced: Failed | None = None,
+    previous: Sequence[Mapping[str, Any]] | None = None,
+) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
+    """The rulebooks that the settings of ``cohorts`` make of the events in ``parts``, fitted; the facts of every user
+    that any of them needs; and of each rulebook the rules that fail (``fenced`` ones are not asked), which stand as in
+    the contents ``previous``.
+
+    Of several parts, the facts are only those that rules are fitted to.
+    """
+    if phase:
+        await phase("facts", 0.2)
+    # Without the states that stand: a plugin's new version may not understand them, and here they are made anew.
+    wanted: dict[str, Fact] = {}
+    broken: list[Failed] = []
+    for cohort in cohorts:
+        expected, failed = await asyncio.to_thread(bind_fenced, cohort.on, {}, fenced=fenced)
+        broken.append(failed)
+        wanted |= {fact.name: fact for fact in fit_facts(plugin for plugin, _ in cohort.on)}
+        if len(parts) == 1:
+            wanted |= {fact.name: fact for fact in expected.facts}
+    facts = pl.concat([await asyncio.to_thread(part.facts, list(wanted.values())) for part in parts])
+    if phase:
+        await phase("fit", 0.45)
+    bound = []
+    for number, (cohort, failed) in enumerate(zip(cohorts, broken, strict=True)):
+        # What failed already is not asked again: it may have taken all of its time.
+        states, unfit = await asyncio.to_thread(fit_fenced, cohort.on, facts, failed, cohort.pinned)
+        stood, out = previous[number] if previous else None, {**failed, **unfit}
+        bound.append(await asyncio.to_thread(bind_fenced, cohort.on, states, fenced=out, previous=stood))
+    rulebooks = [rulebook for rulebook, _ in bound]
+    if len(parts) == 1 and (more := [fact for fact in needed(rulebooks) if fact.name not in wanted]):
+        extra = await asyncio.to_thread(parts[0].facts, more, facts.select("user_id"))
+        facts = facts.hstack(extra.drop("user_id"))
+    return rulebooks, facts, [failed for _, failed in bound]
+
+
+_RESTORED = "UPDATE setting_change SET restores = NULL WHERE brand_id = $1 AND restores IS NOT NULL AND id <= $2"
+# Whoever asked again while the run was under way is not served by it.
+_REFRESHED = """
+UPDATE brand SET refreshed_at = now(),
+    refresh_asked = CASE WHEN refresh_asked IS DISTINCT FROM $2 THEN refresh_asked END
+WHERE id = $1
+"""
+
+
+def _without(changes: Changes, users: pl.DataFrame) -> Changes:
+    if users.is_empty():
+        return changes
+    return Changes(
+        changes.tags.join(users, on="user_id", how="anti"), changes.stages.join(users, on="user_id", how="anti")
+    )
+
+
+def _kept(before: pl.DataFrame, after: Sequence[pl.DataFrame], newer: pl.DataFrame) -> pl.DataFrame:
+    """The decisions that stand after the run: for users that it left out, those from before."""
+    if len(after) == 1 and newer.is_empty() and before.get_column("user_id").equals(after[0].get_column("user_id")):
+        return after[0]
+    decided = together(after).join(newer, on="user_id", how="anti")
+    return together([decided, before.join(decided, on="user_id", how="anti")])
+
+
+@asynccontextmanager
+async def _aside(opening: AbstractContextManager[Engine]) -> AsyncIterator[Engine]:
+    """Opened and closed off the event loop: Spark takes seconds to start."""
+    engine = await asyncio.to_thread(opening.__enter__)
+    try:
+        yield engine
+    finally:
+        await asyncio.to_thread(opening.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _one_at_a_time(ctx: Context, brand_id: int) -> AsyncIterator[Connection]:
+    """Hold the brand's refresh lock; the server lets it go if this process dies."""
+    async with ctx.db.connection() as connection:
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", Lock.REFRESH, brand_id):
+            raise AlreadyRunning("the brand is being refreshed", field="brand", remedy="wait for the run to end")
+        try:
+            yield connection
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock($1, $2)", Lock.REFRESH, brand_id)
