@@ -23,11 +23,11 @@ import polars as pl
 
 from siyu.contract.errors import InputError
 from siyu.contract.events import Catalog, Source
-from siyu.contract.facts import Fact
+from siyu.contract.facts import Attribute, Fact
 from siyu.engine import dialects
 from siyu.engine.compile import Frame
 from siyu.engine.evaluate import Decider
-from siyu.engine.facts import Frames, compute
+from siyu.engine.facts import Frames, codes, compute
 from siyu.engine.facts_narwhals import Tables, facts_frame, short_names
 from siyu.store.decisions import Users
 from siyu.store.lake import Stored
@@ -105,6 +105,7 @@ class Outside:
         self.kept.append((frame, mine))
         found = self.home.fetch(frame).sort("user_id")
         found = found.select("user_id", *(pl.col(column).alias(name) for name, column in mine.items()))
+        found = found.cast({fact.name: codes(fact) for fact in wanted if isinstance(fact, Attribute) and fact.values})
         return found if users is None else users.join(found, on="user_id", how="left", maintain_order="left")
 
     def decide(self, decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFrame:
