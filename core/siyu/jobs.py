@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from siyu.engine.days import window_start
 from siyu.flow import decide, dispatch
-from siyu.flow.context import Context, zone
+from siyu.flow.context import Context, ask_refresh, zone
 from siyu.flow.refresh import AlreadyRunning, refresh
 from siyu.store.db import Lock
 from siyu.store.models import Brand, Run
@@ -116,7 +116,9 @@ async def dispatch_job(given: JobContext, brand_id: int) -> None:
 
 
 async def refresh_job(given: JobContext, brand_id: int) -> None:
-    """Decide for the whole brand; a refresh that is under way already is as good."""
+    """Decide for the whole brand, if nobody has since it was asked for; a refresh under way already is as good."""
+    if not await Brand.filter(id=brand_id).exclude(refresh_asked=None).exists():
+        return
     with suppress(AlreadyRunning):
         done = await refresh(given.ctx, brand_id)
         if done.actions:
@@ -143,6 +145,8 @@ async def nightly_job(given: JobContext) -> None:
     for brand in await Brand.filter(replayed_to=None):
         midnight = window_start(now, zone(brand.zone), 1)
         if brand.refreshed_at is None or brand.refreshed_at < midnight:
+            async with given.ctx.db.connection() as connection:
+                await ask_refresh(connection, brand.id)
             await given.queue.push("refresh_brand", brand.id)
 
 

@@ -48,6 +48,10 @@ class Adapter(ASGIWebSocketAdapter):
                 raise NonJsonMessageReceived
             yield message
 
+    async def close(self, code: int, reason: str) -> None:
+        # It may quote the client, and a close frame holds no more.
+        await super().close(code, reason.encode(errors="replace")[:120].decode(errors="ignore"))
+
     async def send_json(self, message: Mapping[str, object]) -> None:
         try:
             await self.ws.send_text(self.view.encode_json_string(message))

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from siyu import jobs
 from siyu.flow import plugins
-from siyu.flow.context import Context
+from siyu.flow.context import Context, ask_refresh
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.jobs import FAST, SLOW, JobContext, Queue, run_worker
 from siyu.runtime import Addresses
@@ -81,6 +81,8 @@ async def test_an_event_is_decided_and_what_follows_is_sent(ctx: Context, brand:
         await until(lambda: UserStage.filter(brand_id=brand.id, stage="growth").exists())
         other = IncomingEvent("b", "order.paid", {"member": "2"}, {"amount": "1"}, START + timedelta(days=40))
         await record(ctx, brand, [other])
+        async with ctx.db.connection() as connection:
+            await ask_refresh(connection, brand.id)
         await queue.push("refresh_brand", brand.id)
         await until(lambda: UserStage.filter(brand_id=brand.id, stage="dormant").exists())
         await record(ctx, brand, [order("c", 41)])

@@ -175,13 +175,17 @@ def test_the_walk_reaches_every_type_of_a_brand() -> None:
 
 
 async def test_every_field_answers_its_own_brand_and_gives_nothing_to_another(world: Any, secrets: Any) -> None:
-    for field in FIELDS:
-        query = f'{{ brand(slug: "shop") {{ {field} }} }}'
-        own = await world.ask(query, token=secrets["admin" if field.startswith("previewPlugin") else "viewer"])
-        assert "errors" not in own, (field, own)
-        answer = await world.ask(query, token=secrets["other"])
-        assert answer["data"] == {"brand": None}, field
-        assert [error["extensions"]["code"] for error in answer["errors"]] == ["NOT_FOUND"], field
+    for role in ("viewer", "admin"):
+        fields = [field for field in FIELDS if ("previewPlugin" in field) == (role == "admin")]
+        # Several in one request; those that go the same way are one.
+        for some in (fields[start : start + 25] for start in range(0, len(fields), 25)):
+            asked = " ".join(some)
+            query = f'{{ brand(slug: "shop") {{ {asked} }} }}'
+            own = await world.ask(query, token=secrets[role])
+            assert "errors" not in own, (some, own)
+            answer = await world.ask(query, token=secrets["other"])
+            assert answer["data"] == {"brand": None}, some
+            assert [error["extensions"]["code"] for error in answer["errors"]] == ["NOT_FOUND"], some
 
 
 async def test_no_row_of_a_brand_appears_under_another(world: Any) -> None:

@@ -92,8 +92,8 @@ def plugin_list(
         table = Table("plugin", "title", "declares", *(["on", "parameters"] if target else []))
         for each in at_hand.ctx.plugins.plugins.values():
             row = settings.get(each.name)
-            state = [_on(row), json.dumps(row.params) if row else ""] if target else []
-            table.add_row(each.name, each.title, ", ".join(each.declarations), *state)
+            state = [_on(row), escape(json.dumps(row.params)) if row else ""] if target else []
+            table.add_row(each.name, escape(each.title), ", ".join(each.declarations), *state)
         out.print(table)
         for each in at_hand.ctx.plugins.plugins.values():
             if each.refused is not None:

@@ -140,7 +140,7 @@ def status(brand: BrandOption) -> None:
         shown += [(row.title, row.key, row.users, found[1][row.id]) for row in tags]
         for title, name, users, each in shown:
             table.add_row(
-                f"{title} [dim]{name}[/]",
+                f"{escape(title)} [dim]{name}[/]",
                 f"{users:,}",
                 f"{each.as_of.astimezone(zone(target.zone)):%Y-%m-%d %H:%M}" if each.as_of else "never",
                 "" if each.lag is None else str(timedelta(seconds=round(each.lag))),

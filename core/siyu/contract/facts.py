@@ -132,7 +132,7 @@ class Fact(Leaf):
 
     def _repr(self, *shown: object, **named: object) -> str:
         parts = [repr(value) for value in shown]
-        parts += [f"{key}={value!r}" for key, value in named.items() if value not in (None, {}, False)]
+        parts += [f"{key}={value!r}" for key, value in named.items() if value is not None and value != {}]
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
@@ -160,6 +160,8 @@ class Attribute(Fact):
             raise RuleError(f"values={values!r} is one text", field=attribute, remedy="give a list of texts")
         if type not in _KINDS:
             raise RuleError(f"type={type!r}", field=attribute, remedy=f"types are: {', '.join(_KINDS)}")
+        if not all(isinstance(value, str) for value in values):
+            raise RuleError(f"values={values!r}", field=attribute, remedy="give texts")
         if values and type != "text":
             raise RuleError(f"values of a {type}", field=attribute, remedy="only texts can be listed")
         if default is not None and lift(default).kind != _KINDS[type]:
@@ -171,7 +173,7 @@ class Attribute(Fact):
                 remedy=f"use one of {list(values)}",
             )
         object.__setattr__(self, "attribute", attribute)
-        object.__setattr__(self, "values", tuple(map(_plain, values)))
+        object.__setattr__(self, "values", tuple(dict.fromkeys(map(_plain, values))))
         object.__setattr__(self, "default", None if default is None else _plain(default))
         object.__setattr__(self, "type", type)
 
@@ -199,7 +201,7 @@ class DaysUntil(Fact):
 
     @cached_property
     def name(self) -> str:
-        return self._repr(self.attribute, yearly=self.yearly)
+        return self._repr(self.attribute, yearly=self.yearly or None)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -266,7 +268,7 @@ class Score(Fact):
 
     @property
     def name(self) -> str:
-        return self._repr(self.of, cuts=list(self.cuts), reverse=self.reverse)
+        return self._repr(self.of, cuts=list(self.cuts), reverse=self.reverse or None)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -366,7 +368,7 @@ class _Repeatable(_FieldFact):
         object.__setattr__(self, "repeat", repeat)
 
     def _options(self) -> dict[str, object]:
-        return {**super()._options(), "repeat": self.repeat}
+        return {**super()._options(), "repeat": self.repeat or None}
 
 
 class Total(_Repeatable):

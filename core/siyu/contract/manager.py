@@ -152,7 +152,7 @@ class PluginManager:
         keys = [item.key for items in declared.values() for item in items]
         if twice := {key for key in keys if keys.count(key) > 1}:
             raise PluginError(f"plugin {name} declares {min(twice)!r} twice", field=min(twice), remedy="rename one")
-        title = (module.__doc__ or name).strip().splitlines()[0]
+        title = ((module.__doc__ or "").strip() or name).splitlines()[0]
         plugin = Plugin(name, title, version, {hook: items for hook, items in declared.items() if items})
         self.plugins[name] = plugin
         return plugin
@@ -247,7 +247,14 @@ class PluginManager:
                     field=hook,
                     remedy=f"return classes that inherit {names}",
                 )
-            items.append(cast(Declaration, item()))
+            try:
+                items.append(cast(Declaration, item()))
+            except Exception as error:  # whatever a plugin's code may raise
+                if isinstance(error, SiyuError):
+                    raise
+                raise PluginError(
+                    f"{item.__name__} of plugin {name} cannot be made: {error!r}", field=hook, remedy="mend the plugin"
+                ) from error
         return tuple(items)
 
 

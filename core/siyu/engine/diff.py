@@ -179,6 +179,8 @@ def _text(column: pl.Series) -> pl.Series:
         column = column.cast(pl.String)
     if column.dtype != pl.String:
         text = column.cast(pl.String)
+        if column.dtype == pl.Date:
+            text = '"' + text + '"'
         return text.fill_null("null") if text.null_count() else text
     # Polars writes JSON of structs only: the text is cut out of {"_":"text"}.
     json = column.alias("_").to_frame().to_struct().struct.json_encode()

@@ -84,7 +84,11 @@ class Decider:
         standing = [name for name in self._standing_columns if name in before.columns]
         known = [name for track in tracks for name in (stage_column(track.key), since_column(track.key))]
         past = before.select("user_id", *standing, *(name for name in known if name in before.columns))
-        if past.width > 1:
+        if past.get_column("user_id").equals(decided.get_column("user_id")):
+            # The usual case, the same users: nothing to look up.
+            beside = past.drop("user_id")
+            decided = decided.hstack(beside.rename({c: f"{c}.before" for c in beside.columns if c in decided.columns}))
+        elif past.width > 1:
             decided = decided.join(past, on="user_id", how="left", suffix=".before", maintain_order="left")
         return decided.select(
             "user_id",

@@ -75,21 +75,23 @@ def compute(
     """
     known = pl.col("at") <= _moment(at.astimezone(UTC))
     now = _Now(catalog, {name: frame.filter(known) for name, frame in frames.items()}, at, zone, tuple(facts))
-    passes, read = now.passes(base(facts))
+    whole, others = now.passes(base(facts))
     if users is None:
-        # Users known only from tables that no pass reads whole.
-        unread = {source.name for source in catalog.sources if source.lines is None} - read
-        passes += [now.frames[name].group_by("user_id").agg() for name in sorted(unread) if name in frames]
-    collected = pl.collect_all(passes)
+        # All users are in what reads a table whole, and in the tables that nothing does.
+        unread = {source.name for source in catalog.sources if source.lines is None} - whole.keys()
+        whole |= {name: now.frames[name].group_by("user_id").agg() for name in sorted(unread) if name in frames}
+    collected = pl.collect_all([*whole.values(), *others])
     if users is None:
-        ids = [frame.get_column("user_id") for frame in collected] or [pl.Series("user_id", [], pl.Int64)]
+        ids = [frame.get_column("user_id") for frame in collected[: len(whole)]] or [pl.Series("user_id", [], pl.Int64)]
         users = pl.DataFrame({"user_id": ids[0] if len(ids) == 1 else pl.concat(ids).unique()})
     result = users.select(pl.col("user_id").cast(pl.Int64).sort())
     for frame in collected:
         if frame.width > 1:
             # Sorted on both sides, they are laid beside each other in half the time.
             result = result.join(frame.sort("user_id"), on="user_id", how="left", maintain_order="left")
-    return result.lazy().select("user_id", *now.finished(facts, result.columns)).collect()
+    finished = result.lazy().select("user_id", *now.finished(facts, result.columns)).collect()
+    # Polars 2.1 panics where texts are put together of columns that lie in several pieces.
+    return finished.rechunk()
 
 
 class _Now:
@@ -102,8 +104,8 @@ class _Now:
         self.today = at.astimezone(zone).date()
         self._made = _made(facts, catalog, self.today, zone.key)
 
-    def passes(self, facts: Sequence[Fact]) -> tuple[list[pl.LazyFrame], set[str]]:
-        """The passes that the facts need, and the tables that one of them reads whole."""
+    def passes(self, facts: Sequence[Fact]) -> tuple[dict[str, pl.LazyFrame], list[pl.LazyFrame]]:
+        """The passes that the facts need: by table those that read it whole, and the others."""
         shared: dict[tuple[Source, bool], list[EventFact]] = defaultdict(list)
         own: dict[str, pl.LazyFrame | None] = {}
         for fact in facts:
@@ -115,7 +117,8 @@ class _Now:
             # Of an attribute, the text is what several facts read.
             if _own(fact) not in own:
                 own[_own(fact)] = self._own_pass(fact)
-        passes = [each for each in own.values() if each is not None]
+        whole: dict[str, pl.LazyFrame] = {}
+        others = [each for each in own.values() if each is not None]
         for (source, recent), group in sorted(shared.items(), key=lambda item: (item[0][0].name, item[0][1])):
             if source.name in self.frames:
                 table = self.frames[source.name]
@@ -124,8 +127,12 @@ class _Now:
                 if (source.name, recent) not in self._made:
                     self._made[source.name, recent] = self._aggregates(source, group)
                 flags, aggregates = self._made[source.name, recent]
-                passes.append(table.with_columns(**flags).group_by("user_id").agg(**aggregates))
-        return passes, {source.name for source, recent in shared if not recent}
+                added_up = table.with_columns(**flags).group_by("user_id").agg(**aggregates)
+                if recent:
+                    others.append(added_up)
+                else:
+                    whole[source.name] = added_up
+        return whole, others
 
     def start(self, days: int) -> pl.Expr:
         """The first moment of a window: midnight, in the brand's zone, of the first of its days."""

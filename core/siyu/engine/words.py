@@ -32,6 +32,7 @@ from siyu.contract.conditions import (
 )
 from siyu.contract.facts import (
     DAY,
+    Age,
     Attribute,
     Contains,
     Count,
@@ -42,12 +43,14 @@ from siyu.contract.facts import (
     Distinct,
     EventFact,
     First,
+    Formula,
     Last,
     Max,
     Mean,
     Mentions,
     Min,
     OneOf,
+    Score,
     Share,
     Test,
     Total,
@@ -131,11 +134,26 @@ def declared(fact: Leaf) -> str:
             return attribute
         case DaysUntil(attribute, yearly):
             return f"days until {'the next ' if yearly else ''}{attribute}"
+        case Age(attribute, unit):
+            return f"{unit} since {attribute}"
+        case Score(of, cuts, reverse):
+            return f"{'reverse ' if reverse else ''}band 1 to {len(cuts) + 1} of {declared(of)}"
+        case Formula(expr):
+            return _sum(expr)
         case EventFact(event, where, days):
             what = _what(fact, event)
             if what is not None:
                 return what + (f" where {_filters(where)}" if where else "") + (f" in {days} days" if days else "")
     return fact.name
+
+
+def _sum(expr: Expr) -> str:
+    match expr:
+        case Arithmetic(op, left, right):
+            return f"({_sum(left)} {op} {_sum(right)})"
+        case Lit(value):
+            return str(value)
+    return declared(expr) if isinstance(expr, Leaf) else repr(expr)
 
 
 def _what(fact: EventFact, event: str) -> str | None:
@@ -151,7 +169,8 @@ def _what(fact: EventFact, event: str) -> str | None:
         case Share():
             return f"share with {_filters(fact.of)} of {event}"
         case Distinct():
-            return f"days with {event}" if fact.field == DAY else f"different {fact.field} of {event}"
+            what = "days with" if fact.field == DAY else f"different {fact.field} of"
+            return f"{'repeat ' if fact.repeat else ''}{what} {event}"
         case Total():
             return f"total {fact.field} of {'repeated ' if fact.repeat else ''}{event}"
         case Mean():

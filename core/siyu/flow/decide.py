@@ -55,13 +55,15 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 2000) -> Dec
         here = await present(ctx, connection, brand_id)
         bound = here.bound
         frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
-        before = await Decisions(ctx.home, brand_id).of_users(connection, users)
+        decisions = Decisions(ctx.home, brand_id)
+        before = await decisions.of_users(connection, users)
+        stood = before if here.mark is None else await decisions.stood(connection, before, here.mark)
 
         def decided() -> list[Changes]:
             # As in a refresh, users whose events all lie ahead are not decided yet.
             facts = compute(bound.facts, ctx.plugins.catalog, frames, here.at, here.days)
             pairs = zip(bound.cohorts, bound.deciders, strict=True)
-            return [_decide(decider, cohort.of(facts), before, here.at) for cohort, decider in pairs]
+            return [_decide(decider, cohort.of(facts), before, stood, here.at) for cohort, decider in pairs]
 
         written = Decided(len(users))
         for cohort, rulebook_id, changes in zip(
@@ -71,11 +73,11 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 2000) -> Dec
     return written
 
 
-def _decide(decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, at: datetime) -> Changes:
+def _decide(decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, stood: pl.DataFrame, at: datetime) -> Changes:
     if len(facts) > FEW:
-        after = decider.frame(facts, before, at)
+        after = decider.frame(facts, stood, at)
     else:
-        past: dict[int, dict[str, Any]] = {row["user_id"]: row for row in before.iter_rows(named=True)}
+        past: dict[int, dict[str, Any]] = {row["user_id"]: row for row in stood.iter_rows(named=True)}
         rows = [
             {"user_id": row["user_id"], **decider.user(row, past.get(row["user_id"], {}), at)}
             for row in facts.iter_rows(named=True)

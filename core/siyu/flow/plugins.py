@@ -149,8 +149,20 @@ async def kept_rulebooks(connection: Connection, brand_id: int) -> list[Kept]:
 
 
 def content_of(kept: Sequence[Kept], cohort: Cohort) -> dict[str, Any]:
-    """The content of the rulebook that the users of a cohort were last decided by; empty before there is one."""
-    return next((each.content for each in kept if cohort.low < each.below), {})
+    """The content of the rulebook that the users of a cohort were last decided by; empty before there is one.
+
+    Where they were decided by several, that of the same settings: of a change that was tried for some and is over.
+    """
+    lows = [0, *(each.below for each in kept)]
+    theirs = [each for low, each in zip(lows, kept, strict=False) if low < cohort.below and cohort.low < each.below]
+    wanted = {
+        plugin.name: {key: value.model_dump(mode="json") for key, value in params.items()}
+        for plugin, params in cohort.on
+    }
+    for each in theirs:
+        if {name: entry["params"] for name, entry in each.content["settings"].items()} == wanted:
+            return each.content
+    return theirs[0].content if theirs else {}
 
 
 async def undone(connection: Connection, brand_id: int) -> tuple[int | None, int]:
@@ -243,20 +255,30 @@ async def _change(
         row.changed_by = by
         after = _stands(row)
         await _check(ctx, brand, row)
-        await row.save()
+        # All or nothing: whoever sees the setting sees the mark of what it changes, too.
+        mark = await Decisions(ctx.home, brand.id).written(connection)
+        values = (json.dumps(value) for value in (row.params, row.base, row.pinned))
+        await connection.execute(_SET, brand.id, name, row.enabled, *values, row.percent, by)
         if after != before:
-            await SettingChange.create(
-                brand_id=brand.id,
-                plugin=name,
-                by=by,
-                before=before,
-                after=after,
-                undoes=undoes and undoes.id,
-                mark=await Decisions(ctx.home, brand.id).written(connection),
-                restores=undoes and undoes.mark,
+            history = (json.dumps(before), json.dumps(after))
+            await connection.execute(
+                _NOTE, brand.id, name, by, *history, undoes and undoes.id, mark, (undoes and undoes.mark) or None
             )
         await ask_refresh(connection, brand.id)
-    return row
+    return await PluginSetting.get(brand_id=brand.id, plugin=name)
+
+
+_SET = """
+INSERT INTO plugin_setting (brand_id, plugin, enabled, params, base, pinned, percent, changed_by, changed_at)
+VALUES ($1, $2, $3, $4::jsonb, nullif($5::jsonb, 'null'), $6::jsonb, $7, $8, clock_timestamp())
+ON CONFLICT (brand_id, plugin) DO UPDATE SET enabled = excluded.enabled, params = excluded.params,
+    base = excluded.base, pinned = excluded.pinned, percent = excluded.percent, changed_by = excluded.changed_by,
+    changed_at = excluded.changed_at
+"""
+_NOTE = """
+INSERT INTO setting_change (brand_id, plugin, by, before, after, undoes, mark, restores, at)
+VALUES ($1, $2, $3, $4::jsonb, $5::jsonb, $6, $7, $8, clock_timestamp())
+"""
 
 
 def _stands(row: PluginSetting | None) -> dict[str, Any]:
@@ -291,7 +313,10 @@ async def _check(ctx: Context, brand: Brand, row: PluginSetting) -> list[Cohort]
     others = await PluginSetting.filter(brand_id=brand.id).exclude(plugin=row.plugin)
     would = await _cohorts(ctx, brand.id, sorted([*others, row], key=lambda each: each.plugin))
     for cohort in would:
-        _, failed = await asyncio.to_thread(bind_fenced, cohort.on, cohort.pinned)
+        rulebook, failed = await asyncio.to_thread(bind_fenced, cohort.on, cohort.pinned)
+        for fact in rulebook.facts:
+            # A parameter may name an event or a field: one that is not there would stop the facts of all plugins.
+            ctx.plugins.catalog.resolve(fact)
         for (owner, rule), error in failed.items():
             if owner == plugin.name:
                 if rule in cohort.pinned.get(owner, {}):

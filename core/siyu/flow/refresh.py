@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -64,19 +64,24 @@ async def refresh(
     Raises :class:`AlreadyRunning` where the brand is being refreshed. Users with events newer than what this run has
     read are left to :func:`siyu.flow.decide.decide_users`.
     """
-    brand = await brand_by_id(brand_id)
-    at = at or now(brand)
+    brand, began = await brand_by_id(brand_id), datetime.now(UTC)
     async with (
         _one_at_a_time(ctx, brand_id) as connection,
-        run(ctx, brand_id, "refresh", at, progress) as running,
+        run(ctx, brand_id, "refresh", at or now(brand), progress) as running,
         AsyncExitStack() as stack,
     ):
         await running.phase("events", 0.0)
-        mark, undo = await undone(connection, brand_id)  # before the settings: none is missed, at worst seen again
+        mark, undo = await undone(connection, brand_id)
         cohorts = await plugins.cohorts(ctx, brand_id)
+        while (again := await undone(connection, brand_id)) != (mark, undo):
+            # Settings are undone together with their mark.
+            (mark, undo), cohorts = again, await plugins.cohorts(ctx, brand_id)
         kept = await kept_rulebooks(connection, brand_id)
         refused = await fences.refused(ctx, brand_id)
         up_to, dirty = await closed_up_to(connection, brand_id)
+        # Only now: what was recorded while others were waited for is not to lie ahead of the moment.
+        at = at or now(await brand_by_id(brand_id))
+        running.row.at = at
         days, catalog = zone(brand.zone), ctx.plugins.catalog
         stored = await Lake(ctx.home, brand_id, catalog).tables(connection, up_to, seal_from=seal_from)
         opening = engines.opened(engine or ctx.engine, catalog, stored, at, days)
@@ -110,11 +115,12 @@ async def refresh(
                 await phase("before", 0.5)
                 await lock(writer, brand_id)
                 before = await decisions.of_all(writer, users)
+                stood = before if mark is None else await decisions.stood(writer, before, mark)
 
                 await phase("rules", 0.55)
                 mine = [cohort.of(facts) for cohort in cohorts]
                 after = [
-                    await asyncio.to_thread(part.decide, decider, each, before, at)
+                    await asyncio.to_thread(part.decide, decider, each, stood, at)
                     for decider, each in zip(deciders, mine, strict=True)
                 ]
                 await phase("diff", 0.6)
@@ -130,17 +136,21 @@ async def refresh(
                     written += await write(ctx, writer, brand_id, cohort.on, change, at, rulebook_id, mark, noted=False)
                 moved = Changes.all([moved, *changes])
                 await note_sizes(writer)
-                if users is shards[-1]:
+                if users is shards[0]:
+                    # With the first users that are decided by it, so that nobody asks a rule that has failed.
                     await fences.note(writer, brand_id, failed, all_asked=True)
+                if users is shards[-1]:
                     await decisions.stamp(writer, at, running.row.id, moved.tags, moved.stages, *standing(rulebooks))
                     await running.count(writer, written.users, written.changes)
                     await writer.execute("DELETE FROM dirty_user WHERE brand_id = $1 AND id <= $2", brand_id, dirty)
                     await writer.execute(_RESTORED, brand_id, undo)
-                    await writer.execute(_REFRESHED, brand_id, brand.refresh_asked)
+                    await writer.execute(_REFRESHED, brand_id, brand.refresh_asked, began)
                 newest = await decisions.written(writer)
-                await decisions.forget(writer, users)
+                # What was given back stands otherwise than it was decided: the tables know.
+                await decisions.forget(writer, users, upto=newest if mark is None else None)
             await phase("snapshot", 0.95)
-            await decisions.snapshot(_kept(before, after, newer), users, newest)
+            if mark is None:
+                await decisions.snapshot(_kept(before, after, newer), users, newest)
     return written
 
 
@@ -203,7 +213,7 @@ async def judge(
 _RESTORED = "UPDATE setting_change SET restores = NULL WHERE brand_id = $1 AND restores IS NOT NULL AND id <= $2"
 # Whoever asked again while the run was under way is not served by it.
 _REFRESHED = """
-UPDATE brand SET refreshed_at = now(),
+UPDATE brand SET refreshed_at = $3,
     refresh_asked = CASE WHEN refresh_asked IS DISTINCT FROM $2 THEN refresh_asked END
 WHERE id = $1
 """

@@ -157,4 +157,4 @@ def _access(row: AccessToken | None) -> Access | None:
 
 
 def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(secret.encode(errors="backslashreplace")).hexdigest()

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -88,9 +89,8 @@ class Decisions:
 
     async def of_all(self, connection: Connection, users: Users = EVERYBODY) -> pl.DataFrame:
         """The decisions that stand for every user of a range who has one."""
-        snapshots = self._covering(users)
-        # One that is ahead of the database was made before that was restored from a backup.
-        if not snapshots or max(upto for _, _, upto in snapshots) > await self.written(connection):
+        snapshots = await self._covering(connection, users)
+        if not snapshots:
             tags, stages = await self._read(connection, " AND user_id >= $2 AND user_id < $3", *users)
             known = pl.concat([tags.select("user_id"), stages.select("user_id")]).unique().sort("user_id")
             return _wide(known, tags, stages)
@@ -110,7 +110,33 @@ class Decisions:
         if touched.is_empty():
             return frame
         fresh = await self.of_users(connection, touched.get_column("user_id").to_list())
-        return together([frame.join(touched, on="user_id", how="anti", maintain_order="left"), fresh])
+        kept = frame.join(touched, on="user_id", how="anti", maintain_order="left")
+        return await asyncio.to_thread(together, [kept, fresh.sort("user_id")])
+
+    async def stood(self, connection: Connection, decisions: pl.DataFrame, mark: int) -> pl.DataFrame:
+        """``decisions`` that stand, with stages as they were when ``mark`` was the newest.
+
+        An undo decides by these, or a minimum stay would hold users where only the change has put them.
+        """
+        rows = await copy_out(connection, _STOOD, self._brand_id, mark, schema=STAGE_SCHEMA)
+        for key, mine in rows.partition_by("track", as_dict=True, include_key=False).items():
+            stage, since = f"@{key[0]}", f"@{key[0]}.since"
+            if stage not in decisions.columns:
+                decisions = decisions.with_columns(
+                    pl.lit(None, pl.String).alias(stage), pl.lit(None, MOMENT).alias(since)
+                )
+            then = mine.select(
+                "user_id", pl.lit(True).alias("?"), pl.col("stage").alias("?s"), pl.col("since").alias("?t")
+            )
+            decisions = (
+                decisions.join(then, on="user_id", how="full", coalesce=True)
+                .with_columns(
+                    pl.when("?").then("?s").otherwise(pl.col(stage).cast(pl.String)).alias(stage),
+                    pl.when("?").then("?t").otherwise(since).alias(since),
+                )
+                .drop("?", "?s", "?t")
+            )
+        return decisions
 
     async def write(
         self,
@@ -214,15 +240,22 @@ class Decisions:
         query = "SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM decision_id_seq"
         return int(await connection.fetchval(query))
 
-    async def forget(self, connection: Connection, users: Users = EVERYBODY) -> None:
-        """Make do without snapshots of a range until the next is kept; what was noted for them goes with them."""
-        low, below = users
+    async def forget(self, connection: Connection, users: Users = EVERYBODY, *, upto: int | None = None) -> None:
+        """Make do without snapshots of a range; what was noted for them goes with them. The next one, if it is to be
+        kept once the transaction has ended, will hold as of id ``upto``."""
         await connection.execute(
             "DELETE FROM decided_user WHERE brand_id = $1 AND user_id >= $2 AND user_id < $3", self._brand_id, *users
         )
-        for path, (first, last), _ in self._snapshots():
-            if first < below and low < last:
-                path.unlink(missing_ok=True)
+        await connection.execute(
+            "DELETE FROM decision_snapshot WHERE brand_id = $1 AND low < $3 AND below > $2", self._brand_id, *users
+        )
+        if upto is not None:
+            await connection.execute(
+                "INSERT INTO decision_snapshot (brand_id, low, below, upto) VALUES ($1, $2, $3, $4)",
+                self._brand_id,
+                *users,
+                upto,
+            )
 
     async def snapshot(self, frame: pl.DataFrame, users: Users, upto: int) -> None:
         """Keep ``frame``, the decisions on a range of users as of id ``upto``, for the next comparison."""
@@ -230,27 +263,30 @@ class Decisions:
 
     def _write_snapshot(self, frame: pl.DataFrame, users: Users, upto: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"decisions-{users[0]:020d}-{users[1]:020d}-{upto:020d}.arrow"
+        path = self._snapshot(users, upto)
         half = path.with_suffix(f".{os.getpid()}.tmp")
         frame.write_ipc(half, compression="lz4")
         half.replace(path)
+        for other in self._folder.glob(f"decisions-{users[0]:020d}-*.arrow"):
+            if other != path:
+                other.unlink(missing_ok=True)
 
-    def _snapshots(self) -> list[tuple[Path, Users, int]]:
-        found = []
-        for path in sorted(self._folder.glob("decisions-*.arrow")):
-            low, below, upto = map(int, path.stem.split("-")[1:])
-            found.append((path, (low, below), upto))
-        return found
+    def _snapshot(self, users: Users, upto: int) -> Path:
+        return self._folder / f"decisions-{users[0]:020d}-{users[1]:020d}-{upto:020d}.arrow"
 
-    def _covering(self, users: Users) -> list[tuple[Path, Users, int]]:
-        """The snapshots that make up a range; none where there is a gap."""
-        by_first = {each[1][0]: each for each in self._snapshots()}
-        found: list[tuple[Path, Users, int]] = []
-        low, below = users
-        while low < below and low in by_first and by_first[low][1][1] <= below:
-            found.append(by_first[low])
-            low = found[-1][1][1]
-        return found if low == below else []
+    async def _covering(self, connection: Connection, users: Users) -> list[tuple[Path, Users, int]]:
+        """The snapshots that make up a range; none where there is a gap. A file that the database does not know of is
+        another's, or from before one of the two was restored."""
+        rows = await connection.fetch(
+            "SELECT low, below, upto FROM decision_snapshot WHERE brand_id = $1 AND low >= $2 AND below <= $3"
+            " ORDER BY low",
+            self._brand_id,
+            *users,
+        )
+        found = [(self._snapshot((low, below), upto), (low, below), upto) for low, below, upto in rows]
+        edges = [users[0], *(below for _, (_, below), _ in found)]
+        whole = [low for _, (low, _), _ in found] == edges[:-1] and edges[-1] == users[1]
+        return found if whole and all(path.exists() for path, _, _ in found) else []
 
     async def _read(self, connection: Connection, only: str, *args: object) -> tuple[pl.DataFrame, pl.DataFrame]:
         tags = await copy_out(
@@ -272,12 +308,20 @@ class Decisions:
 
 
 def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Decisions on different users by different rulebooks as one frame, sorted by user; stages become plain texts."""
+    """Decisions on different users, each frame sorted by user, as one; stages become plain texts."""
     if len(frames) == 1:
         return frames[0]
-    # Enums of what a track has under one and under another do not go together.
+    # Enums of what a track has under one rulebook and under another do not go together.
     plain = [frame.cast({cs.enum(): pl.String}) for frame in frames]
-    return pl.concat(plain, how="diagonal_relaxed").sort("user_id")
+    columns = {name: dtype for frame in plain for name, dtype in frame.schema.items()}
+    alike = [
+        frame.select(
+            pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name)
+            for name, dtype in columns.items()
+        )
+        for frame in plain
+    ]
+    return reduce(lambda one, other: one.merge_sorted(other, key="user_id"), alike)
 
 
 def _wide(users: pl.DataFrame, tags: pl.DataFrame, stages: pl.DataFrame) -> pl.DataFrame:
@@ -401,13 +445,22 @@ LEFT JOIN unnest($5::text[], $6::text[], $7::bigint[], $8::bigint[]) AS d (track
 WHERE t.brand_id = $1 AND a.brand_id = $1 AND a.id = t.id AND t.active AND NOT t.track = ANY($4::text[])
 """
 
+# Of every user and track that has changed since the mark, the stage that there was, if any.
+_STOOD = """
+SELECT DISTINCT coalesce(s.user_id, h.user_id), coalesce(s.track, h.track), h.stage, h.since
+FROM (SELECT user_id, track FROM user_stage WHERE brand_id = $1 AND id > $2) s
+FULL JOIN (
+    SELECT user_id, track, stage, since FROM stage_history WHERE brand_id = $1 AND held_id BETWEEN 1 AND $2 AND id > $2
+) h ON h.user_id = s.user_id AND h.track = s.track
+"""
+
 # A row of history stood at the mark if it was opened before and closed after it, one that is current if it is older.
-# What is given back leaves no trace of what was in between: not even that it ended.
+# What is given back leaves no trace of what was in between: not even that it ended, nor a new id.
 _RESTORE_TAGS = f"""
 WITH back AS MATERIALIZED (
-    SELECT c.user_id, c.tag_id, c.gained, h.since, h.rulebook_id, h.why
+    SELECT c.user_id, c.tag_id, c.gained, h.held_id, h.since, h.rulebook_id, h.why
     FROM staged_tag_change c LEFT JOIN tag_history h
-      ON h.brand_id = $1 AND h.user_id = c.user_id AND h.tag_id = c.tag_id AND h.held_id <= $2 AND h.id > $2
+      ON h.brand_id = $1 AND h.user_id = c.user_id AND h.tag_id = c.tag_id AND h.held_id BETWEEN 1 AND $2 AND h.id > $2
     WHERE c.gained = (h.id IS NOT NULL) AND (c.gained OR EXISTS (
         SELECT FROM tag_assignment a
         WHERE a.brand_id = $1 AND a.user_id = c.user_id AND a.tag_id = c.tag_id AND a.id > $2))
@@ -418,8 +471,8 @@ WITH back AS MATERIALIZED (
     DELETE FROM tag_assignment a USING back b
     WHERE a.brand_id = $1 AND a.user_id = b.user_id AND a.tag_id = b.tag_id AND NOT b.gained
 ), gained AS (
-    INSERT INTO tag_assignment (brand_id, user_id, tag_id, since, rulebook_id, why)
-    SELECT $1, user_id, tag_id, since, rulebook_id, why FROM back WHERE gained
+    INSERT INTO tag_assignment (id, brand_id, user_id, tag_id, since, rulebook_id, why)
+    SELECT held_id, $1, user_id, tag_id, since, rulebook_id, why FROM back WHERE gained
 ), noted AS (
     INSERT INTO decided_user (brand_id, user_id) SELECT DISTINCT $1, user_id FROM back WHERE $3
 ), counted AS (
@@ -430,9 +483,9 @@ DELETE FROM staged_tag_change c USING back b WHERE c.user_id = b.user_id AND c.t
 
 _RESTORE_STAGES = f"""
 WITH back AS MATERIALIZED (
-    SELECT c.user_id, c.track, c.before, c.after, h.since, h.rulebook_id, h.why
+    SELECT c.user_id, c.track, c.before, c.after, h.held_id, h.since, h.rulebook_id, h.why
     FROM staged_stage_change c LEFT JOIN stage_history h
-      ON h.brand_id = $1 AND h.user_id = c.user_id AND h.track = c.track AND h.held_id <= $2 AND h.id > $2
+      ON h.brand_id = $1 AND h.user_id = c.user_id AND h.track = c.track AND h.held_id BETWEEN 1 AND $2 AND h.id > $2
     WHERE h.stage IS NOT DISTINCT FROM c.after AND (c.before IS NULL OR EXISTS (
         SELECT FROM user_stage s
         WHERE s.brand_id = $1 AND s.user_id = c.user_id AND s.track = c.track AND s.id > $2))
@@ -443,8 +496,8 @@ WITH back AS MATERIALIZED (
     DELETE FROM user_stage s USING back b
     WHERE s.brand_id = $1 AND s.user_id = b.user_id AND s.track = b.track AND b.after IS NULL
 ), put AS (
-    INSERT INTO user_stage (brand_id, user_id, track, stage, since, rulebook_id, why)
-    SELECT $1, user_id, track, after, since, rulebook_id, why FROM back WHERE after IS NOT NULL
+    INSERT INTO user_stage (id, brand_id, user_id, track, stage, since, rulebook_id, why)
+    SELECT held_id, $1, user_id, track, after, since, rulebook_id, why FROM back WHERE after IS NOT NULL
     ON CONFLICT (brand_id, user_id, track) DO UPDATE SET id = excluded.id, stage = excluded.stage,
         since = excluded.since, rulebook_id = excluded.rulebook_id, why = excluded.why
 ), noted AS (

@@ -63,7 +63,7 @@ async def status_of(info: Info, brand_id: int, plugin: Installed, setting: Plugi
     if setting is None or not (setting.enabled or (setting.base or {}).get("enabled")):
         state, good = PluginState.OFF, None
     elif fences:
-        state, good = PluginState.FENCED, min((each.last_good for each in fences if each.last_good), default=None)
+        state, good = PluginState.FENCED, _good(fences)
     else:
         state, good = PluginState.ON, await loaders.load(_refreshed, brand_id, brand_id)
     return PluginStatus(
@@ -73,6 +73,12 @@ async def status_of(info: Info, brand_id: int, plugin: Installed, setting: Plugi
         last_good=good,
         fences=fences,
     )
+
+
+def _good(fences: Sequence[Fence]) -> datetime | None:
+    """When all of the rules last decided; None where one of them never did."""
+    known = [each.last_good for each in fences if each.last_good]
+    return min(known) if len(known) == len(fences) else None
 
 
 def _refusal(plugin: Installed, setting: PluginSetting | None) -> str | None:

@@ -299,3 +299,15 @@ def test_kinds_and_groups_have_names_of_their_own() -> None:
         with pytest.raises(RuleError) as caught:
             Catalog(kinds)
         assert (caught.value.field, bool(caught.value.remedy)) == ("a", True)
+
+
+def test_a_default_of_nothing_is_a_default() -> None:
+    for kind, nothing in (("integer", 0), ("money", 0.0), ("flag", False), ("text", "")):
+        with_it, without = (Attribute("x", type=kind, **more) for more in ({"default": nothing}, {}))  # type: ignore[arg-type]
+        assert with_it.name != without.name
+
+
+def test_values_are_texts_each_once() -> None:
+    assert Attribute("skin", values=["oily", "dry", "oily"]).values == ("oily", "dry")
+    with pytest.raises(RuleError, match="give texts"):
+        Attribute("skin", values=[1, 2])  # type: ignore[list-item]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from siyu import ALWAYS, Attribute, Condition, Count, DaysSince, Stage, Tag, Total
 from siyu.contract.events import MOMENT
-from siyu.engine.diff import Changes, diff
+from siyu.engine.diff import FEW, Changes, diff
 from siyu.engine.evaluate import Decider
 from siyu.engine.rulebook import Reason, Rulebook, TagRule, Track
 
@@ -203,6 +204,25 @@ def test_every_change_says_why_with_the_values_of_the_facts_it_names(
         reason = reasons.get((track, key))
         named = list(reason.facts.values()) if reason else []
         assert json.loads(why) == [values[user][fact.name] for fact in named]
+
+
+@pytest.mark.parametrize("users", [2, 2 * FEW])
+def test_a_reason_may_name_a_day_and_a_code(users: int) -> None:
+    due, skin = Attribute("due", type="date"), Attribute("skin", values=["油", '"dry"'])
+    tag = Tag("p.due", "due", Count("order.paid") == 0, "{due} {skin}")
+    rulebook = Rulebook((TagRule("p", tag, Reason("{due} {skin}", {"due": due, "skin": skin}, {})),), (), {})
+    facts = pl.DataFrame(
+        {
+            "user_id": range(users),
+            due.name: [date(2026, 12, 1), None] * (users // 2),
+            skin.name: pl.Series(['"dry"', "油"] * (users // 2), dtype=pl.Enum(['"dry"', "油"])),
+            Count("order.paid").name: [0] * users,
+        }
+    )
+    nothing = pl.DataFrame(schema={"user_id": pl.Int64})
+    changes = diff(rulebook, nothing, Decider(rulebook, SHANGHAI).frame(facts, nothing, NOW), facts)
+    whys = [json.loads(why) for why in changes.tags.get_column("why")]
+    assert whys == [["2026-12-01", '"dry"'], [None, "油"]] * (users // 2)
 
 
 def test_tags_and_stages_of_a_plugin_that_was_removed_are_lost() -> None:

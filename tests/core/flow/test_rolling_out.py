@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from siyu.flow.explain import explain
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.preview import preview
 from siyu.flow.refresh import refresh
+from siyu.store.decisions import Decisions
 from siyu.store.models import (
     Action,
     Brand,
@@ -39,6 +41,8 @@ SOONER = {"lifecycle": {"dormant_days": 20, "lost_days": 60}}
 CHANGES: list[tuple[str, str, Any]] = [
     ("configure", "lifecycle", SOONER),
     ("configure", "lifecycle", {"lifecycle": {"variant": "four"}}),
+    # Who is no longer dormant may not be so again for a fortnight: not so who was put there by the change alone.
+    ("configure", "lifecycle", {"lifecycle": {"dormant_days": 200, "lost_days": 400}}),
     ("disable", "lifecycle", None),
     ("configure", "rfm", {"rfm": {"bins": 3}}),
     ("disable", "rfm", None),
@@ -75,6 +79,12 @@ async def everything(brand: Brand) -> list[Counter[tuple[Any, ...]]]:
             Counter(tuple(value for name, value in row.items() if name not in ("id", "held_id")) for row in rows)
         )
     return found
+
+
+def held(decisions: pl.DataFrame) -> dict[int, dict[str, Any]]:
+    """What each user has, and since when."""
+    rows = decisions.iter_rows(named=True)
+    return {row["user_id"]: {name: value for name, value in row.items() if value not in (None, False)} for row in rows}
 
 
 @given(first=st.integers(1, 2**40), percent=st.integers(1, BUCKETS))
@@ -126,7 +136,7 @@ async def test_a_change_holds_for_some_then_for_more_then_for_all(house: Context
     await assert_holds_below(100)
 
 
-@pytest.mark.parametrize("percent", [25, 60])
+@pytest.mark.parametrize("percent", [45])
 @pytest.mark.parametrize("what", CHANGES, ids=lambda what: f"{what[0]}-{what[1]}")
 async def test_what_a_preview_says_of_some_users_is_what_happens_to_them(
     house: Context, what: tuple[str, str, Any], percent: int
@@ -156,11 +166,12 @@ async def test_what_a_preview_says_of_some_users_is_what_happens_to_them(
         assert len(effect.enter.samples) == min(5, effect.enter.users)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 async def test_undone_is_as_it_was(house: Context, seed: int) -> None:
     dice = random.Random(seed)
     brand = await brand_of(house, seed)
     was, actions = await everything(brand), await Action.filter(brand_id=brand.id).count()
+    ids = await UserStage.filter(brand_id=brand.id).order_by("id").values_list("id", "user_id")
     tags = {row.key: row.users for row in await Tag.filter(brand_id=brand.id)}
     made = []
     for what in dice.sample(CHANGES, 3):
@@ -177,11 +188,30 @@ async def test_undone_is_as_it_was(house: Context, seed: int) -> None:
             await refresh(house, brand.id)
     await refresh(house, brand.id)
     assert await everything(brand) == was
+    assert await UserStage.filter(brand_id=brand.id).order_by("id").values_list("id", "user_id") == ids, (
+        "as old as it was"
+    )
+    async with house.db.connection() as connection:
+        decisions = Decisions(house.home, brand.id)
+        kept = await decisions.of_all(connection)
+        await decisions.forget(connection)
+        assert held(kept) == held(await decisions.of_all(connection)), "the snapshot says what the tables say"
     assert {row.key: row.users for row in await Tag.filter(brand_id=brand.id, key__in=list(tags))} == tags
     await assert_counters(brand)
     assert await Action.filter(brand_id=brand.id).count() == sent >= actions, "what is given back sets off nothing"
     assert (await refresh(house, brand.id)).changes == 0
     assert not await SettingChange.filter(brand_id=brand.id).exclude(restores=None)
+
+
+async def test_a_minimum_stay_does_not_hold_whom_a_change_has_put_there(house: Context) -> None:
+    brand = await brand_of(house, 2, members=30)
+    was = await everything(brand)
+    later = {"lifecycle": {"dormant_days": 200, "lost_days": 400}}
+    await plugins.configure(house, brand, "lifecycle", later)
+    assert (await refresh(house, brand.id)).changes > 3
+    await plugins.undo(house, brand, "lifecycle")
+    await refresh(house, brand.id)
+    assert await everything(brand) == was
 
 
 async def test_an_undo_reaches_a_user_who_is_decided_before_the_refresh(house: Context) -> None:
@@ -220,6 +250,33 @@ async def test_an_undo_leaves_what_events_have_made_since(house: Context) -> Non
     past = await StageHistory.filter(brand_id=brand.id, user_id=buyer, track="lifecycle").order_by("id")
     assert (stands.stage, stands.since) == ("growth", back)
     assert [row.stage for row in past] == ["growth", "dormant"], "it was, and a message may have followed from it"
+
+
+async def test_who_was_left_out_of_a_trial_lives_on_by_what_was_learned_of_all(house: Context) -> None:
+    brand = await brand_of(house, 9)
+    await plugins.disable(house, brand, "rfm", percent=99)
+    await refresh(house, brand.id)
+    had = labels(await standing(brand))
+    await plugins.undo(house, brand, "rfm")
+    members = [row.value for row in await Identity.filter(brand_id=brand.id) if bucket(row.user_id) == 99]
+    left_out = members or [row.value for row in await Identity.filter(brand_id=brand.id)][:1]
+    await record(house, brand, [IncomingEvent(m, "profile.updated", {"member": m}, {}, END) for m in left_out])
+    await decide_users(house, brand.id)
+    now = labels(await standing(brand))
+    assert all(now[member][0] >= had[member][0] for member in left_out), "no refresh has been, and nobody lost a tag"
+
+
+async def test_a_change_from_before_marks_were_kept_is_undone_without_them(house: Context) -> None:
+    brand = await brand_of(house, 10)
+    was = await everything(brand)
+    await change(house, brand, "configure", "lifecycle", {"lifecycle": {"variant": "four"}})
+    await refresh(house, brand.id)
+    await SettingChange.filter(brand_id=brand.id).update(mark=0)
+    await plugins.undo(house, brand, "lifecycle")
+    assert not await SettingChange.filter(brand_id=brand.id).exclude(restores=None)
+    await refresh(house, brand.id)
+    assert (await everything(brand))[0] == was[0]
+    assert sum((await everything(brand))[3].values()) > sum(was[3].values()), "what was in between is history"
 
 
 async def test_off_for_all_is_off_for_those_who_were_left_out_too(house: Context) -> None:

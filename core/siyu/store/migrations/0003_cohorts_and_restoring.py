@@ -5,6 +5,7 @@ from json import dumps, loads
 
 from tortoise import fields, migrations
 from tortoise.fields.db_defaults import SqlDefault
+from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 
 from siyu.store.ddl import CreateTable, table
@@ -30,6 +31,23 @@ class Migration(migrations.Migration):
                 "table_description": "A user whose decisions were written since the brand's snapshot was made.",
             },
             sql=table("decided_user", "user_id bigint NOT NULL", key="id", sequence="decision_id_seq"),
+        ),
+        ops.CreateModel(
+            name="DecisionSnapshot",
+            fields=[
+                ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("brand_id", fields.IntField()),
+                ("low", fields.BigIntField()),
+                ("below", fields.BigIntField()),
+                ("upto", fields.BigIntField()),
+            ],
+            options={
+                "table": "decision_snapshot",
+                "app": "siyu",
+                "indexes": [Index(fields=["brand_id", "low"])],
+                "pk_attr": "id",
+                "table_description": "A snapshot that holds for a range of a brand's users, as of the decision with id ``upto``.",
+            },
         ),
         # Rows are updated in place all over a table, so that soon every range of it holds the newest ids.
         ops.RunSQL(f"DROP INDEX {', '.join(f'{t}_id_idx' for t in ('tag_assignment', 'user_stage'))}"),

@@ -6,7 +6,7 @@ The primary key that Tortoise knows is ``id``; in PostgreSQL the keys of the lar
 
 from siyu.store.models.action import Action, OutboxMessage
 from siyu.store.models.brand import Brand
-from siyu.store.models.decided import DecidedUser
+from siyu.store.models.decided import DecidedUser, DecisionSnapshot
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
 from siyu.store.models.installation import Installation
 from siyu.store.models.rulebook import Fence, PluginSetting, RulebookVersion, SettingChange
@@ -21,6 +21,7 @@ __all__ = [
     "Action",
     "Brand",
     "DecidedUser",
+    "DecisionSnapshot",
     "DirtyUser",
     "Event",
     "Fence",

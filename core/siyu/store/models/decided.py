@@ -1,4 +1,4 @@
-"""Who was decided since."""
+"""Snapshots of decisions, and who was decided since."""
 
 from __future__ import annotations
 
@@ -15,3 +15,17 @@ class DecidedUser(Model):
 
     class Meta:
         table = "decided_user"
+
+
+class DecisionSnapshot(Model):
+    """A snapshot that holds for a range of a brand's users, as of the decision with id ``upto``."""
+
+    id = fields.BigIntField(primary_key=True)
+    brand_id = fields.IntField()
+    low = fields.BigIntField()
+    below = fields.BigIntField()
+    upto = fields.BigIntField()
+
+    class Meta:
+        table = "decision_snapshot"
+        indexes = (("brand_id", "low"),)
