@@ -21,6 +21,7 @@ from siyu.engine.rulebook import Rulebook, bind_fenced
 from siyu.flow import fences
 from siyu.flow.context import Context, now, zone
 from siyu.flow.plugins import cohorts, content_of, kept_rulebooks, states_of
+from siyu.flow.rulebooks import needed
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake
@@ -72,7 +73,7 @@ async def explain_users(
         rulebooks = await rulebooks_now(ctx, connection, brand.id)
         rows = await Decisions(ctx.home, brand.id).standing(connection, users, at)
         frames = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
-    wanted = list({fact.name: fact for _, rulebook in rulebooks for fact in rulebook.facts}.values())
+    wanted = needed([rulebook for _, rulebook in rulebooks])
     facts = await asyncio.to_thread(compute, wanted, catalog, frames, moment, days)
     stands: dict[int, list[Standing]] = {user: [] for user in users}
     for row in rows:
