@@ -118,6 +118,11 @@ class Source:
             fixed["event_id"] = pl.Int64()
         return {**fixed, **{column.name: _DTYPES[column.type] for column in self.columns}}
 
+    @property
+    def order(self) -> list[str]:
+        """The columns that its rows are put in the order of."""
+        return ["user_id", "at", *(["event_id"] if self.lines else [])]
+
     def column(self, name: str) -> Column | None:
         """The column of that name, if it has one."""
         return next((column for column in self.columns if column.name == name), None)

@@ -163,7 +163,8 @@ class _Why:
         if len(self._facts) <= FEW:
             rows = zip(*(self._texts(name) for name in names), strict=True)
             return pl.Series([f"[{','.join(row)}]" for row, held in zip(rows, mask, strict=True) if held])
-        changed = self._facts.select(names).filter(mask)
+        # Polars 2.1 panics where texts are put together of columns that lie in several pieces.
+        changed = self._facts.select(names).filter(mask).rechunk()
         texts = pl.DataFrame([_text(column) for column in changed.iter_columns()])
         return texts.select(pl.format("[{}]", pl.concat_str(pl.all(), separator=",")).alias("why")).to_series()
 

@@ -1,26 +1,27 @@
 """From tables of events to one row of facts a user, as of a moment.
 
-Facts that add up (counts, sums, newest moments) share passes: one over each table for all of them without a window,
-one more over its recent rows for those with one. Their filters are flags made once and summed, not filters inside each
-aggregate, so a long history is read once and the second pass is narrow. The others (the latest value, different values,
-the user's rhythm) have a pass of their own over the few columns and rows that they need.
+Each table is read once, in the order of its users (:mod:`siyu.engine.segments`). Counts and sums are differences of
+running totals, their filters flags that are made once and added up; the latest value is that of the last row that is
+left. What events have brought since the tables were last put in order is short: the users whom it concerns are
+reckoned by themselves and laid over the others.
 """
 
 from __future__ import annotations
 
-import calendar
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, reduce
-from operator import add
-from typing import Any
+from itertools import pairwise
+from operator import or_
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from siyu.contract.conditions import Arithmetic, Expr, Lit
-from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Source
+from siyu.contract.events import PROFILE_UPDATED, Catalog, Source
 from siyu.contract.facts import (
     DAY,
     Age,
@@ -35,14 +36,12 @@ from siyu.contract.facts import (
     EventFact,
     Fact,
     First,
-    Formula,
     Last,
     Max,
     Mean,
     Mentions,
     Min,
     OneOf,
-    Score,
     Share,
     Test,
     Total,
@@ -50,13 +49,23 @@ from siyu.contract.facts import (
     Where,
     Within,
 )
-from siyu.engine.days import window_start
-from siyu.engine.passes import DATE, INTEGER, MONEY, adds_up, base, bounds, cents, is_total_of_repeats, repeats
+from siyu.engine.days import fixed_offset, window_start
+from siyu.engine.finish import Finish, own_column, part_column
+from siyu.engine.passes import adds_up, base, bounds, is_total_of_repeats, repeats
+from siyu.engine.segments import Segments, aligned, layers, merged, rows_of
 
-__all__ = ["Frames", "codes", "compute"]
+__all__ = ["Frames", "compute", "compute_all"]
 
 Frames = Mapping[str, pl.LazyFrame]
-"""By name of the table, with the columns of :attr:`siyu.contract.events.Source.schema`."""
+"""By name of the table, with the columns of :attr:`siyu.contract.events.Source.schema`. Quickest are rows in the order
+of user, moment and event; a long run of these with a short one behind it is as good."""
+
+MANY = 10_000
+"""Of so many rows it pays to look first what they have in common."""
+BLOCK = 1_000_000
+"""Rows of the largest table that are reckoned with at once."""
+RECENT = 100
+"""Facts with windows of up to so many days share the rows of the longest of these windows; the others take all."""
 
 
 def compute(
@@ -73,116 +82,201 @@ def compute(
     money, means and shares, the field's own type for values, an Enum for an attribute that lists its values. The time
     zone decides what a day is.
     """
+    columns = _columns(facts, catalog)
+    if users is None:
+        # Who has an event is in one of these.
+        columns = {source.name: [] for source in catalog.sources if source.lines is None} | columns
+    keys = {source.name: source.order for source in catalog.sources}
+    names = [name for name in columns if name in frames]
     known = pl.col("at") <= _moment(at.astimezone(UTC))
-    now = _Now(catalog, {name: frame.filter(known) for name, frame in frames.items()}, at, zone, tuple(facts))
-    whole, others = now.passes(base(facts))
-    if users is None:
-        # All users are in what reads a table whole, and in the tables that nothing does.
-        unread = {source.name for source in catalog.sources if source.lines is None} - whole.keys()
-        whole |= {name: now.frames[name].group_by("user_id").agg() for name in sorted(unread) if name in frames}
-    collected = pl.collect_all([*whole.values(), *others])
-    if users is None:
-        ids = [frame.get_column("user_id") for frame in collected[: len(whole)]] or [pl.Series("user_id", [], pl.Int64)]
-        users = pl.DataFrame({"user_id": ids[0] if len(ids) == 1 else pl.concat(ids).unique()})
-    result = users.select(pl.col("user_id").cast(pl.Int64).sort())
-    for frame in collected:
-        if frame.width > 1:
-            # Sorted on both sides, they are laid beside each other in half the time.
-            result = result.join(frame.sort("user_id"), on="user_id", how="left", maintain_order="left")
-    finished = result.lazy().select("user_id", *now.finished(facts, result.columns)).collect()
-    # Polars 2.1 panics where texts are put together of columns that lie in several pieces.
-    return finished.rechunk()
+    read = pl.collect_all([frames[name].filter(known).select(*keys[name], *columns[name]) for name in names])
+    split = {name: layers(rows, keys[name]) for name, rows in zip(names, read, strict=True)}
+    tables, newer = {name: rows for name, (rows, _) in split.items()}, {name: rest for name, (_, rest) in split.items()}
+    wanted = None if users is None else users.select(pl.col("user_id").cast(pl.Int64).sort()).to_series()
+    found = _Now(catalog, tables, at, zone, tuple(facts)).facts(wanted)
+    touched = merged([rest.get_column("user_id").unique().sort() for rest in newer.values() if len(rest)])
+    if len(touched):
+        mine = touched if wanted is None else touched.filter(touched.is_in(wanted.implode()))
+        both = {name: pl.concat([rows_of(tables[name], mine), newer[name]]).sort(keys[name]) for name in names}
+        again = _Now(catalog, both, at, zone, tuple(facts)).facts(mine)
+        found = pl.concat([found.filter(~pl.col("user_id").is_in(mine.implode())), again]).sort("user_id")
+    return found
+
+
+def compute_all(
+    facts: Sequence[Fact],
+    catalog: Catalog,
+    frames: Frames,
+    at: datetime,
+    zone: ZoneInfo,
+    users: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """As :func:`compute`, of however many users: a block of them at a time on each core, so that memory holds few rows
+    at once, and those are near at hand."""
+    sizes = pl.collect_all([frame.select(pl.len()) for frame in frames.values()])
+    largest = max(zip((size.item() for size in sizes), frames, strict=True), default=(0, ""))
+    if largest[0] <= BLOCK:
+        return compute(facts, catalog, frames, at, zone, users)
+    ids = frames[largest[1]].select(pl.col("user_id").gather_every(BLOCK, BLOCK)).collect().to_series()
+    edges = [None, *ids.unique().sort(), None]
+
+    def block(edge: tuple[int | None, int | None]) -> pl.DataFrame:
+        user, (low, below) = pl.col("user_id"), edge
+        mine = [*([user >= low] if low is not None else []), *([user < below] if below is not None else [])]
+        some = {name: frame.filter(mine) for name, frame in frames.items()}
+        return compute(facts, catalog, some, at, zone, None if users is None else users.filter(mine))
+
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        return pl.concat(pool.map(block, pairwise(edges)))
+
+
+def _columns(facts: Sequence[Fact], catalog: Catalog) -> dict[str, list[str]]:
+    """By table, the columns that the facts look at."""
+    found: dict[str, dict[str, None]] = {}
+    for fact in base(facts):
+        for source in catalog.resolve(fact):
+            columns = found.setdefault(source.name, {})
+            if isinstance(fact, EventFact):
+                filters = (*fact.where, *(fact.of if isinstance(fact, Share) else ()))
+                columns |= dict.fromkeys([*fact.fields, *(name for name, _ in filters)])
+            else:
+                columns |= {"name": None, "value": None}
+    return {name: list(columns) for name, columns in found.items()}
+
+
+@dataclass
+class _Recipe:
+    """What is asked of the rows of a table, by name of the column that it gives."""
+
+    since: pl.Expr | None
+    """Which rows it is about."""
+    flags: dict[str, pl.Expr] = field(default_factory=dict)
+    counts: dict[str, None] = field(default_factory=dict)
+    """Of all rows."""
+    totals: dict[str, pl.Expr] = field(default_factory=dict)
+    events: dict[str, pl.Expr] = field(default_factory=dict)
+    """Of lines: which are looked at, to count their events."""
+    extremes: dict[str, tuple[pl.Expr, bool]] = field(default_factory=dict)
+    """Of which values, and whether the greatest or the smallest."""
+    moments: dict[str, tuple[pl.Expr | None, bool]] = field(default_factory=dict)
+    """Of which rows, and whether the latest or the first."""
+
+
+Piece: TypeAlias = tuple[pl.Series, list[pl.Series]]
+"""Users, sorted, and columns of what they have."""
 
 
 class _Now:
-    """A moment, and the tables as they stood."""
+    """A moment, and the tables as they stood, in order."""
 
-    def __init__(self, catalog: Catalog, frames: Frames, at: datetime, zone: ZoneInfo, facts: tuple[Fact, ...]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        tables: Mapping[str, pl.DataFrame],
+        at: datetime,
+        zone: ZoneInfo,
+        facts: tuple[Fact, ...],
+    ) -> None:
         self.catalog = catalog
-        self.frames = frames
+        self.tables = tables
         self.at, self.zone = at, zone
-        self.today = at.astimezone(zone).date()
-        self._made = _made(facts, catalog, self.today, zone.key)
+        self._facts = facts
+        self._rows = sum(map(len, tables.values()))
+        today, offset = at.astimezone(zone).date(), self._same_offset()
+        self._finish = Finish(catalog, today, zone, offset)
+        self._made = _made(facts, catalog, today, zone.key, offset)
 
-    def passes(self, facts: Sequence[Fact]) -> tuple[dict[str, pl.LazyFrame], list[pl.LazyFrame]]:
-        """The passes that the facts need: by table those that read it whole, and the others."""
+    def facts(self, users: pl.Series | None) -> pl.DataFrame:
+        """The facts of ``users``, which are sorted, or of whoever is in the tables."""
+        segments = {name: Segments(rows) for name, rows in self.tables.items()}
+        if users is None:
+            whole = {source.name for source in self.catalog.sources if source.lines is None}
+            users = merged([each.users for name, each in segments.items() if name in whole])
+        columns: dict[str, pl.Series] = {"user_id": users}
+        for theirs, found in self._passes(segments):
+            places = aligned(users, theirs)
+            for column in found:
+                columns[column.name] = column if places is None else column.gather(places)
+        result = pl.DataFrame(columns)
+        finished = self._finished(list(columns))
+        once = self._once(result) if len(result) > MANY else {}
+        return result.select("user_id", *(once.get(each.meta.output_name(), each) for each in finished))
+
+    def _passes(self, segments: Mapping[str, Segments]) -> Iterator[Piece]:
+        """The columns that facts are made of."""
         shared: dict[tuple[Source, bool], list[EventFact]] = defaultdict(list)
-        own: dict[str, pl.LazyFrame | None] = {}
-        for fact in facts:
+        own: dict[str, Fact] = {}
+        for fact in base(self._facts):
             if isinstance(fact, EventFact) and adds_up(fact):
                 for source in self.catalog.resolve(fact):
-                    shared[source, fact.days is not None].append(fact)
+                    shared[source, 0 < (fact.days or 0) <= RECENT].append(fact)
                 if not is_total_of_repeats(fact):
                     continue
             # Of an attribute, the text is what several facts read.
-            if _own(fact) not in own:
-                own[_own(fact)] = self._own_pass(fact)
-        whole: dict[str, pl.LazyFrame] = {}
-        others = [each for each in own.values() if each is not None]
-        for (source, recent), group in sorted(shared.items(), key=lambda item: (item[0][0].name, item[0][1])):
-            if source.name in self.frames:
-                table = self.frames[source.name]
-                if recent:
-                    table = table.filter(pl.col("at") >= self.start(max(fact.days or 0 for fact in group)))
-                if (source.name, recent) not in self._made:
-                    self._made[source.name, recent] = self._aggregates(source, group)
-                flags, aggregates = self._made[source.name, recent]
-                added_up = table.with_columns(**flags).group_by("user_id").agg(**aggregates)
-                if recent:
-                    others.append(added_up)
-                else:
-                    whole[source.name] = added_up
-        return whole, others
+            own.setdefault(own_column(fact), fact)
+        for (source, recent), group in shared.items():
+            if source.name in segments:
+                key = source.name, recent
+                if key not in self._made:
+                    self._made[key] = self._recipe(source, group, recent)
+                yield from _cooked(segments[source.name], self._made[key])
+        for name, fact in own.items():
+            value = self._own_value(fact)
+            if value is not None:
+                yield value.get_column("user_id"), [value.get_column("value").alias(name)]
+
+    def _same_offset(self) -> timedelta | None:
+        """How far the zone is from UTC, where that has not changed since the first event."""
+        if self._rows < MANY:
+            return None
+        first: Any = pl.concat([rows.select(pl.col("at").min()) for rows in self.tables.values()]).to_series().min()
+        return fixed_offset(self.zone, first, self.at)
 
     def start(self, days: int) -> pl.Expr:
         """The first moment of a window: midnight, in the brand's zone, of the first of its days."""
         return _moment(window_start(self.at, self.zone, days))
 
-    def day(self) -> pl.Expr:
-        """The calendar day of an event."""
-        return pl.col("at").dt.convert_time_zone(self.zone.key).dt.date()
-
-    def _aggregates(self, source: Source, facts: Sequence[EventFact]) -> tuple[dict[str, pl.Expr], dict[str, pl.Expr]]:
-        """The flags of a shared pass, and what it adds up."""
-        flags: dict[str, pl.Expr] = {}
-        aggregates: dict[str, pl.Expr] = {}
+    def _recipe(self, source: Source, facts: Sequence[EventFact], recent: bool) -> _Recipe:
+        recipe = _Recipe(self.start(max(fact.days or 0 for fact in facts)) if recent else None)
         for fact in facts:
-            for part, expr in self._parts(fact, source, flags).items():
-                aggregates[_column(fact, part, source.name)] = expr
-        return flags, aggregates
+            self._add(fact, source, recipe)
+        return recipe
 
-    def _parts(self, fact: EventFact, source: Source, flags: dict[str, pl.Expr]) -> dict[str, pl.Expr]:
-        """What is added up for a fact, by name of the part; :meth:`finish` puts the parts together."""
-        flag = self._flag(fact.where, fact.days, source, flags)
+    def _add(self, fact: EventFact, source: Source, recipe: _Recipe) -> None:
+        """What a fact asks of the rows. Equal parts are one; :class:`Finish` puts them together."""
+        flag = self._flag(fact.where, fact.days, source, recipe.flags)
 
-        def counted(which: pl.Expr | None) -> pl.Expr:
+        def counted(part: str, which: pl.Expr | None) -> None:
+            name = part_column(fact, part, source.name)
             if source.lines:
-                event = pl.col("event_id")
-                return (event if which is None else event.filter(which)).n_unique()
-            return pl.len() if which is None else which.sum()
+                recipe.events[name] = pl.col("user_id").is_not_null() if which is None else which
+            elif which is None:
+                recipe.counts[name] = None
+            else:
+                recipe.totals[name] = which
 
         def only(value: pl.Expr) -> pl.Expr:
             return value if flag is None else pl.when(flag).then(value)
 
         match fact:
             case Count() | Mentions():
-                return {"n": counted(flag)}
+                counted("n", flag)
             case Share():
-                of = self._flag((*fact.where, *fact.of), fact.days, source, flags)
-                return {"n": counted(flag), "of": counted(of)}
-            case Total():
-                return {"sum": only(pl.col(fact.field)).sum()}
-            case Mean():
-                return {"sum": only(pl.col(fact.field)).sum(), "n": only(pl.col(fact.field)).count()}
-            case Max():
-                return {"max": only(pl.col(fact.field)).max()}
-            case Min():
-                return {"min": only(pl.col(fact.field)).min()}
-            case DaysSince():
-                return {"max": only(pl.col("at")).max()}
-            case DaysSinceFirst():
-                return {"min": only(pl.col("at")).min()}
-        raise TypeError(fact)
+                counted("n", flag)
+                counted("of", self._flag((*fact.where, *fact.of), fact.days, source, recipe.flags))
+            case Total() | Mean():
+                value = only(pl.col(fact.field))
+                recipe.totals[part_column(fact, "sum", source.name)] = value.fill_null(0)
+                if isinstance(fact, Mean):
+                    recipe.totals[part_column(fact, "n", source.name)] = value.is_not_null()
+            case Max() | Min():
+                part = "max" if isinstance(fact, Max) else "min"
+                recipe.extremes[part_column(fact, part, source.name)] = only(pl.col(fact.field)), part == "max"
+            case DaysSince() | DaysSinceFirst():
+                latest = isinstance(fact, DaysSince)
+                recipe.moments[part_column(fact, "max" if latest else "min", source.name)] = flag, latest
+            case _:
+                raise TypeError(fact)
 
     def _flag(self, where: Where, days: int | None, source: Source, flags: dict[str, pl.Expr]) -> pl.Expr | None:
         """The column that says whether a row counts; equal filters share one."""
@@ -194,173 +288,102 @@ class _Now:
         return pl.col(name)
 
     def _terms(self, where: Where, days: int | None, source: Source) -> list[pl.Expr]:
-        terms = [_test(source, field, test) for field, test in where]
-        if days:
-            terms.append(pl.col("at") >= self.start(days))
-        return terms
+        recent = [pl.col("at") >= self.start(days)] if days else []
+        return [*recent, *(_test(source, field, test, *recent) for field, test in where)]
 
-    def _own_pass(self, fact: Fact) -> pl.LazyFrame | None:
-        """The fact as ``user_id`` and its column, or None where there are no rows to look at."""
-        sources = [source for source in self.catalog.resolve(fact) if source.name in self.frames]
+    def _own_value(self, fact: Fact) -> pl.DataFrame | None:
+        """The fact as sorted ``user_id`` and ``value``, or None where there are no rows to look at."""
+        sources = [source for source in self.catalog.resolve(fact) if source.name in self.tables]
         if not sources:
             return None
         match fact:
             case Attribute(attribute) | DaysUntil(attribute) | Age(attribute):
-                table = self.frames[PROFILE_UPDATED].filter(pl.col("name") == attribute)
-                value = _outermost(table, pl.col("value"), latest=True)
+                table = self.tables[PROFILE_UPDATED]
+                rows = table.select("user_id", "at", "value").filter(table.get_column("name") == attribute)
+                return _outermost(rows, "value", latest=True)
             case EventFact():
-                wanted = ["user_id", "at", *fact.fields, *(field for field, _ in fact.where)]
-                table = pl.concat([self.frames[source.name].select(list(dict.fromkeys(wanted))) for source in sources])
-                table = table.filter(pl.lit(True), *self._terms(fact.where, None, sources[0]))
+                wanted = list(dict.fromkeys(["user_id", "at", *fact.fields, *(field for field, _ in fact.where)]))
+                rows = pl.concat([self.tables[source.name].select(wanted) for source in sources])
+                if len(sources) > 1:
+                    rows = rows.sort("user_id", "at")
+                rows = rows.filter(pl.lit(True), *self._terms(fact.where, None, sources[0]))
                 if is_total_of_repeats(fact):
-                    table = self._first_days(table)
+                    rows = self._first_days(rows)
                 elif repeats(fact) and (fact.days or fact.fields):
                     # Before the window is: the first day is the first of all.
-                    table = table.filter(self.day() > self.day().min().over("user_id"))
-                table = table.filter(pl.lit(True), *self._terms((), fact.days, sources[0]))
-                value = self._own_value(fact, table)
-            case _:
-                raise TypeError(fact)
-        return value.select("user_id", pl.col("value").alias(_own(fact)))
-
-    def _first_days(self, table: pl.LazyFrame) -> pl.LazyFrame:
-        """The rows of each user's first day. Days are reckoned for the few rows that may be of it alone."""
-        first = pl.col("at").min().over("user_id")
-        near = table.with_columns(first.alias("?first")).filter(pl.col("at") < pl.col("?first") + timedelta(hours=26))
-        return near.filter(self.day() == pl.col("?first").dt.convert_time_zone(self.zone.key).dt.date())
-
-    def _own_value(self, fact: EventFact, table: pl.LazyFrame) -> pl.LazyFrame:
-        match fact:
-            case First() | Last():
-                return _outermost(table, pl.col(fact.field), latest=isinstance(fact, Last))
-            case Distinct():
-                value = self.day() if fact.field == DAY else pl.col(fact.field)
-                different = table.select("user_id", value.alias("value")).drop_nulls().group_by("user_id")
-                # Of all days, the first is no repeat.
-                first = 1 if repeats(fact) and not (fact.days or fact.fields) else 0
-                return different.agg(pl.col("value").n_unique() - first)
-            case Total():
-                return table.group_by("user_id").agg(pl.col(fact.field).sum().alias("value"))
-            case Values():
-                texts = table.select("user_id", pl.col(fact.field).alias("value")).drop_nulls().unique()
-                return texts.group_by("user_id").agg(pl.col("value").sort().str.join("\n"))
-            case Cycle():
-                days = table.select("user_id", self.day().alias("day")).unique().sort("user_id", "day")
-                gaps = days.with_columns((pl.col("day").diff().over("user_id")).dt.total_days().alias("gap"))
-                median = gaps.group_by("user_id").agg(pl.col("gap").median().alias("value"), pl.len().alias("days"))
-                return median.filter(pl.col("days") >= fact.least)
+                    rows = rows.with_columns(Segments(rows).first("at").alias("?first"))
+                    rows = rows.filter(self._finish.day(pl.col("at")) > self._finish.day(pl.col("?first")))
+                return self._reckoned(fact, rows.filter(pl.lit(True), *self._terms((), fact.days, sources[0])))
         raise TypeError(fact)
 
-    def finished(self, facts: Sequence[Fact], columns: Sequence[str]) -> list[pl.Expr]:
+    def _first_days(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows of each user's first day. Days are reckoned for the few rows that may be of it alone."""
+        rows = rows.with_columns(Segments(rows).first("at").alias("?first"))
+        near = rows.filter(pl.col("at") < pl.col("?first") + timedelta(hours=26))
+        return near.filter(self._finish.day(pl.col("at")) == self._finish.day(pl.col("?first")))
+
+    def _reckoned(self, fact: EventFact, rows: pl.DataFrame) -> pl.DataFrame:
+        match fact:
+            case First() | Last():
+                return _outermost(rows, fact.field, latest=isinstance(fact, Last))
+            case Distinct() if fact.field == DAY:
+                # Of all days, the first is no repeat.
+                first = 1 if repeats(fact) and not fact.days else 0
+                days = self._days(rows)
+                return days.group_by("user_id", maintain_order=True).agg((pl.len() - first).alias("value"))
+            case Distinct():
+                different = rows.select("user_id", pl.col(fact.field).alias("value")).drop_nulls().unique()
+                return different.group_by("user_id").agg(pl.len().alias("value")).sort("user_id")
+            case Total():
+                segments = Segments(rows)
+                return pl.DataFrame([segments.users, *segments.totals({"value": pl.col(fact.field).fill_null(0)})])
+            case Values():
+                texts = rows.select("user_id", pl.col(fact.field).alias("value")).drop_nulls().unique()
+                return texts.group_by("user_id").agg(pl.col("value").sort().str.join("\n")).sort("user_id")
+            case Cycle():
+                days = self._days(rows)
+                gap = (pl.col("day") - pl.col("day").shift(1)).dt.total_days()
+                gaps = days.with_columns(
+                    pl.when(pl.col("user_id") == pl.col("user_id").shift(1)).then(gap).alias("gap")
+                )
+                median = gaps.group_by("user_id").agg(pl.col("gap").median().alias("value"), pl.len().alias("days"))
+                return median.filter(pl.col("days") >= fact.least).sort("user_id")
+        raise TypeError(fact)
+
+    def _days(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Each day on which a user has a row, once: ``user_id`` and ``day``."""
+        days = rows.select("user_id", self._finish.day(pl.col("at")).alias("day"))
+        same = (pl.col("user_id") == pl.col("user_id").shift(1)) & (pl.col("day") == pl.col("day").shift(1))
+        return days.filter(~same.fill_null(False))
+
+    def _once(self, result: pl.DataFrame) -> dict[str, pl.Series]:
+        """The facts about attributes, reckoned once for each text that occurs instead of for each user."""
+        found: dict[str, pl.Series] = {}
+        facts = [fact for fact in self._facts if isinstance(fact, Attribute | DaysUntil | Age)]
+        for name in {own_column(fact): None for fact in facts if own_column(fact) in result.columns}:
+            texts = result.get_column(name)
+            different = texts.drop_nulls().unique()
+            if len(different) * 4 < len(texts):
+                mine = [self._finish.value(fact, [name]).alias(fact.name) for fact in facts if own_column(fact) == name]
+                # Behind them all stands what is said of those without.
+                table = pl.concat([different, texts.clear(1)]).to_frame().select(mine)
+                places = texts.cast(pl.Enum(different)).to_physical().cast(pl.UInt32).fill_null(len(different))
+                found |= {column.name: column.gather(places) for column in table}
+        return found
+
+    def _finished(self, columns: Sequence[str]) -> list[pl.Expr]:
         """The facts from the columns that the passes gave."""
         key = tuple(columns)
         if key not in self._made:
-            self._made[key] = [self.finish(fact, columns).alias(fact.name) for fact in facts]
+            self._made[key] = [self._finish.value(fact, columns).alias(fact.name) for fact in self._facts]
         found: list[pl.Expr] = self._made[key]
         return found
 
-    def finish(self, fact: Fact, columns: Sequence[str]) -> pl.Expr:
-        """The value of the fact from its parts; tables without rows have none."""
-        sources = self.catalog.resolve(fact)
-
-        def parts(name: str) -> list[pl.Expr]:
-            wanted = (_column(fact, name, source.name) for source in sources)
-            return [pl.col(column) for column in wanted if column in columns]
-
-        def added(name: str) -> pl.Expr:
-            found = parts(name)
-            return pl.sum_horizontal(*found).cast(pl.Int64) if found else pl.lit(0, pl.Int64)
-
-        own = pl.col(_own(fact)) if _own(fact) in columns else None
-        match fact:
-            case Attribute():
-                return _attribute(fact, own)
-            case DaysUntil():
-                return self._until(fact, own)
-            case Age():
-                return self._age(fact, own)
-            case Formula():
-                return self._formula(fact.expr, columns)
-            case Score(of, cuts, reverse):
-                value = self.finish(of, columns)
-                passed = [value <= cut if reverse else value > cut for cut in cuts]
-                return 1 + reduce(add, (each.cast(pl.Int64) for each in passed))
-            case Count() | Mentions():
-                return added("n")
-            case Distinct():
-                return pl.lit(0, pl.Int64) if own is None else own.fill_null(0).cast(pl.Int64)
-            case Share():
-                return pl.when(added("n") > 0).then(added("of") / added("n"))
-            case Total():
-                total = added("sum") if adds_up(fact) else pl.lit(0, pl.Int64) if own is None else own.fill_null(0)
-                if is_total_of_repeats(fact) and own is not None:
-                    total = total - own.fill_null(0)
-                return self._unit(fact, total)
-            case Mean():
-                # One division, correctly rounded, whatever the unit.
-                unit = 100 if cents(fact, self.catalog) else 1
-                return pl.when(added("n") > 0).then(added("sum") / (added("n") * unit))
-            case Max() | Min():
-                found = parts("max" if isinstance(fact, Max) else "min")
-                return self._unit(fact, found[0] if found else pl.lit(None, pl.Int64))
-            case First() | Last():
-                dtype = sources[0].schema[fact.field]
-                return self._unit(fact, pl.lit(None, dtype) if own is None else own)
-            case Cycle():
-                return pl.lit(None, pl.Float64) if own is None else own
-            case Values():
-                return pl.lit(None, pl.String) if own is None else own
-            case DaysSince() | DaysSinceFirst():
-                latest = isinstance(fact, DaysSince)
-                found = parts("max" if latest else "min")
-                outermost = pl.max_horizontal if latest else pl.min_horizontal
-                moment = outermost(*found) if found else pl.lit(None, MOMENT)
-                return (pl.lit(self.today) - moment.dt.convert_time_zone(self.zone.key).dt.date()).dt.total_days()
-        raise TypeError(fact)
-
-    def _unit(self, fact: EventFact, value: pl.Expr) -> pl.Expr:
-        """Cents become the currency's unit in one division: comparisons with literals stay exact."""
-        return _divide(value, 100.0) if cents(fact, self.catalog) else value
-
-    def _formula(self, expr: Expr, columns: Sequence[str]) -> pl.Expr:
-        match expr:
-            case Fact():
-                return self.finish(expr, columns).cast(pl.Float64)
-            case Lit(number):
-                return pl.lit(number, pl.Float64)
-            case Arithmetic(op, left, right):
-                a, b = self._formula(left, columns), self._formula(right, columns)
-                value = {"+": a + b, "-": a - b, "*": a * b, "/": _divide(a, b)}[op]
-                return pl.when(value.is_finite()).then(value)
-        raise TypeError(expr)
-
-    def _until(self, fact: DaysUntil, text: pl.Expr | None) -> pl.Expr:
-        day = _date(text)
-        if fact.yearly:
-            # Of 366 days each is reckoned once.
-            until = pl.Series([self._until_next(month, number) for month in range(13) for number in range(32)])
-            return pl.lit(until.cast(pl.Int64)).gather(day.dt.month().cast(pl.Int64) * 32 + day.dt.day())
-        return (day - pl.lit(self.today)).dt.total_days()
-
-    def _until_next(self, month: int, day: int) -> int | None:
-        """Days until the next such day of a year, or the last of February where the year has no 29th."""
-        if not month or not 1 <= day <= calendar.monthrange(2000, month)[1]:
-            return None
-        years = (self.today.year, self.today.year + 1)
-        found = (date(year, month, min(day, calendar.monthrange(year, month)[1])) for year in years)
-        return next((each - self.today).days for each in found if each >= self.today)
-
-    def _age(self, fact: Age, text: pl.Expr | None) -> pl.Expr:
-        day, today = _date(text), self.today
-        last = calendar.monthrange(today.year, today.month)[1]
-        full = pl.min_horizontal(day.dt.day().cast(pl.Int64), pl.lit(last, pl.Int64)) <= today.day
-        months = (today.year - day.dt.year()).cast(pl.Int64) * 12 + (today.month - day.dt.month().cast(pl.Int64))
-        months = pl.when(day.is_not_null()).then(months - pl.when(full).then(0).otherwise(1))
-        return months.floordiv(12) if fact.unit == "years" else months
-
 
 @lru_cache(maxsize=64)
-def _made(facts: tuple[Fact, ...], catalog: Catalog, today: date, zone: str) -> dict[Any, Any]:
+def _made(
+    facts: tuple[Fact, ...], catalog: Catalog, today: date, zone: str, offset: timedelta | None
+) -> dict[Any, Any]:
     """The expressions of facts on a day, as far as they were needed: for one user, to make them is most of the work."""
     return {}
 
@@ -371,27 +394,15 @@ def _moment(at: datetime) -> pl.Expr:
     return pl.lit(at)
 
 
-def _own(fact: Fact) -> str:
-    """The column of a pass of its own."""
-    return f"text of {fact.attribute}" if isinstance(fact, Attribute | DaysUntil | Age) else f"value of {fact.name}"
-
-
-def _column(fact: Fact, part: str, source: str) -> str:
-    """Of a part of a fact; a fact over a group of kinds has one a table."""
-    return f"{part} of {fact.name} in {source}"
-
-
-def _divide(value: pl.Expr, divisor: pl.Expr | float) -> pl.Expr:
-    """Polars divides by a scalar by multiplying with its reciprocal, which is one bit off; by a column it divides."""
-    return value / (value * 0 + divisor)
-
-
-def _test(source: Source, field: str, test: Test) -> pl.Expr:
+def _test(source: Source, field: str, test: Test, *recent: pl.Expr) -> pl.Expr:
     column = pl.col(field)
     match test:
         case OneOf(values):
-            held = column == values[0] if len(values) == 1 else column.is_in(list(values))
+            # A few comparisons take less time than a set.
+            held = reduce(or_, (column == each for each in values)) if len(values) <= 8 else column.is_in(list(values))
         case Contains():
+            # To look into a text takes longer than to see how old it is.
+            column = pl.when(*recent).then(column) if recent else column
             held = column.str.to_lowercase().str.contains_any(list(test.spellings))
         case Within():
             low, high = bounds(test, source, field)
@@ -403,44 +414,42 @@ def _test(source: Source, field: str, test: Test) -> pl.Expr:
     return held.fill_null(False)
 
 
-def _outermost(table: pl.LazyFrame, value: pl.Expr, *, latest: bool) -> pl.LazyFrame:
+def _cooked(segments: Segments, recipe: _Recipe) -> Iterator[Piece]:
+    """What a recipe makes of the rows."""
+    if recipe.since is not None:
+        segments = Segments(segments.rows.filter(pl.col("at") >= recipe.since))
+    segments = segments.having(recipe.flags)
+    columns = segments.totals(recipe.totals) if recipe.totals else []
+    columns += [segments.counts().alias(name) for name in recipe.counts]
+    columns += [segments.extreme(value, greatest).alias(name) for name, (value, greatest) in recipe.extremes.items()]
+    for name, (flag, latest) in recipe.moments.items():
+        some = segments
+        if flag is not None:
+            some = Segments(segments.rows.lazy().filter(flag).select("user_id", "at").collect())
+        moment = some.rows.get_column("at").gather(some.ends if latest else some.starts).alias(name)
+        if flag is None:
+            columns.append(moment)
+        else:
+            yield some.users, [moment]
+    if recipe.events:
+        events = segments.events(recipe.events)
+        columns += events.totals({name: pl.col(name) for name in recipe.events})
+    if columns:
+        yield segments.users, columns
+
+
+def _outermost(rows: pl.DataFrame, field: str, *, latest: bool) -> pl.DataFrame:
     """The value at the user's latest (or first) moment. The order of arrival must not matter: of several values of
     one moment the greatest counts as the latest, the smallest as the first."""
-    rows = table.select("user_id", "at", value.alias("value"))
-    moment = pl.col("at").max() if latest else pl.col("at").min()
-    ends = rows.group_by("user_id").agg(moment)
-    picked = pl.col("value").max() if latest else pl.col("value").min()
-    return rows.join(ends, on=["user_id", "at"]).group_by("user_id").agg(picked)
-
-
-def codes(fact: Attribute) -> pl.Enum:
-    """The type of an attribute that lists its values: rules look at whole numbers instead of texts."""
-    return pl.Enum(sorted(fact.values))
-
-
-def _attribute(fact: Attribute, text: pl.Expr | None) -> pl.Expr:
-    value = pl.lit(None, pl.String) if text is None else text
-    if fact.values:
-        value = value.cast(codes(fact), strict=False)
-    match fact.type:
-        case "integer":
-            value = pl.when(value.str.contains(INTEGER)).then(value).cast(pl.Int64)
-            value = pl.when(value.abs() <= 2**53).then(value)
-        case "money":
-            value = pl.when(value.str.contains(MONEY)).then(value).cast(pl.Float64)
-        case "flag":
-            low = value.str.to_lowercase()
-            value = (
-                pl.when(low.is_in(["true", "1", "yes"])).then(True).when(low.is_in(["false", "0", "no"])).then(False)
-            )
-        case "date":
-            value = _date(value)
-    return value if fact.default is None else value.fill_null(fact.default)
-
-
-def _date(text: pl.Expr | None) -> pl.Expr:
-    """The date that a text like 2026-11-21 names; missing for whatever else, also what Polars would still read."""
-    if text is None:
-        return pl.lit(None, pl.Date)
-    exact = pl.when(text.str.contains(DATE)).then(text)
-    return exact.str.to_date("%Y-%m-%d", strict=False)
+    user, at = pl.col("user_id"), pl.col("at")
+    next_, beside = (-1, 1) if latest else (1, -1)
+    shared = (user == user.shift(beside)) & (at == at.shift(beside))
+    rows = rows.select("user_id", "at", pl.col(field).alias("value"))
+    found = rows.with_columns(shared.alias("shared")).filter((user != user.shift(next_)).fill_null(True))
+    unsure = found.filter("shared").select("user_id", "at")
+    if len(unsure):
+        value = pl.col("value").max() if latest else pl.col("value").min()
+        picked = rows.join(unsure, on=["user_id", "at"], how="semi").group_by("user_id").agg(picked=value)
+        found = found.join(picked, on="user_id", how="left", maintain_order="left")
+        found = found.with_columns(value=pl.when("shared").then("picked").otherwise("value"))
+    return found.select("user_id", "value")

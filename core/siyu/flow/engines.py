@@ -27,8 +27,9 @@ from siyu.contract.facts import Attribute, Fact
 from siyu.engine import dialects
 from siyu.engine.compile import Frame
 from siyu.engine.evaluate import Decider
-from siyu.engine.facts import Frames, codes, compute
+from siyu.engine.facts import Frames, compute_all
 from siyu.engine.facts_narwhals import Tables, facts_frame, short_names
+from siyu.engine.finish import codes
 from siyu.store.decisions import Users
 from siyu.store.lake import Stored
 
@@ -60,7 +61,7 @@ class Polars:
     zone: ZoneInfo
 
     def facts(self, wanted: Sequence[Fact], users: pl.DataFrame | None = None) -> pl.DataFrame:
-        return compute(wanted, self.catalog, self.frames, self.at, self.zone, users)
+        return compute_all(wanted, self.catalog, self.frames, self.at, self.zone, users)
 
     def decide(self, decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFrame:
         return decider.frame(facts, before, at)

@@ -23,7 +23,7 @@ from siyu.engine.cohorts import BUCKETS, Cohort, aligned
 from siyu.engine.diff import Changes, diff
 from siyu.engine.effects import Effect, Flow, Part, Size, effects, flows, sizes
 from siyu.engine.evaluate import Decider
-from siyu.engine.facts import Frames, compute
+from siyu.engine.facts import Frames, compute_all
 from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import plugins
 from siyu.flow.context import Context, now, zone
@@ -218,7 +218,7 @@ async def _actions_a_day(
         wanted = {fact.name: fact for group in tracks for rulebook in group.rulebooks for fact in rulebook.facts}
         before = [[stood, stood] for _ in tracks]
         for moment in moments:
-            facts = compute(list(wanted.values()), ctx.plugins.catalog, mine, moment, zone(brand.zone))
+            facts = compute_all(list(wanted.values()), ctx.plugins.catalog, mine, moment, zone(brand.zone))
             for number, group in enumerate(tracks):
                 part = group.decide(facts, before[number], moment, zone(brand.zone))
                 for side, (cohort, rulebook) in enumerate(zip(group.cohorts, group.rulebooks, strict=True)):

@@ -52,7 +52,8 @@ from siyu.contract.conditions import Arithmetic, Lit, lift
 from siyu.contract.events import PROFILE_UPDATED, Catalog, Source
 from siyu.contract.facts import EventFact, OneOf, Where
 from siyu.contract.manager import PluginManager
-from siyu.engine.facts import Frames, compute
+from siyu.engine import facts as facts_module
+from siyu.engine.facts import Frames, compute, compute_all
 from siyu.flow.engines import opened
 from siyu.store.lake import Stored
 
@@ -465,6 +466,67 @@ def test_facts_are_what_the_contract_says(
     for row in found.iter_rows(named=True):
         for fact in wanted:
             assert row[fact.name] == expected(fact, row["user_id"], events, at, zone), (fact, row["user_id"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    history=histories(), wanted=st.lists(facts, min_size=1, max_size=6), chosen=st.none() | st.sets(st.integers(1, 5))
+)
+def test_what_came_since_the_tables_were_put_in_order_is_laid_over_them(
+    history: tuple[list[Event], datetime, ZoneInfo], wanted: list[Fact], chosen: set[int] | None
+) -> None:
+    events, at, zone = history
+    wanted = list({fact.name: fact for fact in wanted}.values())
+    users = None if chosen is None else pl.DataFrame({"user_id": pl.Series(sorted(chosen), dtype=pl.Int64)})
+    crowd = [
+        Event(100 + n, n, kind, at - timedelta(days=n), payload)
+        for n in range(50, 80)
+        for kind, payload in (("order.paid", {"items": [{"category": "tea"}]}), (PROFILE_UPDATED, {"skin": "oily"}))
+    ]
+    frames = {}
+    for source in CATALOG.sources:
+        some = [_frame(source, part).collect() for part in ([*events[:6], *crowd], events[6:])]
+        frames[source.name] = pl.concat([some[0].sort(source.order), some[1]]).lazy()
+    found = compute(wanted, CATALOG, frames, at, zone, users)
+    others = compute(wanted, CATALOG, frames_of([*events, *crowd]), at, zone, users)
+    assert found.equals(others)
+    blocks = pytest.MonkeyPatch()
+    with blocks.context() as patch:
+        patch.setattr(facts_module, "BLOCK", 7)
+        assert compute_all(wanted, CATALOG, frames, at, zone, users).equals(others)
+
+
+def test_many_rows_are_reckoned_as_few_are() -> None:
+    """What pays for many rows only: days by a fixed distance from UTC, texts looked at once each."""
+    for zone in (ZoneInfo("Asia/Shanghai"), ZoneInfo("America/New_York")):
+        events = [
+            Event(
+                n,
+                n % 7919,
+                PROFILE_UPDATED,
+                NOON - timedelta(hours=n % 9000),
+                {"day": f"19{n % 80 + 10}-0{n % 9 + 1}-28"},
+            )
+            for n in range(12_000)
+        ] + [Event(n, n % 7919, "article.opened", NOON - timedelta(hours=5 * (n % 1900)), {}) for n in range(12_000)]
+        wanted = [Age("day"), DaysUntil("day", yearly=True), Attribute("day", type="date"), DaysSince("article.opened")]
+        wanted += [Distinct("article.opened", DAY), Attribute("skin", default="x"), Cycle("article.opened")]
+        found = compute(wanted, CATALOG, frames_of(events), NOON, zone)
+        some = [0, 1, 77, 4000, 7918]
+        few = compute(wanted, CATALOG, frames_of([e for e in events if e.user in some]), NOON, zone)
+        assert found.filter(pl.col("user_id").is_in(some)).equals(few)
+        for row in few.iter_rows(named=True):
+            for fact in wanted:
+                assert row[fact.name] == expected(fact, row["user_id"], events, NOON, zone)
+
+
+def test_a_total_is_exact_where_the_totals_of_all_go_past_the_largest_number() -> None:
+    amount = 2**63 // 3 // 100
+    events = [Event(n, n, "order.paid", NOON, {"amount": Decimal(amount)}) for n in range(1, 6)]
+    frames = frames_of(events)
+    assert compute([Total("order.paid", "amount")], CATALOG, frames, NOON, ZoneInfo("UTC")).rows() == [
+        (n, float(amount)) for n in range(1, 6)
+    ]
 
 
 @st.composite
