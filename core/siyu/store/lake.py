@@ -1,9 +1,13 @@
-"""The lake: closed ranges of the event log as Parquet, one file a table and range, sorted by user.
+"""The lake: closed ranges of the event log as Parquet, in the order of users.
 
 The lake is derived from the log and can always be made again from it. A file is written once, under the table's
-name and the hash of its columns, with the range of event ids in its name; an empty one is only a marker. What is
-missing (a lake that was deleted, a kind of event whose plugin came later, a payload with a new field) is written
+name and the hash of its columns, with the range of event ids in its name; of an empty one there is only a marker. What
+is missing (a lake that was deleted, a kind of event whose plugin came later, a payload with a new field) is written
 when it is next read.
+
+Ranges are merged as they grow, so that nearly all of a table lies in the order of its users, and what came since is
+short: facts are reckoned from that order several times as fast (:mod:`siyu.engine.segments`). A large range lies in
+several files, each of some of the users.
 """
 
 from __future__ import annotations
@@ -11,8 +15,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -25,6 +31,17 @@ __all__ = ["LOG_SCHEMA", "Lake", "Stored", "tables"]
 SEAL_FROM = 20_000
 """A tail shorter than this is read from PostgreSQL each time; files of a few rows cost more than they save."""
 RANGE_ROWS = 500_000
+"""Events that are read from PostgreSQL at once."""
+FILE_ROWS = 4_000_000
+"""Rows that are put in order at once, and lie in a file."""
+GROUP_ROWS = 65_536
+"""Rows that are read at once of a file: of some users few more are read than are theirs."""
+BEHIND = 8
+"""The ranges behind the first come to no more than this part of it; then all are merged."""
+KEPT_SECONDS = 3600
+"""Files that were merged are kept for so long: somebody may be reading them."""
+MANY, BYTES_A_USER = 2_000, 100_000
+"""Of so many users events are looked for in the lake, if it is not larger than so much for each of them."""
 FEW = 100
 """Of so many users events are read as rows; of more by COPY, which takes longer to set out and less for each."""
 
@@ -36,6 +53,11 @@ _PAYLOAD = f"""CASE kind WHEN '{PROFILE_UPDATED}' THEN (
     SELECT jsonb_agg(jsonb_build_object('name', key, 'value', value)) FROM jsonb_each_text(payload)
 ) ELSE payload END"""
 _LOG = f"SELECT id, user_id, kind, at, {_PAYLOAD} FROM event WHERE brand_id = $1"
+
+_LAST = """
+SELECT max(id) FROM (SELECT id FROM event WHERE brand_id = $1 AND id > $2 AND id <= $3 ORDER BY id LIMIT $4) t
+"""
+_SEALED = "INSERT INTO sealed_range (brand_id, first_id, last_id) VALUES ($1, $2, $3)"
 
 
 @dataclass(frozen=True)
@@ -84,9 +106,11 @@ class Lake:
             )
             if waiting >= seal_from:
                 ranges += await self._seal(connection, sealed, up_to)
+                self._clear(ranges)
             else:
                 tail = await self.read(connection, "id > $2 AND id <= $3", sealed, up_to)
         await self._mend(connection, ranges)
+        ranges = await self._merged(connection, ranges)
         stored = {
             source.name: Stored(self._files(source, ranges), tail.get(source.name, pl.DataFrame(schema=source.schema)))
             for source in self._catalog.sources
@@ -115,7 +139,11 @@ class Lake:
         }
 
     async def of_users(self, connection: Connection, users: Sequence[int]) -> dict[str, pl.LazyFrame]:
-        """All events of some users, straight from PostgreSQL; only the tables in which they have any."""
+        """All events of some users that ``connection`` sees; only the tables in which they have any."""
+        if len(users) >= MANY:
+            ranges = await self._ranges(connection)
+            if self._quicker(ranges, len(users)):
+                return await self._of_many(connection, ranges, users)
         read = fetch if len(users) <= FEW else copy_out
         log = await read(
             connection,
@@ -129,6 +157,25 @@ class Lake:
         kinds = log.get_column("kind").unique().sort().to_list()
         frames = await asyncio.to_thread(self._split, log, kinds)
         return {name: frame.lazy() for name, frame in frames.items() if len(frame)}
+
+    def _quicker(self, ranges: Sequence[Range], users: int) -> bool:
+        """Whether to read all files takes less time than to look for the events of so many users in PostgreSQL."""
+        sources = self._catalog.sources
+        if not ranges or any(not self._exists(source, one) for source in sources for one in ranges):
+            return False
+        return sum(path.stat().st_size for one in ranges for path in self._files_of(one)) < users * BYTES_A_USER
+
+    async def _of_many(
+        self, connection: Connection, ranges: Sequence[Range], users: Sequence[int]
+    ) -> dict[str, pl.LazyFrame]:
+        tail = await self.read(connection, "id > $2 AND user_id = ANY($3::bigint[])", ranges[-1][1], list(users))
+        mine = pl.col("user_id").is_in(pl.Series(users, dtype=pl.Int64).implode())
+        return {
+            source.name: pl.concat(
+                [*(scan.filter(mine) for scan in self._scan(source, ranges)), tail[source.name].lazy()]
+            )
+            for source in self._catalog.sources
+        }
 
     async def read(
         self, connection: Connection, where: str, *args: object, kinds: Sequence[str] | None = None
@@ -164,23 +211,11 @@ class Lake:
         """Write the files of all ranges in ``(after, up_to]``, and only then record them."""
         made: list[Range] = []
         while after < up_to:
-            last = await connection.fetchval(
-                "SELECT max(id) FROM (SELECT id FROM event WHERE brand_id = $1 AND id > $2 AND id <= $3"
-                " ORDER BY id LIMIT $4) t",
-                self._brand_id,
-                after,
-                up_to,
-                RANGE_ROWS,
-            )
+            last = await connection.fetchval(_LAST, self._brand_id, after, up_to, RANGE_ROWS)
             if last is None:
                 break
             await self._write(connection, (after + 1, last), self._catalog.sources)
-            await connection.execute(
-                "INSERT INTO sealed_range (brand_id, first_id, last_id) VALUES ($1, $2, $3)",
-                self._brand_id,
-                after + 1,
-                last,
-            )
+            await connection.execute(_SEALED, self._brand_id, after + 1, last)
             made.append((after + 1, last))
             after = last
         return made
@@ -192,9 +227,18 @@ class Lake:
                 await self._write(connection, one, lost)
 
     async def _write(self, connection: Connection, one: Range, sources: Sequence[Source]) -> None:
+        """The files of a range, which may have been merged of many."""
+        pieces, after = [], one[0] - 1
+        while after < one[1]:
+            last = await connection.fetchval(_LAST, self._brand_id, after, one[1], RANGE_ROWS)
+            pieces.append((after + 1, last if last is not None and last < one[1] else one[1]))
+            after = pieces[-1][1]
         kinds = sorted({source.kind for source in sources})
-        frames = await self.read(connection, "id BETWEEN $2 AND $3", *one, kinds=kinds)
-        await asyncio.to_thread(self._write_files, one, {s.name: (s, frames[s.name]) for s in sources})
+        for piece in pieces:
+            frames = await self.read(connection, "id BETWEEN $2 AND $3", *piece, kinds=kinds)
+            await asyncio.to_thread(self._write_files, piece, {s.name: (s, frames[s.name]) for s in sources})
+        if len(pieces) > 1:
+            await asyncio.to_thread(self._merge, pieces, one, sources)
 
     def _write_files(self, one: Range, frames: Mapping[str, tuple[Source, pl.DataFrame]]) -> None:
         for source, frame in frames.values():
@@ -202,25 +246,101 @@ class Lake:
             path.parent.mkdir(parents=True, exist_ok=True)
             if frame.is_empty():
                 path.with_suffix(".empty").touch()
-                continue
-            half = path.with_suffix(f".{os.getpid()}.tmp")
-            frame.write_parquet(half, compression="lz4", statistics=True)
-            half.replace(path)
+            else:
+                _save(frame, path)
+
+    async def _merged(self, connection: Connection, ranges: list[Range]) -> list[Range]:
+        """The ranges after those that have grown together are merged."""
+        sizes = [sum(path.stat().st_size for path in self._files_of(one)) for one in ranges]
+        start = _merge_from(sizes)
+        if start is None:
+            return ranges
+        old, new = ranges[start:], (ranges[start][0], ranges[-1][1])
+        await asyncio.to_thread(self._merge, old, new, self._catalog.sources)
+        async with connection.transaction():
+            await connection.execute(
+                "DELETE FROM sealed_range WHERE brand_id = $1 AND first_id >= $2 AND last_id <= $3",
+                self._brand_id,
+                *new,
+            )
+            await connection.execute(_SEALED, self._brand_id, *new)
+        return [*ranges[:start], new]
+
+    def _merge(self, old: Sequence[Range], new: Range, sources: Sequence[Source]) -> None:
+        """Write the files of ``new`` from those of ``old``, which lie side by side."""
+        for source in sources:
+            files = [path for one in old for path in self._files(source, [one])]
+            marker = self._path(source, new).with_suffix(".parts" if files else ".empty")
+            if files:
+                rows, user = pl.scan_parquet(files), pl.col("user_id")
+                # Every so many of sorted ids are a fair sample of them.
+                every = min(1000, FILE_ROWS)
+                ids = pl.concat([pl.scan_parquet(f).select(user.gather_every(every)) for f in files]).collect()
+                cuts = ids.to_series().sort().gather_every(FILE_ROWS // every, FILE_ROWS // every).unique().to_list()
+                for number, (low, below) in enumerate(pairwise([None, *sorted(cuts), None])):
+                    mine = [user >= low] if low is not None else []
+                    mine += [user < below] if below is not None else []
+                    part = rows.filter(pl.lit(True), *mine).collect().sort(source.order)
+                    _save(part, marker.with_suffix(f".{number:04d}.parquet"))
+            marker.touch()
+            for path in files:
+                os.utime(path)
+
+    def _clear(self, ranges: Sequence[Range]) -> None:
+        """Remove what was merged, and what a run that died left behind, once nobody can be reading it."""
+        names, now = {_name(one) for one in ranges}, time.time()
+        for path in self.folder.glob("*/*"):
+            if path.name.partition(".")[0] not in names and path.stat().st_mtime < now - KEPT_SECONDS:
+                path.unlink()
 
     def _path(self, source: Source, one: Range) -> Path:
         columns = hashlib.sha256(repr(sorted(source.schema.items())).encode()).hexdigest()[:8]
-        return self.folder / f"{source.name}-{columns}" / f"{one[0]:020d}-{one[1]:020d}.parquet"
+        return self.folder / f"{source.name}-{columns}" / f"{_name(one)}.parquet"
 
     def _exists(self, source: Source, one: Range) -> bool:
         path = self._path(source, one)
-        return path.exists() or path.with_suffix(".empty").exists()
+        return path.exists() or path.with_suffix(".parts").exists() or path.with_suffix(".empty").exists()
 
     def _files(self, source: Source, ranges: Sequence[Range]) -> list[Path]:
-        return [path for one in ranges if (path := self._path(source, one)).exists()]
+        found: list[Path] = []
+        for one in ranges:
+            path = self._path(source, one)
+            if path.exists():
+                found.append(path)
+            elif path.with_suffix(".parts").exists():
+                found += sorted(path.parent.glob(f"{_name(one)}.*.parquet"))
+        return found
+
+    def _files_of(self, one: Range) -> list[Path]:
+        return [path for source in self._catalog.sources for path in self._files(source, [one])]
 
     def _scan(self, source: Source, ranges: Sequence[Range]) -> list[pl.LazyFrame]:
         files = self._files(source, ranges)
         return [pl.scan_parquet(files)] if files else []
+
+
+def _name(one: Range) -> str:
+    return f"{one[0]:020d}-{one[1]:020d}"
+
+
+def _save(frame: pl.DataFrame, path: Path) -> None:
+    half = path.with_suffix(f".{os.getpid()}.tmp")
+    frame.write_parquet(half, compression="lz4", statistics=True, row_group_size=GROUP_ROWS)
+    half.replace(path)
+
+
+def _merge_from(sizes: Sequence[int]) -> int | None:
+    """From which of the ranges on, by their sizes, all are to become one; each stays half of the one before it."""
+    last = len(sizes) - 1
+    if last < 1:
+        return None
+    if sum(sizes[1:]) * BEHIND > sizes[0]:
+        return 0
+    start, together = last, sizes[last]
+    while start > 1 and sizes[start - 1] < 2 * together:
+        start -= 1
+        together += sizes[start]
+    return start if start < last else None
 
 
 def tables(kind: EventKind, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Literal
@@ -15,11 +15,12 @@ import pytest
 from polars.testing import assert_frame_equal
 from siyu import EventKind, Line, Money, Payload
 from siyu.contract.events import Catalog
+from siyu.engine.segments import layers
 from siyu.flow.context import Context
 from siyu.store import lake as lake_module
 from siyu.store.db import Connection
 from siyu.store.events import EVENT_SCHEMA, append, closed_up_to
-from siyu.store.lake import Lake
+from siyu.store.lake import Lake, _merge_from
 from siyu.store.models import Brand, SealedRange
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -94,6 +95,7 @@ async def test_files_and_tail_are_the_log_after_every_batch(
     house: Context, shop: Brand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lake_module, "RANGE_ROWS", 40)
+    monkeypatch.setattr(lake_module, "FILE_ROWS", 50)
     lake = Lake(house.home, shop.id, catalog(house, EventKind("shop.visited", "来访", LaterVisit)))
     dice, number = random.Random(7), 0
     async with house.db.connection() as connection:
@@ -106,16 +108,83 @@ async def test_files_and_tail_are_the_log_after_every_batch(
             await assert_is_the_log(
                 lake, connection, await whole(lake, connection, seal_from=dice.choice([1, 30, 10**6]))
             )
-    ranges = await SealedRange.filter(brand_id=shop.id).order_by("first_id")
-    assert len(ranges) > 4
-    assert all(one.last_id + 1 == two.first_id for one, two in pairwise(ranges))
+            ranges = await SealedRange.filter(brand_id=shop.id).order_by("first_id")
+            assert all(one.last_id + 1 == two.first_id for one, two in pairwise(ranges))
     users = [1, 2]
     async with house.db.connection() as connection:
-        some = await lake.of_users(connection, users)
-        for name, frame in (await whole(lake, connection, seal_from=1)).items():
-            assert_frame_equal(
-                some[name].collect(), frame.filter(pl.col("user_id").is_in(users)), check_row_order=False
-            )
+        log = await lake.read(connection, "user_id = ANY($2::bigint[])", users)
+        for many in (100, 1):
+            monkeypatch.setattr(lake_module, "MANY", many)
+            some = {name: frame.collect() for name, frame in (await lake.of_users(connection, users)).items()}
+            for name, rows in log.items():
+                assert_frame_equal(some.get(name, rows.clear()), rows, check_row_order=False)
+
+
+async def test_all_but_the_newest_lies_in_the_order_of_users(
+    house: Context, shop: Brand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "RANGE_ROWS", 100)
+    monkeypatch.setattr(lake_module, "FILE_ROWS", 60)
+    lake = Lake(house.home, shop.id, house.plugins.catalog)
+    async with house.db.connection() as connection:
+        await write(connection, shop, range(5000))
+        await whole(lake, connection, seal_from=1)
+        await write(connection, shop, range(5000, 5010))
+        found = await whole(lake, connection, seal_from=1)
+        await assert_is_the_log(lake, connection, found)
+    assert await SealedRange.filter(brand_id=shop.id).count() == 2
+    for source in house.plugins.catalog.sources:
+        if source.name in found:
+            long, rest = layers(found[source.name], source.order)
+            assert len(long) > 10 * len(rest)
+    assert len(list(lake.folder.glob("profile.updated-*/*.0003.parquet"))) == 1
+
+
+async def test_files_that_were_merged_are_kept_while_somebody_may_read_them(
+    house: Context, shop: Brand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "RANGE_ROWS", 40)
+    lake = Lake(house.home, shop.id, house.plugins.catalog)
+    async with house.db.connection() as connection:
+        await write(connection, shop, range(100))
+        up_to, _ = await closed_up_to(connection, shop.id)
+        before = await lake.frames(connection, up_to, seal_from=1)
+        files = set(lake.folder.rglob("*"))
+        await write(connection, shop, range(100, 200))
+        await whole(lake, connection, seal_from=1)
+        await assert_is_the_log_up_to(lake, connection, before, up_to)
+        assert files <= set(lake.folder.rglob("*"))
+        monkeypatch.setattr(lake_module, "KEPT_SECONDS", -1)
+        await write(connection, shop, range(200, 202))
+        found = await whole(lake, connection, seal_from=1)
+        await assert_is_the_log(lake, connection, found)
+        assert not files & {path for path in lake.folder.rglob("*") if path.is_file()}
+
+
+async def assert_is_the_log_up_to(
+    lake: Lake, connection: Connection, frames: Mapping[str, pl.LazyFrame], up_to: int
+) -> None:
+    straight = await lake.read(connection, "id <= $2", up_to)
+    for name, frame in frames.items():
+        assert_frame_equal(frame.collect(), straight[name], check_row_order=False)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "start"),
+    [
+        ([], None),
+        ([5], None),
+        ([5, 5], 0),
+        ([800, 50], None),
+        ([800, 50, 26], 1),
+        ([800, 50, 24], None),
+        ([800, 40, 16, 7, 4], 1),
+        ([800, 60, 16, 7, 4], 2),
+        ([800, 60, 30, 20], 0),
+    ],
+)
+def test_ranges_are_merged_so_that_each_is_half_of_the_one_before(sizes: list[int], start: int | None) -> None:
+    assert _merge_from(sizes) == start
 
 
 async def test_every_type_of_field_comes_back_as_it_was_sent(house: Context, shop: Brand) -> None:
