@@ -42,7 +42,7 @@ class Decided:
         return Decided(self.users + other.users, self.changes + other.changes, self.actions + other.actions)
 
 
-async def decide_users(ctx: Context, brand_id: int, *, limit: int = 2000) -> Decided:
+async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> Decided:
     """Decide for up to ``limit`` users with new events; ``users == 0`` says that none were waiting.
 
     One transaction under the brand's decision lock: if it dies, the users are still dirty.
