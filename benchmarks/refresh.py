@@ -31,7 +31,8 @@ from siyu.flow.ingest import load
 from siyu.flow.preview import preview
 from siyu.flow.refresh import refresh
 from siyu.store.db import copy_in
-from siyu.store.events import append
+from siyu.store.events import append, closed_up_to
+from siyu.store.lake import Lake
 from siyu.store.models import Brand, Run
 
 from benchmarks import rulebook
@@ -149,31 +150,36 @@ def columns_needed(catalog: Catalog) -> dict[str, set[str]]:
 
 
 class Floors:
-    """What is measured beside a refresh, over the lake's own files."""
+    """What is measured beside a refresh, over the tables that it reads."""
 
     def __init__(self, ctx: Context, brand: Brand) -> None:
-        lake = ctx.home / "lake" / str(brand.id)
-        needed = columns_needed(ctx.plugins.catalog)
-        self._files = {name: sorted(lake.glob(f"{name}-*/*.parquet")) for name in needed}
-        self._tables = {name: columns for name, columns in needed.items() if self._files[name]}
+        self._ctx, self._brand = ctx, brand
+        self._needed = columns_needed(ctx.plugins.catalog)
+        self.tables: dict[str, pl.LazyFrame] = {}
+
+    async def look(self) -> None:
+        """Take the tables as they lie now."""
+        async with self._ctx.db.connection() as connection:
+            up_to, _ = await closed_up_to(connection, self._brand.id)
+            lake = Lake(self._ctx.home, self._brand.id, self._ctx.plugins.catalog)
+            frames = await lake.frames(connection, up_to)
+        self.tables = {name: frame for name, frame in frames.items() if name in self._needed}
 
     async def scan(self) -> None:
         """Every value that the facts need is read once, and forgotten."""
         queries = []
-        for name, columns in self._tables.items():
-            query = pl.scan_parquet(self._files[name])
-            texts = [column for column, dtype in query.collect_schema().items() if dtype == pl.String]
-            greatest = (pl.col(c).str.len_bytes() if c in texts else pl.col(c) for c in sorted(columns))
-            queries.append(query.select(each.max() for each in greatest))
+        for name, table in self.tables.items():
+            texts = [column for column, dtype in table.collect_schema().items() if dtype == pl.String]
+            read = (pl.col(c).str.len_bytes() if c in texts else pl.col(c) for c in sorted(self._needed[name]))
+            queries.append(table.select(each.max() for each in read))
         await asyncio.to_thread(pl.collect_all, queries)
 
     async def group_by(self) -> None:
         """A plain group-by a table."""
         queries = []
-        for name, columns in self._tables.items():
-            money = [pl.col("amount").sum()] if "amount" in columns else []
-            query = pl.scan_parquet(self._files[name]).group_by("user_id")
-            queries.append(query.agg(pl.len(), pl.col("at").max(), *money))
+        for name, table in self.tables.items():
+            money = [pl.col("amount").sum()] if "amount" in self._needed[name] else []
+            queries.append(table.group_by("user_id").agg(pl.len(), pl.col("at").max(), *money))
         await asyncio.to_thread(pl.collect_all, queries)
 
 
@@ -207,6 +213,7 @@ async def main(users: int, events: int, days: float, rounds: int, bulk: bool = F
         shares: dict[str, list[float]] = {}
         changed: list[float] = []
         for number in range(rounds):
+            await floors.look()
             with clock("scan"):
                 await floors.scan()
             with clock("group-by"):

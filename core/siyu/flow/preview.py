@@ -31,9 +31,10 @@ from siyu.flow.engines import Polars
 from siyu.flow.playbooks import planned
 from siyu.flow.refresh import judge
 from siyu.store.db import Connection
-from siyu.store.decisions import Decisions, together
+from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake
 from siyu.store.models import Brand
+from siyu.store.wide import together
 
 __all__ = ["Actions", "Point", "Preview", "Replay", "moments", "preview", "replay"]
 

@@ -31,9 +31,10 @@ from siyu.flow.plugins import content_of, kept_rulebooks, undone
 from siyu.flow.rulebooks import keep_versions, needed, standing
 from siyu.flow.runs import Progress, run
 from siyu.store.db import Connection, Lock, note_sizes
-from siyu.store.decisions import EVERYBODY, Decisions, Users, lock, together
+from siyu.store.decisions import EVERYBODY, Decisions, Users, lock
 from siyu.store.events import closed_up_to, users_since
 from siyu.store.lake import SEAL_FROM, Lake
+from siyu.store.wide import together
 
 __all__ = ["AlreadyRunning", "judge", "refresh"]
 

@@ -12,17 +12,16 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
-import polars.selectors as cs
 
 from siyu.contract.events import MOMENT
 from siyu.store.db import Connection, Lock, copy_out, fetch, give
+from siyu.store.wide import overlaid, together, wide
 
-__all__ = ["EVERYBODY", "CatalogEntry", "Decisions", "Users", "lock", "together"]
+__all__ = ["EVERYBODY", "CatalogEntry", "Decisions", "Users", "lock"]
 
 Users: TypeAlias = tuple[int, int]
 """A range of user ids: from the first, up to but without the second."""
@@ -59,12 +58,14 @@ class Decisions:
     async def of_users(self, connection: Connection, users: Sequence[int]) -> pl.DataFrame:
         """The decisions that stand for some users (who may have none), as the engine's wide frame."""
         if len(users) > FEW:
-            tags, stages = await self._read(connection, " AND user_id = ANY($2::bigint[])", list(users))
+            # As a join: of thousands of users in a condition the planner thinks that they are most.
+            named = "JOIN unnest($2::bigint[]) u (id) ON u.id = a.user_id"
+            tags, stages = await self._read(connection, named, list(users))
         else:
             rows = await fetch(connection, _OF_USERS, self._brand_id, list(users), schema={**STAGE_SCHEMA, "tag": TAG})
             tags = rows.filter(pl.col("track").is_null()).select(list(TAG_SCHEMA))
             stages = rows.filter(pl.col("track").is_not_null()).select(list(STAGE_SCHEMA))
-        return _wide(pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}), tags, stages)
+        return wide(pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}), tags, stages)
 
     async def stages_at(self, connection: Connection, at: datetime, users: Sequence[int] | None = None) -> pl.DataFrame:
         """Where users (all if not given) stood at a past moment, as the engine's wide frame, without tags."""
@@ -79,7 +80,7 @@ class Decisions:
             schema=STAGE_SCHEMA,
         )
         known = stages.select("user_id").unique().sort("user_id")
-        return _wide(known, pl.DataFrame(schema=TAG_SCHEMA), stages)
+        return wide(known, pl.DataFrame(schema=TAG_SCHEMA), stages)
 
     async def standing(self, connection: Connection, users: Sequence[int], at: datetime | None = None) -> list[Any]:
         """The tags and stages of users that stand, or stood ``at`` a moment: user_id, track (of a tag null), key,
@@ -91,9 +92,9 @@ class Decisions:
         """The decisions that stand for every user of a range who has one."""
         snapshots = await self._covering(connection, users)
         if not snapshots:
-            tags, stages = await self._read(connection, " AND user_id >= $2 AND user_id < $3", *users)
+            tags, stages = await self._read(connection, "AND a.user_id >= $2 AND a.user_id < $3", *users)
             known = pl.concat([tags.select("user_id"), stages.select("user_id")]).unique().sort("user_id")
-            return _wide(known, tags, stages)
+            return wide(known, tags, stages)
         return together([await self._brought_forward(connection, *each) for each in snapshots])
 
     async def _brought_forward(self, connection: Connection, path: Path, users: Users, upto: int) -> pl.DataFrame:
@@ -110,8 +111,7 @@ class Decisions:
         if touched.is_empty():
             return frame
         fresh = await self.of_users(connection, touched.get_column("user_id").to_list())
-        kept = frame.join(touched, on="user_id", how="anti", maintain_order="left")
-        return await asyncio.to_thread(together, [kept, fresh.sort("user_id")])
+        return await asyncio.to_thread(overlaid, frame, fresh.sort("user_id"))
 
     async def stood(self, connection: Connection, decisions: pl.DataFrame, mark: int) -> pl.DataFrame:
         """``decisions`` that stand, with stages as they were when ``mark`` was the newest.
@@ -289,54 +289,23 @@ class Decisions:
         return found if whole and all(path.exists() for path, _, _ in found) else []
 
     async def _read(self, connection: Connection, only: str, *args: object) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Tags and stages; ``only`` narrows the join of the brand with what its users have."""
+        each = "SELECT a.user_id, {} JOIN {} a ON a.brand_id = $1 AND {} {}"
         tags = await copy_out(
             connection,
-            "SELECT user_id, (SELECT key FROM tag t WHERE t.id = a.tag_id) FROM tag_assignment a"
-            f" WHERE brand_id = $1{only}",
+            each.format("t.key FROM tag t", "tag_assignment", "a.tag_id = t.id", only),
             self._brand_id,
             *args,
             schema=TAG_SCHEMA,
         )
         stages = await copy_out(
             connection,
-            f"SELECT user_id, track, stage, since FROM user_stage WHERE brand_id = $1{only}",
+            each.format("track, stage, since FROM brand b", "user_stage", "b.id = $1", only),
             self._brand_id,
             *args,
             schema=STAGE_SCHEMA,
         )
         return tags, stages
-
-
-def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Decisions on different users, each frame sorted by user, as one; stages become plain texts."""
-    if len(frames) == 1:
-        return frames[0]
-    # Enums of what a track has under one rulebook and under another do not go together.
-    plain = [frame.cast({cs.enum(): pl.String}) for frame in frames]
-    columns = {name: dtype for frame in plain for name, dtype in frame.schema.items()}
-    alike = [
-        frame.select(
-            pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name)
-            for name, dtype in columns.items()
-        )
-        for frame in plain
-    ]
-    return reduce(lambda one, other: one.merge_sorted(other, key="user_id"), alike)
-
-
-def _wide(users: pl.DataFrame, tags: pl.DataFrame, stages: pl.DataFrame) -> pl.DataFrame:
-    """Long rows as the engine's wide frame: a Boolean column a tag, ``@track`` and ``@track.since``."""
-    frame = users
-    held = {str(key[0]): rows for key, rows in tags.partition_by("tag", as_dict=True).items()}
-    if held:
-        frame = frame.with_columns(
-            pl.col("user_id").is_in(rows.get_column("user_id").implode()).alias(key)
-            for key, rows in sorted(held.items())
-        )
-    for key, rows in sorted(stages.partition_by("track", as_dict=True).items()):
-        mine = rows.select("user_id", pl.col("stage").alias(f"@{key[0]}"), pl.col("since").alias(f"@{key[0]}.since"))
-        frame = frame.join(mine, on="user_id", how="left", maintain_order="left")
-    return frame
 
 
 _OF_USERS = """
