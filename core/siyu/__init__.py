@@ -34,6 +34,7 @@ from siyu.contract.facts import (
     Values,
     Within,
 )
+from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.markers import hookimpl, hookspec
 from siyu.contract.params import Field, Params
@@ -62,6 +63,7 @@ __all__ = [
     "FittedSegmenter",
     "Formula",
     "HasTag",
+    "IdentityKind",
     "InputError",
     "Last",
     "Lifecycle",

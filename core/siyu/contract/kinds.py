@@ -1,13 +1,14 @@
-"""The event kinds that every brand has, contributed as any plugin would. Plugins add their own."""
+"""The kinds of events and of names that every brand has, contributed as any plugin would. Plugins add their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from siyu.contract.events import PROFILE_UPDATED, EventKind, Integer, Line, Money, Payload, Text
+from siyu.contract.identities import IdentityKind
 from siyu.contract.markers import hookimpl
 
-__all__ = ["siyu_event_kinds"]
+__all__ = ["siyu_event_kinds", "siyu_identity_kinds"]
 
 _DID_SOMETHING = frozenset({"interaction"})
 
@@ -81,3 +82,16 @@ def siyu_event_kinds() -> Iterable[EventKind]:
     yield EventKind("campaign.received", "收到活动", Campaign)
     yield EventKind("article.opened", "阅读文章", Article, _DID_SOMETHING)
     yield EventKind("group.message", "群消息", Words, _DID_SOMETHING)
+
+
+@hookimpl
+def siyu_identity_kinds() -> Iterable[IdentityKind]:
+    """Names that are given to one person each. Of some a person has several: one an app, one a phone."""
+    return [
+        IdentityKind("member", "会员号", single=True),
+        IdentityKind("unionid", "微信 UnionID", single=True),
+        IdentityKind("openid", "微信 OpenID"),
+        IdentityKind("external_userid", "企业微信客户"),
+        IdentityKind("phone", "手机号"),
+        IdentityKind("email", "邮箱"),
+    ]

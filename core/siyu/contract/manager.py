@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
+from itertools import chain
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pluggy
 
@@ -20,6 +21,7 @@ from siyu.contract.budget import ANSWER_SECONDS, Call, make
 from siyu.contract.errors import NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import Catalog, EventKind
 from siyu.contract.facts import Fact
+from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.params import Params, validate_params
 from siyu.contract.rules import (
@@ -38,6 +40,7 @@ __all__ = ["ENTRY_POINT_GROUP", "Plugin", "PluginManager"]
 
 ENTRY_POINT_GROUP = "siyu"
 BUILT_IN = "core"
+T = TypeVar("T")
 
 _BASES: Mapping[str, tuple[type, ...]] = {
     "siyu_segmenters": (Segmenter, FittedSegmenter),
@@ -115,6 +118,7 @@ class PluginManager:
         self.hooks.add_hookspecs(specs)
         self.plugins: dict[str, Plugin] = {}
         self._kinds: dict[str, list[EventKind]] = {}
+        self._identity_kinds: dict[str, list[IdentityKind]] = {}
         self._declare(BUILT_IN, kinds)
 
     @classmethod
@@ -147,7 +151,7 @@ class PluginManager:
         if name in self.plugins:
             raise PluginError("two plugins have this name", field=name, remedy="rename one of the entry points")
         self._declare(name, module)
-        _ = self.catalog
+        _ = self.catalog, self.identity_kinds
         declared = {hook: self._declarations(name, hook, bases) for hook, bases in _BASES.items()}
         keys = [item.key for items in declared.values() for item in items]
         if twice := {key for key in keys if keys.count(key) > 1}:
@@ -187,12 +191,22 @@ class PluginManager:
         if self.hooks.has_plugin(plugin.name):
             self.hooks.unregister(name=plugin.name)
         self._kinds.pop(plugin.name, None)
-        self.__dict__.pop("catalog", None)
+        self._identity_kinds.pop(plugin.name, None)
+        self._forget_kinds()
 
     @cached_property
     def catalog(self) -> Catalog:
         """The event kinds of all plugins."""
         return Catalog([kind for kinds in self._kinds.values() for kind in kinds])
+
+    @cached_property
+    def identity_kinds(self) -> Mapping[str, IdentityKind]:
+        """The kinds of names that all plugins declare, by name."""
+        found: dict[str, IdentityKind] = {}
+        for kind in chain.from_iterable(self._identity_kinds.values()):
+            if found.setdefault(kind.name, kind) is not kind:
+                raise PluginError("two plugins declare this kind of name", field=kind.name, remedy="rename one of them")
+        return found
 
     def get(self, name: str) -> Plugin:
         """The plugin of that name, or :class:`NotFound` with the names that there are."""
@@ -212,16 +226,24 @@ class PluginManager:
             raise PluginError(
                 str(error), field=name, remedy="give each module one name, and hooks no arguments"
             ) from None
-        self._kinds[name] = []
-        for kind in self._contributed(name, "siyu_event_kinds"):
-            if not isinstance(kind, EventKind):
+        self._kinds[name] = self._instances(name, "siyu_event_kinds", EventKind)
+        self._identity_kinds[name] = self._instances(name, "siyu_identity_kinds", IdentityKind)
+        self._forget_kinds()
+
+    def _forget_kinds(self) -> None:
+        for name in ("catalog", "identity_kinds"):
+            self.__dict__.pop(name, None)
+
+    def _instances(self, name: str, hook: str, wanted: type[T]) -> list[T]:
+        found = list(self._contributed(name, hook))
+        for item in found:
+            if not isinstance(item, wanted):
                 raise PluginError(
-                    f"siyu_event_kinds of plugin {name} returned {kind!r}",
-                    field="siyu_event_kinds",
-                    remedy="return instances of EventKind",
+                    f"{hook} of plugin {name} returned {item!r}",
+                    field=hook,
+                    remedy=f"return instances of {wanted.__name__}",
                 )
-            self._kinds[name].append(kind)
-        self.__dict__.pop("catalog", None)
+        return found
 
     def _contributed(self, name: str, hook: str) -> Iterable[Any]:
         """What the plugin of that name returns from a hook."""

@@ -13,8 +13,8 @@
         return [Silent]
 
 Every hook is called once when the plugins are loaded, without arguments, and returns declarations: classes (or
-event kinds). It never does the work itself, reads no database and no clock. What is declared counts for a brand
-only while the plugin is on there; event kinds count for all, as history must stay readable.
+kinds of events and names). It never does the work itself, reads no database and no clock. What is declared counts for a
+brand only while the plugin is on there; kinds count for all, as history must stay readable.
 
 ``siyu_graphql`` adds one more, ``siyu_graphql_types``, for types, fields and mutations beyond the declared ones.
 """
@@ -25,6 +25,7 @@ from collections.abc import Iterable
 
 from siyu.contract.actions import Channel, Playbook
 from siyu.contract.events import EventKind
+from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.markers import hookspec
 from siyu.contract.rules import FittedSegmenter, Lifecycle, Segmenter
@@ -33,6 +34,7 @@ __all__ = [
     "siyu_channels",
     "siyu_event_kinds",
     "siyu_feedback_handlers",
+    "siyu_identity_kinds",
     "siyu_lifecycles",
     "siyu_metrics",
     "siyu_playbooks",
@@ -50,6 +52,15 @@ def siyu_event_kinds() -> Iterable[EventKind]:  # type: ignore[empty-body]
 
     Called when plugins are loaded. Names must be new; each kind becomes valid input for every brand, and facts of
     any plugin may be declared over it.
+    """
+
+
+@hookspec
+def siyu_identity_kinds() -> Iterable[IdentityKind]:  # type: ignore[empty-body]
+    """Kinds of names that users go by, and what they prove.
+
+    Called when plugins are loaded. Names must be new; each kind counts for every brand: two users are merged where an
+    event names both by kinds that prove who they are. Names of other kinds are taken too, and merge nobody.
     """
 
 

@@ -23,6 +23,7 @@ from siyu.store.db import Connection
 from siyu.store.decisions import Decisions, lock
 from siyu.store.events import claim
 from siyu.store.lake import Lake
+from siyu.store.merges import retire
 
 __all__ = ["Decided", "decide_users", "write"]
 
@@ -49,10 +50,13 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
     """
     async with ctx.db.transaction() as connection:
         await lock(connection, brand_id)
-        users = await claim(connection, brand_id, limit)
-        if not users:
+        claimed = await claim(connection, brand_id, limit)
+        if not claimed:
             return Decided()
         here = await present(ctx, connection, brand_id)
+        if merged := [user for user, into in claimed.items() if user != into]:
+            await retire(connection, brand_id, merged, at=here.at)
+        users = sorted(set(claimed.values()))
         bound = here.bound
         frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
         decisions = Decisions(ctx.home, brand_id)
@@ -65,7 +69,7 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
             pairs = zip(bound.cohorts, bound.deciders, strict=True)
             return [_decide(decider, cohort.of(facts), before, stood, here.at) for cohort, decider in pairs]
 
-        written = Decided(len(users))
+        written = Decided(len(claimed))
         for cohort, rulebook_id, changes in zip(
             bound.cohorts, bound.ids, await asyncio.to_thread(decided), strict=True
         ):

@@ -78,7 +78,10 @@ class Home(Protocol):
     dialect: dialects.Dialect
 
     def table(self, source: Source, stored: Stored) -> Frame:
-        """A table with columns under their short names."""
+        """A table with columns under their short names, its users as they came."""
+
+    def lend(self, frame: pl.DataFrame) -> Frame:
+        """A frame of this process."""
 
     def keep(self, frame: Frame) -> Frame:
         """The frame, computed now and read from then on."""
@@ -139,11 +142,19 @@ def opened(name: str, catalog: Catalog, stored: Mapping[str, Stored], at: dateti
     if name not in homes:
         raise InputError(f"no engine {name!r}", field="engine", remedy=f"engines are: {', '.join(ENGINES)}")
     with homes[name]() as home:
-        tables = {
-            source.name: home.table(source, stored.get(source.name, Stored([], pl.DataFrame(schema=source.schema))))
-            for source in catalog.sources
-        }
+        tables = {}
+        for source in catalog.sources:
+            mine = stored.get(source.name, Stored([], pl.DataFrame(schema=source.schema)))
+            tables[source.name] = _counted(home, home.table(source, mine), mine.merged)
         yield Outside(catalog, tables, at, zone, home)
+
+
+def _counted(home: Home, table: Frame, merged: pl.DataFrame) -> Frame:
+    """A table by whom its users count as."""
+    if merged.is_empty():
+        return table
+    joined = table.join(home.lend(merged), on="user_id", how="left")
+    return joined.with_columns(user_id=nw.coalesce("into_id", "user_id")).drop("into_id")
 
 
 # -- DuckDB -------------------------------------------------------------------------------------------------------
@@ -159,13 +170,17 @@ class DuckDBHome:
 
     def table(self, source: Source, stored: Stored) -> Frame:
         names = short_names(source)
-        relation = self.connection.from_arrow(stored.tail.select(list(names)).rename(names).to_arrow())
+        relation: Any = self.lend(stored.tail.select(list(names)).rename(names)).to_native()
         if stored.files:
             files = self.connection.read_parquet(list(map(str, stored.files)), union_by_name=True)
             listed = ", ".join(f'"{name}" AS "{short}"' for name, short in names.items())
             relation = files.project(listed).union(relation)
         frame: Frame = nw.from_native(relation)
         return frame
+
+    def lend(self, frame: pl.DataFrame) -> Frame:
+        lent: Frame = nw.from_native(self.connection.from_arrow(frame.to_arrow()))
+        return lent
 
     def keep(self, frame: Frame) -> Frame:
         name = f"kept{self.tables}"
@@ -208,13 +223,17 @@ class SparkHome:
 
     def table(self, source: Source, stored: Stored) -> Frame:
         names = short_names(source)
-        tail = stored.tail.select(list(names)).rename(names)
-        native = self.session.createDataFrame(tail.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        native: Any = self.lend(stored.tail.select(list(names)).rename(names)).to_native()
         if stored.files:
             files = self.session.read.parquet(*(f"file://{path}" for path in stored.files))
             native = files.selectExpr(*(f"`{name}` AS {short}" for name, short in names.items())).union(native)
         frame: Frame = nw.from_native(native)
         return frame
+
+    def lend(self, frame: pl.DataFrame) -> Frame:
+        native = self.session.createDataFrame(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        lent: Frame = nw.from_native(native)
+        return lent
 
     def keep(self, frame: Frame) -> Frame:
         native: Any = frame.to_native()

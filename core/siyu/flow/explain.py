@@ -25,7 +25,7 @@ from siyu.flow.rulebooks import needed
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake
-from siyu.store.models import Brand, Identity
+from siyu.store.models import Brand, Identity, MergedUser
 
 __all__ = ["Explanation", "explain", "explain_users", "moment_of", "rulebooks_now", "user_named"]
 
@@ -106,11 +106,12 @@ async def rulebooks_now(ctx: Context, connection: Connection, brand_id: int) -> 
 
 
 async def user_named(brand: Brand, kind: str, value: str) -> int:
-    """The user who goes by a name, or :class:`NotFound`."""
+    """The user who goes by a name, or whom they count as; or :class:`NotFound`."""
     found = await Identity.get_or_none(brand_id=brand.id, kind=kind, value=value)
     if found is None:
         raise NotFound(f"nobody goes by {kind}={value}", field="user", remedy="give a name that an event came with")
-    return int(found.user_id)
+    merged = await MergedUser.get_or_none(brand_id=brand.id, user_id=found.user_id)
+    return int(merged.into_id if merged else found.user_id)
 
 
 def _explanation(decider: Decider, facts: Mapping[str, Any], stands: Sequence[Standing], at: datetime) -> Explanation:

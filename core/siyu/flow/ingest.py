@@ -15,8 +15,9 @@ import pydantic
 from siyu.contract.errors import InputError
 from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, EventKind
 from siyu.flow.context import Context, ask_refresh, now
-from siyu.store.db import note_sizes
-from siyu.store.events import EVENT_SCHEMA, Appended, append, attach, hold_identities, resolve
+from siyu.flow.identities import MergeNeeded, Name, Named, identify
+from siyu.store.db import Connection, note_sizes
+from siyu.store.events import EVENT_SCHEMA, Appended, append, attach, resolve
 from siyu.store.models import Brand
 
 __all__ = ["MAX_EVENTS", "IncomingEvent", "Recorded", "Rejection", "load", "record", "validated"]
@@ -24,8 +25,6 @@ __all__ = ["MAX_EVENTS", "IncomingEvent", "Recorded", "Rejection", "load", "reco
 MAX_EVENTS = 5_000
 """The most events in one call of :func:`record`; larger amounts are imported as files."""
 MAX_AHEAD = timedelta(days=1)
-
-Name = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -76,26 +75,36 @@ async def record(ctx: Context, brand: Brand, events: Sequence[IncomingEvent]) ->
             rows[index] = _row(event, ctx.plugins.catalog, moment, live=brand.replayed_to is None)
         except InputError as error:
             rejected.append(Rejection(index, error.field, error.message, error.remedy))
+    try:
+        return await _record(ctx, brand, events, rows, rejected, merging=False)
+    except MergeNeeded:
+        return await _record(ctx, brand, events, rows, rejected, merging=True)
+
+
+async def _record(
+    ctx: Context,
+    brand: Brand,
+    events: Sequence[IncomingEvent],
+    rows: Mapping[int, Mapping[str, Any]],
+    refused: Sequence[Rejection],
+    *,
+    merging: bool,
+) -> Recorded:
+    named = {index: Named(events[index].id, list(events[index].user.items())) for index in rows}
     async with ctx.db.transaction() as connection:
-        names = {index: list(events[index].user.items()) for index in rows}
-        known = await _known(connection, brand.id, names)
-        if any(len(own) > 1 and any(name not in known for name in own) for own in names.values()):
-            await hold_identities(connection, brand.id)
-            known = await _known(connection, brand.id, names)
-        primary, conflicts = _who(names, known)
-        for index, users in conflicts.items():
-            del rows[index]
-            rejected.append(
-                Rejection(
-                    index, "user", f"the identities belong to users {users}", "name one user, or merge them first"
-                )
-            )
+        who = await identify(connection, brand.id, named, ctx.plugins.identity_kinds, merging=merging)
+        conflicts = [Rejection(index, "user", *conflict) for index, conflict in who.conflicts.items()]
+        rejected = [*refused, *conflicts]
         frame = pl.DataFrame(
-            [{**row, "identity_kind": primary[i][0], "identity": primary[i][1]} for i, row in rows.items()],
+            [
+                {**row, "identity_kind": who.primary[index][0], "identity": who.primary[index][1]}
+                for index, row in rows.items()
+                if index in who.primary
+            ],
             schema=EVENT_SCHEMA,
         )
         appended = await append(connection, brand.id, frame)
-        await _attach_others(connection, brand.id, {index: names[index] for index in rows}, primary)
+        await _attach_others(connection, brand.id, who.others)
         if rejected:
             await _keep_rejected(connection, brand.id, [(events[each.index], each) for each in rejected])
         await _advance(connection, brand, frame)
@@ -214,67 +223,16 @@ def _input_error(error: pydantic.ValidationError, kind: EventKind) -> InputError
     return InputError(f"{first['msg']}, got {got}", field=where, remedy=f"fields of {kind.name} are: {fields}")
 
 
-async def _known(connection: Any, brand_id: int, names: Mapping[int, Sequence[Name]]) -> dict[Name, int]:
-    """The users of identities; asked for only where an event has several."""
-    if all(len(own) == 1 for own in names.values()):
-        return {}
-    wanted = sorted({name for own in names.values() for name in own})
-    rows = await resolve(connection, brand_id, pl.DataFrame(wanted, schema=["kind", "value"], orient="row"))
-    return {(kind, value): user for kind, value, user in rows.iter_rows()}
-
-
-def _who(
-    names: Mapping[int, Sequence[Name]], known: Mapping[Name, int]
-) -> tuple[dict[int, Name], dict[int, list[int]]]:
-    """For each event the identity that stands for its user; and the events whose identities name several users.
-
-    Identities that occur together in the call are one user's. Nobody is guessed: where such a cluster holds two
-    known users, only the events that name one of them alone are taken.
-    """
-    parent: dict[Name, Name] = {}
-
-    def root(name: Name) -> Name:
-        while parent.setdefault(name, name) != name:
-            parent[name] = name = parent[parent[name]]
-        return name
-
-    for own in names.values():
-        for name in own:
-            parent[root(name)] = root(own[0])
-    clusters: dict[Name, dict[int, Name]] = {}
-    for name, user in sorted(known.items()):
-        if name in parent:
-            clusters.setdefault(root(name), {}).setdefault(user, name)
-    primary: dict[int, Name] = {}
-    conflicts: dict[int, list[int]] = {}
-    for index, own in names.items():
-        mine = {known[name]: name for name in own if name in known}
-        cluster = clusters.get(root(own[0]), {})
-        if len(mine) > 1 or (len(cluster) > 1 and not mine):
-            conflicts[index] = sorted(mine or cluster)
-        elif mine or cluster:
-            primary[index] = next(iter((mine or cluster).values()))
-        else:
-            primary[index] = root(own[0])
-    return primary, conflicts
-
-
-async def _attach_others(
-    connection: Any, brand_id: int, names: Mapping[int, Sequence[Name]], primary: Mapping[int, Name]
-) -> None:
-    pairs = [(primary[index], name) for index, own in names.items() for name in own if name != primary[index]]
-    if not pairs:
+async def _attach_others(connection: Connection, brand_id: int, others: Mapping[Name, Name]) -> None:
+    """Give names to the users who go by others; those that no event has made by now get none."""
+    if not others:
         return
-    firsts = pl.DataFrame(sorted({first for first, _ in pairs}), schema=["kind", "value"], orient="row")
-    users = {(kind, value): user for kind, value, user in (await resolve(connection, brand_id, firsts)).iter_rows()}
-    claims: dict[Name, set[int]] = {}
-    for first, name in pairs:
-        if first in users:
-            claims.setdefault(name, set()).add(users[first])
-    # What two users of the call claim is nobody's until one event says whose.
-    rows = [{"kind": name[0], "value": name[1], "user_id": min(of)} for name, of in claims.items() if len(of) == 1]
+    firsts = pl.DataFrame(sorted(set(others.values())), schema=["kind", "value"], orient="row")
+    found = await resolve(connection, brand_id, firsts)
+    users = {(kind, value): user for kind, value, user, _ in found.iter_rows()}
+    rows = [(*name, users[first]) for name, first in others.items() if first in users]
     if rows:
-        await attach(connection, brand_id, pl.DataFrame(rows))
+        await attach(connection, brand_id, pl.DataFrame(rows, schema=["kind", "value", "user_id"], orient="row"))
 
 
 async def _keep_rejected(connection: Any, brand_id: int, refused: Sequence[tuple[IncomingEvent, Rejection]]) -> None:

@@ -30,6 +30,7 @@ from siyu.flow.engines import Engine
 from siyu.flow.plugins import content_of, kept_rulebooks, undone
 from siyu.flow.rulebooks import keep_versions, needed, standing
 from siyu.flow.runs import Progress, run
+from siyu.store import merges
 from siyu.store.db import Connection, Lock, note_sizes
 from siyu.store.decisions import EVERYBODY, Decisions, Users, lock
 from siyu.store.events import closed_up_to, users_since
@@ -64,7 +65,7 @@ async def refresh(
     or spark; that of ``ctx`` if not given), up to ``shard`` users at a time.
 
     Raises :class:`AlreadyRunning` where the brand is being refreshed. Users with events newer than what this run has
-    read are left to :func:`siyu.flow.decide.decide_users`.
+    read, and those merged or parted since, are left to :func:`siyu.flow.decide.decide_users`.
     """
     brand, began = await brand_by_id(brand_id), datetime.now(UTC)
     async with (
@@ -85,6 +86,7 @@ async def refresh(
         at = at or now(await brand_by_id(brand_id))
         running.row.at = at
         days, catalog = zone(brand.zone), ctx.plugins.catalog
+        merged = await merges.mapping(connection, brand_id)
         stored = await Lake(ctx.home, brand_id, catalog).tables(connection, up_to, seal_from=seal_from)
         opening = engines.opened(engine or ctx.engine, catalog, stored, at, days)
         machine = await stack.enter_async_context(_aside(opening))
@@ -116,6 +118,8 @@ async def refresh(
             async with ctx.db.transaction() as writer:
                 await phase("before", 0.5)
                 await lock(writer, brand_id)
+                if users is shards[0]:
+                    await merges.retire(writer, brand_id, await merges.waiting(writer, brand_id), at=at)
                 before = await decisions.of_all(writer, users)
                 stood = before if mark is None else await decisions.stood(writer, before, mark)
 
@@ -127,6 +131,9 @@ async def refresh(
                 ]
                 await phase("diff", 0.6)
                 newer = await users_since(writer, brand_id, up_to)
+                # Who was merged or parted since the events were read is not whom these facts are about.
+                parted = merges.differing(merged, await merges.mapping(writer, brand_id))
+                newer = pl.concat([newer, parted]).unique()
                 changes = [
                     _without(await asyncio.to_thread(diff, rulebook, before, decided, each), newer)
                     for rulebook, decided, each in zip(rulebooks, after, mine, strict=True)

@@ -41,7 +41,7 @@ NAME = "SELECT i.id || '-' || d.oid FROM installation i, pg_database d WHERE d.d
 class Lock(IntEnum):
     """First keys of the advisory locks; the second is the brand."""
 
-    EVENTS = 1  # shared by writers of events, exclusive to read how far the log is closed
+    EVENTS = 1  # shared by writers of events, exclusive to read how far the log is closed, and to merge users
     DECISIONS = 2  # one writer of decisions a brand
     REFRESH = 3  # one refresh a brand
     IDENTITIES = 4  # shared by writers of new users, exclusive to tie names together; taken after EVENTS

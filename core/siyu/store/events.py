@@ -8,6 +8,7 @@ import polars as pl
 
 from siyu.contract.events import MOMENT, PROFILE_UPDATED
 from siyu.store.db import Connection, Lock, copy_out, give
+from siyu.store.merges import LATEST
 
 __all__ = [
     "EVENT_SCHEMA",
@@ -67,15 +68,17 @@ async def hold_identities(connection: Connection, brand_id: int) -> None:
 
 
 async def resolve(connection: Connection, brand_id: int, identities: pl.DataFrame) -> pl.DataFrame:
-    """``identities`` (kind, value) with the ``user_id`` of those that are known."""
+    """``identities`` (kind, value) with the ``user_id`` of those that are known, and whom that one counts as
+    (``into_id``)."""
     return await copy_out(
         connection,
-        "SELECT i.kind, i.value, i.user_id FROM identity i JOIN unnest($2::text[], $3::text[]) AS w (kind, value)"
-        " ON i.kind = w.kind AND i.value = w.value WHERE i.brand_id = $1",
+        "SELECT i.kind, i.value, i.user_id, COALESCE(m.into_id, i.user_id) FROM identity i"
+        " JOIN unnest($2::text[], $3::text[]) AS w (kind, value) ON i.kind = w.kind AND i.value = w.value"
+        " LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id WHERE i.brand_id = $1",
         brand_id,
         identities.get_column("kind").to_list(),
         identities.get_column("value").to_list(),
-        schema={"kind": pl.String(), "value": pl.String(), "user_id": pl.Int64()},
+        schema={"kind": pl.String(), "value": pl.String(), "user_id": pl.Int64(), "into_id": pl.Int64()},
     )
 
 
@@ -89,17 +92,19 @@ async def attach(connection: Connection, brand_id: int, identities: pl.DataFrame
     )
 
 
-async def claim(connection: Connection, brand_id: int, limit: int) -> list[int]:
-    """The users of the oldest ``limit`` marks, sorted, whose marks go with the transaction."""
+async def claim(connection: Connection, brand_id: int, limit: int) -> dict[int, int]:
+    """The users of the oldest ``limit`` marks, sorted, and whom each counts as; the marks go with the transaction."""
     # By the range of their ids, not by a join: the planner, who may last have seen the table when nobody waited, would
     # look through the marks once for each of them (seen: 10 s for 2,000 of 40,000).
     rows = await connection.fetch(
-        "DELETE FROM dirty_user WHERE brand_id = $1 AND id <= (SELECT max(id) FROM"
-        " (SELECT id FROM dirty_user WHERE brand_id = $1 ORDER BY id LIMIT $2) AS oldest) RETURNING user_id",
+        "WITH gone AS (DELETE FROM dirty_user WHERE brand_id = $1 AND id <= (SELECT max(id) FROM"
+        " (SELECT id FROM dirty_user WHERE brand_id = $1 ORDER BY id LIMIT $2) AS oldest) RETURNING user_id)"
+        " SELECT g.user_id, COALESCE(m.into_id, g.user_id) AS into_id"
+        " FROM gone g LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = g.user_id",
         brand_id,
         limit,
     )
-    return sorted({row["user_id"] for row in rows})
+    return dict(sorted({(row["user_id"], row["into_id"]) for row in rows}))
 
 
 async def closed_up_to(connection: Connection, brand_id: int) -> tuple[int, int]:
@@ -118,10 +123,12 @@ async def closed_up_to(connection: Connection, brand_id: int) -> tuple[int, int]
 
 
 async def users_since(connection: Connection, brand_id: int, event_id: int) -> pl.DataFrame:
-    """``user_id`` of the users with events after ``event_id``."""
+    """``user_id`` of the users with events after ``event_id``, and of whom they count as."""
     return await copy_out(
         connection,
-        "SELECT DISTINCT user_id FROM event WHERE brand_id = $1 AND id > $2",
+        "WITH since AS MATERIALIZED (SELECT DISTINCT user_id FROM event WHERE brand_id = $1 AND id > $2)"
+        " SELECT user_id FROM since UNION"
+        " SELECT m.into_id FROM since JOIN merged_user m ON m.brand_id = $1 AND m.user_id = since.user_id",
         brand_id,
         event_id,
         schema={"user_id": pl.Int64()},
@@ -163,13 +170,19 @@ INSERT INTO users (brand_id, id, first_seen, last_seen)
 SELECT $1, named.user_id, first, last FROM named JOIN fresh USING (kind, value)
 """
 
-# All of them before anything is changed, and in one order: two batches that share users wait, and never for each other.
-_HOLD_USERS = """
-named AS (
-    SELECT i.user_id FROM incoming e
+# Those whom the names mean: of users who count as one, the one that stands for them.
+_NAMED = """
+touched AS (
+    SELECT DISTINCT COALESCE(m.into_id, i.user_id) AS user_id FROM incoming e
     JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
+    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id {where}
 )
-SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT user_id FROM named)
+"""
+
+# All of them before anything is changed, and in one order: two batches that share users wait, and never for each other.
+_HOLD_USERS = f"""
+{_NAMED.format(where="")}
+SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT user_id FROM touched)
 ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -183,7 +196,8 @@ fresh AS (
     ON CONFLICT (brand_id, key) DO NOTHING
     RETURNING user_id, kind, at
 ), touched AS (
-    SELECT user_id, min(at) AS first, max(at) AS last FROM fresh GROUP BY user_id
+    SELECT COALESCE(m.into_id, f.user_id) AS user_id, min(at) AS first, max(at) AS last
+    FROM fresh f LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = f.user_id GROUP BY 1
 ), seen AS (
     UPDATE users u SET first_seen = LEAST(first_seen, first), last_seen = GREATEST(last_seen, last)
     FROM touched t
@@ -191,27 +205,12 @@ fresh AS (
 ), marked AS (
     INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {marked}
 )
-SELECT count(*) AS new, count(DISTINCT user_id) AS users,
-       count(*) FILTER (WHERE kind = 'profile.updated') AS profiles
-FROM fresh
+SELECT (SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
+       (SELECT count(*) FROM fresh WHERE kind = 'profile.updated') AS profiles
 """
 
-# The same rule as the engine's: the latest value wins, of two of one moment the greater.
 _ATTRIBUTES = f"""
-touched AS (
-    SELECT DISTINCT i.user_id FROM incoming e
-    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
-    WHERE e.kind = '{PROFILE_UPDATED}'
-), latest AS (
-    SELECT DISTINCT ON (e.user_id, a.key) e.user_id, a.key, a.value
-    FROM touched t
-    JOIN event e ON e.brand_id = $1 AND e.user_id = t.user_id AND e.kind = '{PROFILE_UPDATED}'
-    CROSS JOIN LATERAL jsonb_each_text(e.payload) a
-    ORDER BY e.user_id, a.key, e.at DESC, a.value COLLATE "C" DESC NULLS LAST
-), profile AS (
-    SELECT user_id, jsonb_object_agg(key, value) FILTER (WHERE value IS NOT NULL) AS attributes
-    FROM latest GROUP BY user_id
-)
+{_NAMED.format(where=f"WHERE e.kind = '{PROFILE_UPDATED}'")}, {LATEST}
 UPDATE users u SET attributes = COALESCE(p.attributes, '{{}}')
 FROM profile p WHERE u.brand_id = $1 AND u.id = p.user_id
 """

@@ -17,7 +17,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,6 +25,8 @@ import polars as pl
 
 from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Column, EventKind, Source
 from siyu.store.db import Connection, copy_out, fetch
+from siyu.store.merges import SCHEMA as MERGED
+from siyu.store.merges import counted, mapping, members
 
 __all__ = ["LOG_SCHEMA", "Lake", "Stored", "tables"]
 
@@ -62,15 +64,16 @@ _SEALED = "INSERT INTO sealed_range (brand_id, first_id, last_id) VALUES ($1, $2
 
 @dataclass(frozen=True)
 class Stored:
-    """A table as it lies: its files, and what is in no file yet."""
+    """A table as it lies: its files, what is in no file yet, and which of the users in both count as others."""
 
     files: Sequence[Path]
     tail: pl.DataFrame
+    merged: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MERGED))
 
     def scan(self) -> pl.LazyFrame:
-        """All of it, for Polars."""
+        """All of it, for Polars, by whom users count as."""
         parts = [pl.scan_parquet(list(self.files))] if self.files else []
-        return pl.concat([*parts, self.tail.lazy()] if len(self.tail) or not parts else parts)
+        return counted(pl.concat([*parts, self.tail.lazy()] if len(self.tail) or not parts else parts), self.merged)
 
 
 class Lake:
@@ -111,8 +114,11 @@ class Lake:
                 tail = await self.read(connection, "id > $2 AND id <= $3", sealed, up_to)
         await self._mend(connection, ranges)
         ranges = await self._merged(connection, ranges)
+        merged = await mapping(connection, self._brand_id)
         stored = {
-            source.name: Stored(self._files(source, ranges), tail.get(source.name, pl.DataFrame(schema=source.schema)))
+            source.name: Stored(
+                self._files(source, ranges), tail.get(source.name, pl.DataFrame(schema=source.schema)), merged
+            )
             for source in self._catalog.sources
         }
         return {name: table for name, table in stored.items() if table.files or len(table.tail)}
@@ -128,31 +134,40 @@ class Lake:
             if lost:
                 read = await self.read(connection, "id BETWEEN $2 AND $3", *one, kinds=sorted({s.kind for s in lost}))
                 rest.append({source.name: read[source.name] for source in lost})
+        merged = await mapping(connection, self._brand_id)
         return {
-            source.name: pl.concat(
-                [
-                    *self._scan(source, found[source.name]),
-                    *(frames[source.name].lazy() for frames in rest if source.name in frames),
-                ]
+            source.name: counted(
+                pl.concat(
+                    [
+                        *self._scan(source, found[source.name]),
+                        *(frames[source.name].lazy() for frames in rest if source.name in frames),
+                    ]
+                ),
+                merged,
             )
             for source in self._catalog.sources
         }
 
     async def of_users(self, connection: Connection, users: Sequence[int]) -> dict[str, pl.LazyFrame]:
-        """All events of some users that ``connection`` sees; only the tables in which they have any."""
+        """All events of some users and of those who count as them, as far as ``connection`` sees them; only the tables
+        in which they have any."""
+        others = await members(connection, self._brand_id, users)
+        everybody = [*users, *others.get_column("user_id")]
         if len(users) >= MANY:
             ranges = await self._ranges(connection)
             if self._quicker(ranges, len(users)):
-                return await self._of_many(connection, ranges, users)
+                many = await self._of_many(connection, ranges, everybody)
+                return {name: counted(frame, others) for name, frame in many.items()}
         read = fetch if len(users) <= FEW else copy_out
         log = await read(
             connection,
             f"{_LOG} AND user_id = ANY($2::bigint[]) AND kind = ANY($3::text[])",
             self._brand_id,
-            list(users),
+            everybody,
             list(self._catalog.kinds),
             schema=LOG_SCHEMA,
         )
+        log = counted(log.lazy(), others).collect() if len(others) else log
         # A table without rows is a pass over nothing for every fact about it, and most users have events of few kinds.
         kinds = log.get_column("kind").unique().sort().to_list()
         frames = await asyncio.to_thread(self._split, log, kinds)

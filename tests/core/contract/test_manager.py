@@ -21,6 +21,7 @@ from siyu import (
     EventKind,
     Field,
     FittedSegmenter,
+    IdentityKind,
     Lifecycle,
     NotFound,
     Payload,
@@ -108,6 +109,14 @@ def _raise() -> None:
     raise LookupError("no such thing")
 
 
+def test_a_plugin_says_what_a_name_of_its_own_proves() -> None:
+    kind = IdentityKind("tea_card", "茶卡", single=True)
+    plugins = load(module(siyu_identity_kinds=lambda: [kind]))
+    assert plugins.identity_kinds["tea_card"] is kind
+    assert plugins.identity_kinds["member"].single
+    assert "household" not in plugins.identity_kinds
+
+
 @pytest.mark.parametrize(
     ("made", "named"),
     [
@@ -118,6 +127,8 @@ def _raise() -> None:
         (module(siyu_segmenters=_raise), "no such thing"),
         (module(siyu_segmenters=lambda brand: [Loyal]), "brand"),
         (module(siyu_event_kinds=lambda: ["order.paid"]), "returned 'order.paid'"),
+        (module(siyu_identity_kinds=lambda: ["phone"]), "returned 'phone'"),
+        (module(siyu_identity_kinds=lambda: [IdentityKind("phone", "again")]), "two plugins"),
         (module(siyu_segmenters=lambda: [Loyal, Loyal]), "'loyal' twice"),
     ],
 )

@@ -193,12 +193,21 @@ async def test_an_event_that_names_two_users_is_rejected_and_nobody_is_guessed(h
             event("6", user={"new": "x"}),
         ],
     )
-    two = Rejection(0, "user", f"the identities belong to users {users}", "name one user, or merge them first")
-    assert done.rejected[0] == two
-    assert [rejection.index for rejection in done.rejected] == [0, 3]
-    # Both claim the new name in one call; whose it is, is not known.
-    assert await who(shop) == before
-    assert [row.user_id for row in await Event.filter(brand_id=shop.id).order_by("key")] == [*users, *users]
+    remedy = "name one user, or merge them by hand"
+    # A person has one member number, and of a name of an unknown kind nobody knows what it proves.
+    assert done.rejected == [
+        Rejection(0, "user", f"users {users[0]} and {users[1]} have the member '1' and '2'", remedy),
+        Rejection(2, "user", f"the identities belong to users {users}", remedy),
+    ]
+    # As though each event had come alone: the first says whose the new name is.
+    assert await who(shop) == {**before, ("new", "x"): users[0]}
+    first, second = users
+    assert [row.user_id for row in await Event.filter(brand_id=shop.id).order_by("key")] == [
+        first,
+        second,
+        first,
+        first,
+    ]
 
 
 async def test_a_long_chain_of_identities_is_one_user_without_delay(house: Context, shop: Brand) -> None:

@@ -14,7 +14,7 @@ from siyu.store.models.run import Run
 from siyu.store.models.stage import Stage, StageHistory, UserStage
 from siyu.store.models.tag import Tag, TagAssignment, TagHistory
 from siyu.store.models.token import AccessToken
-from siyu.store.models.user import Identity, User
+from siyu.store.models.user import Identity, MergedUser, User, UserMerge
 
 __all__ = [
     "AccessToken",
@@ -27,6 +27,7 @@ __all__ = [
     "Fence",
     "Identity",
     "Installation",
+    "MergedUser",
     "OutboxMessage",
     "PluginSetting",
     "RejectedEvent",
@@ -40,5 +41,6 @@ __all__ = [
     "TagAssignment",
     "TagHistory",
     "User",
+    "UserMerge",
     "UserStage",
 ]

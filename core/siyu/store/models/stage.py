@@ -48,7 +48,10 @@ class UserStage(Model):
 
 
 class StageHistory(Model):
-    """Where a user stood, ``since`` one moment ``until`` another; ``held_id`` was the id of the row while they did."""
+    """Where a user stood, ``since`` one moment ``until`` another; ``held_id`` was the id of the row while they did.
+
+    ``merge_id`` is the merge that ended it, where one did: undone, it gives back what it ended.
+    """
 
     id = fields.BigIntField(primary_key=True)
     brand_id = fields.IntField()
@@ -58,6 +61,7 @@ class StageHistory(Model):
     since = fields.DatetimeField()
     until = fields.DatetimeField()
     held_id = fields.BigIntField(default=0, db_default=0)
+    merge_id = fields.BigIntField(null=True)
     rulebook_id = fields.BigIntField()
     why = fields.TextField()
 

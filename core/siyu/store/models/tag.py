@@ -49,7 +49,10 @@ class TagAssignment(Model):
 
 
 class TagHistory(Model):
-    """A user had a tag ``since`` one moment ``until`` another; ``held_id`` was the id of the assignment."""
+    """A user had a tag ``since`` one moment ``until`` another; ``held_id`` was the id of the assignment.
+
+    ``merge_id`` is the merge that ended it, where one did: undone, it gives back what it ended.
+    """
 
     id = fields.BigIntField(primary_key=True)
     brand_id = fields.IntField()
@@ -58,6 +61,7 @@ class TagHistory(Model):
     since = fields.DatetimeField()
     until = fields.DatetimeField()
     held_id = fields.BigIntField(default=0, db_default=0)
+    merge_id = fields.BigIntField(null=True)
     rulebook_id = fields.BigIntField()
     why = fields.TextField()
     ended_rulebook_id = fields.BigIntField()

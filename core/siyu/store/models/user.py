@@ -1,6 +1,8 @@
-"""Users of a brand and the identities that they are known by."""
+"""Users of a brand, the identities that they are known by, and which of them are one person."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from tortoise import fields
 from tortoise.models import Model
@@ -30,3 +32,40 @@ class Identity(Model):
 
     class Meta:
         table = "identity"
+
+
+class UserMerge(Model):
+    """Two users are one person: who says so, when, why, and by which identities (``names``: of the one, of the other).
+
+    ``by`` is the event that named both, or who merged them by hand. What is undone counts no longer.
+    """
+
+    id = fields.BigIntField(primary_key=True)
+    brand_id = fields.IntField()
+    user_id = fields.BigIntField()
+    other_id = fields.BigIntField()
+    at = fields.DatetimeField(auto_now_add=True)
+    by = fields.CharField(max_length=300)
+    reason = fields.TextField(default="")
+    names: fields.Field[list[Any]] = fields.JSONField(default=list)
+    undone_at = fields.DatetimeField(null=True)
+    undone_by = fields.CharField(max_length=300, null=True)
+
+    class Meta:
+        table = "user_merge"
+        indexes = (("brand_id", "id"), ("brand_id", "user_id"))
+
+
+class MergedUser(Model):
+    """A user who counts as another, who was known before (``into_id``), since a merge. Follows from the merges."""
+
+    id = fields.BigIntField(primary_key=True)
+    brand_id = fields.IntField()
+    user_id = fields.BigIntField()
+    into_id = fields.BigIntField()
+    merge_id = fields.BigIntField()
+
+    class Meta:
+        table = "merged_user"
+        unique_together = (("brand_id", "user_id"),)
+        indexes = (("brand_id", "into_id"),)
