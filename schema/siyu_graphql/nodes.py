@@ -12,7 +12,7 @@ from strawberry.relay import GlobalID, Node
 from siyu_graphql.context import Info
 from siyu_graphql.paging import Listing, one
 
-__all__ = ["BrandNode", "Find", "by_number", "find_node", "number_in"]
+__all__ = ["BrandNode", "Find", "by_number", "find_node", "number_in", "number_of"]
 
 Find: TypeAlias = Callable[[Info, int, str], Awaitable[Any]]
 """``await find(info, brand_id, name)``: the node of that name (a number, most often) in a brand, or None."""
@@ -34,7 +34,7 @@ def by_number(listing: Listing[Any]) -> Find:
     """How nodes with a numeric ``id`` in a listing are found."""
 
     async def find(info: Info, brand_id: int, name: str) -> Any:
-        number = _number(name)
+        number = number_of(name)
         return None if number is None else await one(info, listing, brand_id, number)
 
     return find
@@ -43,7 +43,7 @@ def by_number(listing: Listing[Any]) -> Find:
 async def find_node(info: Info, kinds: Mapping[str, Find], id: GlobalID) -> Any:
     """The node with that id, or :class:`siyu.NotFound`, also where it is another brand's."""
     brand, _, name = id.node_id.partition(":")
-    brand_id = _number(brand, most=2**31)
+    brand_id = number_of(brand, most=2**31)
     find = kinds.get(id.type_name)
     found = None
     if find is not None and brand_id is not None and info.context.access.sees(brand_id):
@@ -56,10 +56,11 @@ async def find_node(info: Info, kinds: Mapping[str, Find], id: GlobalID) -> Any:
 def number_in(id: GlobalID, type_name: str, brand_id: int) -> int | None:
     """The number in the id of a node of that type and brand; None where it is another's."""
     brand, _, name = id.node_id.partition(":")
-    return _number(name) if id.type_name == type_name and brand == str(brand_id) else None
+    return number_of(name) if id.type_name == type_name and brand == str(brand_id) else None
 
 
-def _number(text: str, *, most: int = 2**63) -> int | None:
+def number_of(text: str, *, most: int = 2**63) -> int | None:
+    """The number that a text is, None where it is none."""
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         return None
     return number if (number := int(text)) < most else None

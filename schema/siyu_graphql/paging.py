@@ -24,11 +24,17 @@ from strawberry.relay import PageInfo
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 
-__all__ = ["After", "Connection", "Edge", "First", "Listing", "Order", "Where", "of_brand", "of_user", "one"]
+__all__ = ["OWN", "After", "Connection", "Edge", "First", "Listing", "Order", "Where", "of_brand", "of_user", "one"]
 
 T = TypeVar("T")
 
 DEFAULT, MOST = 20, 100
+OWN = """
+own AS (
+    SELECT id, id AS person FROM unnest({users}::bigint[]) AS w (id)
+    UNION ALL SELECT user_id, into_id FROM merged_user WHERE brand_id = $1 AND into_id = ANY({users}::bigint[])
+)"""
+"""SQL of the users that each of ``{users}`` (``person``) stands for, that one included."""
 
 First: TypeAlias = Annotated[
     int | None, strawberry.argument(description=f"How many at most, from the start: 0 to {MOST}.")
@@ -106,6 +112,11 @@ class Order:
         columns = ", ".join(f"t.{name}" for name, _ in self.columns)
         places = ", ".join("{}" for _ in self.columns)
         where.add(f"({columns}) {'<' if self.descending else '>'} ({places})", *key)
+
+    def sorted(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Rows in this order."""
+        names = [name for name, _ in self.columns]
+        return sorted(rows, key=lambda row: [row[name] for name in names], reverse=self.descending)
 
     def cursor(self, row: Mapping[str, Any]) -> str:
         """The cursor of a row."""
@@ -214,14 +225,19 @@ async def _pages_of_users(
         listing.order.beyond(where, key)
     where.values.append(users)
     rows = await connection.fetch(
-        f"SELECT u.id AS user_id, x.* FROM unnest(${len(where.values)}::bigint[]) AS u (id) CROSS JOIN LATERAL ("
+        f"WITH {OWN.format(users=f'${len(where.values)}')}"
+        " SELECT u.person, u.id AS member, x.* FROM own u CROSS JOIN LATERAL ("
         f"SELECT {listing.columns} FROM {listing.source} WHERE {where.sql}"
         f" ORDER BY {listing.order.sql} LIMIT {limit:d}) x",
         *where.values,
     )
     found: dict[int, list[Mapping[str, Any]]] = {user: [] for user in users}
     for row in rows:
-        found[row["user_id"]].append(row)
+        found[row["person"]].append(row)
+    for user, own in found.items():
+        # Of several who count as one, each has given its first rows.
+        if len({row["member"] for row in own}) > 1:
+            found[user] = listing.order.sorted(own)[:limit]
     return found
 
 
@@ -230,12 +246,12 @@ async def _counts_of_users(
 ) -> dict[int, int]:
     """Batch: how many rows each user has."""
     rows = await connection.fetch(
-        f"SELECT t.user_id, count(*) AS n FROM {listing.source} WHERE t.brand_id = $1"
-        " AND t.user_id = ANY($2::bigint[]) GROUP BY 1",
+        f"WITH {OWN.format(users='$2')} SELECT own.person, count(*) AS n FROM own"
+        f" JOIN {listing.source} ON t.brand_id = $1 AND t.user_id = own.id GROUP BY 1",
         brand_id,
         users,
     )
-    return {row["user_id"]: row["n"] for row in rows}
+    return {row["person"]: row["n"] for row in rows}
 
 
 def of_brand(

@@ -14,7 +14,10 @@ from siyu.store.db import Connection
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 
-__all__ = ["Decided", "Decision", "words"]
+__all__ = ["MERGED", "Decided", "Decision", "words"]
+
+MERGED = "merged: the user counts as another"
+"""Why a decision ended that a merge ended."""
 
 
 class _Rule(NamedTuple):

@@ -25,6 +25,7 @@ from siyu_graphql.errors import presented
 from siyu_graphql.event.mutations import EventMutations
 from siyu_graphql.hooks import Contribution
 from siyu_graphql.limits import Limits
+from siyu_graphql.merge.mutations import MergeMutations
 from siyu_graphql.mutations import Guard
 from siyu_graphql.node.queries import NodeQueries
 from siyu_graphql.plugin.mutations import PluginMutations
@@ -38,7 +39,7 @@ __all__ = ["Schema", "build_schema", "print_sdl"]
 
 CORE = "siyu"
 QUERIES = (BrandQueries, NodeQueries, ServerQueries, TokenQueries)
-MUTATIONS = (EventMutations, PluginMutations, RunMutations)
+MUTATIONS = (EventMutations, MergeMutations, PluginMutations, RunMutations)
 SUBSCRIPTIONS = (RunSubscriptions,)
 
 

@@ -156,7 +156,7 @@ def _order(member: int, number: int, day: int) -> IncomingEvent:
 
 
 async def _live(ctx: Context, brand: Brand, members: int) -> None:
-    """A year of a brand, in short: orders, a refresh, two who come back, an event that is refused."""
+    """A year of a brand, in short: orders, a refresh, two who come back, an event that is refused, a merge."""
     await settings.enable(ctx, brand, "lifecycle")
     await settings.enable(ctx, brand, "rfm")
     orders = [
@@ -168,5 +168,8 @@ async def _live(ctx: Context, brand: Brand, members: int) -> None:
     await record(ctx, brand, [*orders, skin, IncomingEvent("x", "order.lost", {"member": "m00"})])
     await refresh(ctx, brand.id, at=START + timedelta(days=150))
     await record(ctx, brand, [_order(0, 9, 151), _order(1, 9, 151)])
+    # A user who was seen once, and turns out to be m01.
+    await record(ctx, brand, [IncomingEvent("q1", "contact.added", {"email": "m@01"}, {}, START)])
+    await record(ctx, brand, [IncomingEvent("q2", "contact.added", {"email": "m@01", "member": "m01"}, {}, START)])
     await decide_users(ctx, brand.id)
     await dispatch(ctx, brand.id)

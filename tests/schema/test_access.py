@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import siyu_graphql
@@ -14,12 +15,17 @@ from graphql import GraphQLObjectType, get_named_type, is_leaf_type, is_required
 from siyu import NotFound
 from siyu.contract.manager import PluginManager
 from siyu.flow import plugins
+from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.merging import merge_users
 from siyu.flow.tokens import authenticate, create_token, revoke
-from siyu.store.models import AccessToken, Brand, RulebookVersion
+from siyu.store.models import AccessToken, Brand, Identity, RulebookVersion
 from siyu_graphql.loading import Loaders
 from siyu_graphql.node.queries import NODES
 from siyu_graphql.paging import rows_by_id
 from siyu_graphql.user.queries import USERS
+from strawberry.relay import to_base64
+
+from tests.schema.conftest import START
 
 INTROSPECTION = "{ __schema { types { name } } }"
 ROLES = ("viewer", "developer", "operator", "admin")
@@ -52,6 +58,14 @@ MUTATIONS = {
         'releaseState(brand: "shop", plugin: "rfm", rule: "rfm") { plugin { name } userErrors { code } }',
         "admin",
     ),
+    "mergeUsers": (
+        'mergeUsers(brand: "shop", user: "ONE", other: "OTHER") { merge { id } user { id } userErrors { code } }',
+        "operator admin",
+    ),
+    "unmergeUsers": (
+        'unmergeUsers(brand: "shop", merge: "MERGE") { merge { id } users { id } userErrors { code } }',
+        "operator admin",
+    ),
     "undoPlugin": ('undoPlugin(brand: "shop", plugin: "rfm") { plugin { name } userErrors { code } }', "admin"),
 }
 
@@ -59,6 +73,24 @@ MUTATIONS = {
 async def rulebook(brand: Brand) -> str:
     """A version of the brand's rulebook."""
     return (await RulebookVersion.filter(brand_id=brand.id).order_by("id"))[0].version
+
+
+async def filled(world: Any, call: str) -> str:
+    """A call with what it names: a version of the rulebook, two users who are new, and a merge of them."""
+    shop = await Brand.get(slug="shop")
+    call = call.replace("VERSION", await rulebook(shop))
+    if "ONE" in call or "MERGE" in call:
+        names = [uuid4().hex, uuid4().hex]
+        await record(
+            world.ctx, shop, [IncomingEvent(name, "contact.added", {"phone": name}, {}, START) for name in names]
+        )
+        one, other = [(await Identity.get(brand_id=shop.id, value=name)).user_id for name in names]
+        call = call.replace("ONE", to_base64("User", f"{shop.id}:{one}"))
+        call = call.replace("OTHER", to_base64("User", f"{shop.id}:{other}"))
+        if "MERGE" in call:
+            merge = await merge_users(world.ctx, shop, one, other, by="test")
+            call = call.replace("MERGE", to_base64("UserMerge", f"{shop.id}:{merge.id}"))
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +157,7 @@ async def test_a_brand_of_others_looks_like_one_that_is_not_there(world: Any, se
 # -- the walk -----------------------------------------------------------------------------------------------------
 
 EXAMPLES = {
-    "Brand.user": '(identity: {kind: "member", value: "m00"})',
+    "Brand.user": '(identity: {kind: "member", value: "m01"})',
     "Brand.previewPlugin": '(plugin: "lifecycle", params: {lifecycle: {dormant_days: 20}})',
     "Brand.replay": '(since: "2026-05-30T00:00:00Z")',
 }
@@ -242,8 +274,7 @@ def test_every_mutation_is_in_the_matrix() -> None:
 @pytest.mark.parametrize("name", MUTATIONS)
 async def test_a_role_may_do_what_it_is_for(world: Any, secrets: Any, role: str, name: str) -> None:
     call, able = MUTATIONS[name]
-    call = call.replace("VERSION", await rulebook(await Brand.get(slug="shop")))
-    answer = await world.ask(f"mutation {{ {call} }}", token=secrets[role])
+    answer = await world.ask(f"mutation {{ {await filled(world, call)} }}", token=secrets[role])
     if role in able.split():
         assert "errors" not in answer
         assert answer["data"][name]["userErrors"] == []
@@ -256,8 +287,9 @@ async def test_a_role_may_do_what_it_is_for(world: Any, secrets: Any, role: str,
 
 @pytest.mark.parametrize("name", MUTATIONS)
 async def test_an_admin_of_one_brand_changes_no_other(world: Any, secrets: Any, name: str) -> None:
+    call = await filled(world, MUTATIONS[name][0])
     world.queue.pushed.clear()
-    answer = await world.ask(f"mutation {{ {MUTATIONS[name][0]} }}", token=secrets["other"])
+    answer = await world.ask(f"mutation {{ {call} }}", token=secrets["other"])
     payload = answer["data"][name]
     assert [error["code"] for error in payload.pop("userErrors")] == ["NOT_FOUND"]
     assert not any(payload.values())

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from siyu import __version__
-from siyu.cli import admin, data, running, states, whatif
+from siyu.cli import admin, data, running, states, users, whatif
 
 __all__ = ["app"]
 
@@ -18,6 +18,7 @@ app.add_typer(whatif.app)
 app.add_typer(admin.brands, name="brand")
 app.add_typer(states.plugin, name="plugin")
 app.add_typer(admin.token, name="token")
+app.add_typer(users.user, name="user")
 
 
 def _version(wanted: bool) -> None:

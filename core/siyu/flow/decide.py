@@ -6,6 +6,7 @@ Here for the users with new events, in small batches, moments after them; :mod:`
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -51,12 +52,12 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
     async with ctx.db.transaction() as connection:
         await lock(connection, brand_id)
         claimed = await claim(connection, brand_id, limit)
-        if not claimed:
+        if not claimed.into:
             return Decided()
         here = await present(ctx, connection, brand_id)
-        if merged := [user for user, into in claimed.items() if user != into]:
-            await retire(connection, brand_id, merged, at=here.at)
-        users = sorted(set(claimed.values()))
+        if claimed.quiet:
+            await retire(connection, brand_id, list(claimed.into), at=here.at)
+        users = sorted(set(claimed.into.values()))
         bound = here.bound
         frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
         decisions = Decisions(ctx.home, brand_id)
@@ -69,11 +70,13 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
             pairs = zip(bound.cohorts, bound.deciders, strict=True)
             return [_decide(decider, cohort.of(facts), before, stood, here.at) for cohort, decider in pairs]
 
-        written = Decided(len(claimed))
+        written = Decided(len(claimed.into))
         for cohort, rulebook_id, changes in zip(
             bound.cohorts, bound.ids, await asyncio.to_thread(decided), strict=True
         ):
-            written += await write(ctx, connection, brand_id, cohort.on, changes, here.at, rulebook_id, here.mark)
+            written += await write(
+                ctx, connection, brand_id, cohort.on, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
+            )
     return written
 
 
@@ -101,13 +104,17 @@ async def write(
     mark: int | None,
     *,
     noted: bool = True,
+    quiet: Collection[int] = (),
 ) -> Decided:
     """Write changes and plan what playbooks make of them, in one transaction.
 
-    What only gives back the decisions before ``mark`` sets off nothing.
+    What only gives back the decisions before ``mark`` sets off nothing, nor what changes for ``quiet`` users: that they
+    were merged is news to us, and nothing that they did.
     """
     moved = await Decisions(ctx.home, brand_id).write(
         connection, changes.tags, changes.stages, at=at, rulebook_id=rulebook_id, mark=mark, noted=noted
     )
+    if quiet:
+        moved = moved.filter(~pl.col("user_id").is_in(list(quiet)))
     actions = await plan(connection, brand_id, on, moved, at=at, rulebook_id=rulebook_id)
     return Decided(0, len(changes), actions)

@@ -34,11 +34,11 @@ async def merge_users(
     *,
     by: str,
     reason: str = "",
-    despite_conflicts: bool = False,
+    force: bool = False,
 ) -> UserMerge:
     """Say that two users of a brand are one person. The one who was known first stands for both from then on.
 
-    Where each has a name of a kind of which a person has only one, that must be meant: ``despite_conflicts``.
+    Where each has a name of a kind of which a person has only one, it takes ``force``.
     """
     if len(reason) > MOST_LETTERS:
         raise InputError(f"{len(reason)} letters", field="reason", remedy=f"use at most {MOST_LETTERS}")
@@ -61,10 +61,8 @@ async def merge_users(
         # That they were parted before is no conflict: whoever merges by hand may know better now.
         against.undone.clear()
         conflict = against.conflict(sorted(whom.values()))
-        if conflict and not despite_conflicts:
-            raise InputError(
-                conflict[0], field="despite_conflicts", remedy="merge them despite conflicts if they are one person"
-            )
+        if conflict and not force:
+            raise InputError(conflict[0], field="force", remedy="use force if they are one person all the same")
         merge_id = await merges.merge(connection, brand.id, one, other, by=by, reason=reason)
     return await UserMerge.get(id=merge_id)
 

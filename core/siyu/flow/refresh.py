@@ -105,6 +105,7 @@ async def refresh(
         deciders = [Decider(rulebook, days) for rulebook in rulebooks]
         decisions = Decisions(ctx.home, brand_id)
         written, moved = Decided(), Changes.all([])
+        quiet: dict[int, int] = {}
 
         for number, (users, part) in enumerate(zip(shards, parts, strict=True)):
 
@@ -119,7 +120,8 @@ async def refresh(
                 await phase("before", 0.5)
                 await lock(writer, brand_id)
                 if users is shards[0]:
-                    await merges.retire(writer, brand_id, await merges.waiting(writer, brand_id), at=at)
+                    quiet = await merges.waiting(writer, brand_id)
+                    await merges.retire(writer, brand_id, list(quiet), at=at)
                 before = await decisions.of_all(writer, users)
                 stood = before if mark is None else await decisions.stood(writer, before, mark)
 
@@ -142,7 +144,18 @@ async def refresh(
                 ids = await keep_versions(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
                 written += Decided(len(facts))
                 for cohort, rulebook_id, change in zip(cohorts, ids, changes, strict=True):
-                    written += await write(ctx, writer, brand_id, cohort.on, change, at, rulebook_id, mark, noted=False)
+                    written += await write(
+                        ctx,
+                        writer,
+                        brand_id,
+                        cohort.on,
+                        change,
+                        at,
+                        rulebook_id,
+                        mark,
+                        noted=False,
+                        quiet=set(quiet.values()),
+                    )
                 moved = Changes.all([moved, *changes])
                 await note_sizes(writer)
                 if users is shards[0]:

@@ -58,13 +58,14 @@ class Right(StrEnum):
     READ = "read"
     RECORD = "record"
     REFRESH = "refresh"
+    MERGE = "merge"
     CONFIGURE = "configure"
 
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.VIEWER: frozenset({Right.READ}),
     Role.DEVELOPER: frozenset({Right.READ, Right.RECORD}),
-    Role.OPERATOR: frozenset({Right.READ, Right.RECORD, Right.REFRESH}),
+    Role.OPERATOR: frozenset({Right.READ, Right.RECORD, Right.REFRESH, Right.MERGE}),
     Role.ADMIN: frozenset(Right),
 }
 """The rules, all of them."""

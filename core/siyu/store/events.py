@@ -13,6 +13,7 @@ from siyu.store.merges import LATEST
 __all__ = [
     "EVENT_SCHEMA",
     "Appended",
+    "Claimed",
     "append",
     "attach",
     "claim",
@@ -92,19 +93,29 @@ async def attach(connection: Connection, brand_id: int, identities: pl.DataFrame
     )
 
 
-async def claim(connection: Connection, brand_id: int, limit: int) -> dict[int, int]:
-    """The users of the oldest ``limit`` marks, sorted, and whom each counts as; the marks go with the transaction."""
+@dataclass(frozen=True)
+class Claimed:
+    """Users with marks, and whom each counts as (``into``); of the latter those who are to be decided ``quiet``-ly."""
+
+    into: dict[int, int]
+    quiet: frozenset[int]
+
+
+async def claim(connection: Connection, brand_id: int, limit: int) -> Claimed:
+    """The users of the oldest ``limit`` marks, sorted, whose marks go with the transaction."""
     # By the range of their ids, not by a join: the planner, who may last have seen the table when nobody waited, would
     # look through the marks once for each of them (seen: 10 s for 2,000 of 40,000).
     rows = await connection.fetch(
         "WITH gone AS (DELETE FROM dirty_user WHERE brand_id = $1 AND id <= (SELECT max(id) FROM"
-        " (SELECT id FROM dirty_user WHERE brand_id = $1 ORDER BY id LIMIT $2) AS oldest) RETURNING user_id)"
-        " SELECT g.user_id, COALESCE(m.into_id, g.user_id) AS into_id"
-        " FROM gone g LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = g.user_id",
+        " (SELECT id FROM dirty_user WHERE brand_id = $1 ORDER BY id LIMIT $2) AS oldest) RETURNING user_id, quiet)"
+        " SELECT g.user_id, COALESCE(m.into_id, g.user_id) AS into_id, bool_or(g.quiet) AS quiet FROM gone g"
+        " LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = g.user_id GROUP BY 1, 2 ORDER BY 1",
         brand_id,
         limit,
     )
-    return dict(sorted({(row["user_id"], row["into_id"]) for row in rows}))
+    return Claimed(
+        {row["user_id"]: row["into_id"] for row in rows}, frozenset(row["into_id"] for row in rows if row["quiet"])
+    )
 
 
 async def closed_up_to(connection: Connection, brand_id: int) -> tuple[int, int]:

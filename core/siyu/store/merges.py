@@ -173,19 +173,19 @@ async def retire(connection: Connection, brand_id: int, users: Sequence[int], *,
         await connection.execute(statement, brand_id, at, users)
 
 
-async def waiting(connection: Connection, brand_id: int) -> list[int]:
-    """The merged users whom nobody has looked at since."""
+async def waiting(connection: Connection, brand_id: int) -> dict[int, int]:
+    """The users who were merged or parted and not decided since, and whom each counts as."""
     rows = await connection.fetch(
-        "SELECT DISTINCT m.user_id FROM merged_user m JOIN dirty_user d ON d.brand_id = $1 AND d.user_id = m.user_id"
-        " WHERE m.brand_id = $1",
+        "SELECT DISTINCT d.user_id, COALESCE(m.into_id, d.user_id) AS into_id FROM dirty_user d"
+        " LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = d.user_id WHERE d.brand_id = $1 AND d.quiet",
         brand_id,
     )
-    return [row["user_id"] for row in rows]
+    return {row["user_id"]: row["into_id"] for row in rows}
 
 
 async def _mark(connection: Connection, brand_id: int, users: Sequence[int]) -> None:
     await connection.execute(
-        "INSERT INTO dirty_user (brand_id, user_id) SELECT $1, unnest($2::bigint[])", brand_id, users
+        "INSERT INTO dirty_user (brand_id, user_id, quiet) SELECT $1, unnest($2::bigint[]), true", brand_id, users
     )
 
 

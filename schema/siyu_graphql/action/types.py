@@ -11,7 +11,6 @@ import strawberry
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 from siyu_graphql.nodes import BrandNode
-from siyu_graphql.paging import one
 
 if TYPE_CHECKING:
     from siyu_graphql.user.types import User
@@ -60,6 +59,6 @@ class Action(BrandNode):
 
     @computed("Whom it is for.")
     async def user(self, info: Info) -> Annotated[User, strawberry.lazy("siyu_graphql.user.types")] | None:
-        from siyu_graphql.user.queries import USERS
+        from siyu_graphql.user.queries import find_user
 
-        return await one(info, USERS, self.brand_id, self.user_id)
+        return await find_user(info, self.brand_id, str(self.user_id))

@@ -13,6 +13,8 @@ from siyu_graphql.action.queries import actions_of_brand
 from siyu_graphql.action.types import Action
 from siyu_graphql.event.queries import rejected_events
 from siyu_graphql.event.types import RejectedEvent
+from siyu_graphql.merge.queries import merges_of_brand
+from siyu_graphql.merge.types import UserMerge
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
 from siyu_graphql.plugin.queries import changes_of_brand, plugins_of_brand
@@ -63,6 +65,10 @@ class Brand(BrandNode):
     )
     runs: Connection[Run] = strawberry.field(
         resolver=runs_of_brand, description="Its refreshes and imports, the latest first."
+    )
+    merges: Connection[UserMerge] = strawberry.field(
+        resolver=merges_of_brand,
+        description="Users who were found to be one person, the latest first; undone ones too.",
     )
     rejected_events: Connection[RejectedEvent] = strawberry.field(
         resolver=rejected_events, description="Events that were refused, the latest first."

@@ -10,7 +10,7 @@ from siyu_graphql.mutations import Payload
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.scalars import JSON
 
-__all__ = ["Event", "EventInput", "IdentityInput", "RecordEventsPayload", "RejectedEvent", "Rejection"]
+__all__ = ["Event", "EventInput", "Identity", "IdentityInput", "RecordEventsPayload", "RejectedEvent", "Rejection"]
 
 
 @strawberry.type(description="Something that happened to a user. Events are only ever appended.")
@@ -30,6 +30,12 @@ class RejectedEvent(BrandNode):
     received_at: datetime = strawberry.field(description="When it came.")
 
 
+@strawberry.type(description="A name that the user goes by somewhere.")
+class Identity:
+    kind: str = strawberry.field(description="What kind of name: `member`, `openid`, `phone`, …")
+    value: str = strawberry.field(description="The name.")
+
+
 @strawberry.input(description="A name that a user goes by somewhere: a member number, an openid, a phone, …")
 class IdentityInput:
     kind: str = strawberry.field(description="What kind of name: `member`, `openid`, `phone`, …")
@@ -43,7 +49,8 @@ class EventInput:
     )
     kind: str = strawberry.field(description="What happened: `order.paid`.")
     user: list[IdentityInput] = strawberry.field(
-        description="Whom: one or more names of the same user, at most one of a kind. A user who is new is made."
+        description="Whom: one or more names of the same user, at most one of a kind. A user who is new is made;"
+        " users whom the names prove to be one person are merged."
     )
     at: datetime | None = strawberry.field(default=None, description="When it happened; now if left out.")
     payload: JSON | None = strawberry.field(

@@ -13,12 +13,13 @@ from siyu_graphql.brand.queries import find_brand
 from siyu_graphql.context import Info
 from siyu_graphql.event.queries import EVENTS, REJECTED_EVENTS
 from siyu_graphql.fields import computed
+from siyu_graphql.merge.queries import MERGES
 from siyu_graphql.nodes import Find, by_number, find_node
 from siyu_graphql.plugin.queries import SETTING_CHANGES, find_plugin
 from siyu_graphql.run.queries import RUNS
 from siyu_graphql.stage.queries import STAGES
 from siyu_graphql.tag.queries import TAGS
-from siyu_graphql.user.queries import USERS
+from siyu_graphql.user.queries import find_user
 
 __all__ = ["NODES", "NodeQueries"]
 
@@ -32,13 +33,14 @@ NODES: Mapping[str, Find] = {
     "SettingChange": by_number(SETTING_CHANGES),
     "Stage": by_number(STAGES),
     "Tag": by_number(TAGS),
-    "User": by_number(USERS),
+    "User": find_user,
+    "UserMerge": by_number(MERGES),
 }
 
 
 @strawberry.type
 class NodeQueries:
-    @computed("Anything that has an `id`, by it.")
+    @computed("Anything that has an `id`, by it. That of a user who was merged gives whom they count as.")
     async def node(
         self, info: Info, id: Annotated[GlobalID, strawberry.argument(description="The id.")]
     ) -> Node | None:

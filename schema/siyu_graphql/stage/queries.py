@@ -103,11 +103,12 @@ def _past(brand_id: int, row: Mapping[str, Any]) -> PastStage:
         since=row["since"],
         until=row["until"],
         decision=Decision(brand_id, row["rulebook_id"], row["stage"], row["why"], row["track"]),
+        merge=row["merge_id"],
     )
 
 
 PAST = Listing(
     "stage_history t JOIN stage s ON s.brand_id = t.brand_id AND s.track = t.track AND s.key = t.stage",
-    "t.id, t.track, t.stage, t.since, t.until, t.rulebook_id, t.why, s.title, s.plugin",
+    "t.id, t.track, t.stage, t.since, t.until, t.rulebook_id, t.why, t.merge_id, s.title, s.plugin",
     _past,
 )

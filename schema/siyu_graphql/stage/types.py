@@ -6,10 +6,11 @@ from datetime import datetime
 
 import strawberry
 
+from siyu_graphql.fields import computed
 from siyu_graphql.freshness.queries import freshness_of_stage
 from siyu_graphql.freshness.types import Freshness
 from siyu_graphql.nodes import BrandNode
-from siyu_graphql.reasons import Decided
+from siyu_graphql.reasons import MERGED, Decided
 
 __all__ = ["PastStage", "Stage", "UserStage"]
 
@@ -49,3 +50,8 @@ class PastStage(Decided):
     plugin: str = strawberry.field(description="The name of the plugin that ruled the track.")
     since: datetime = strawberry.field(description="Since when the user stood there.")
     until: datetime = strawberry.field(description="When the user left it.")
+    merge: strawberry.Private[int | None]
+
+    @computed("That the user was merged with another, if that is why they left it; else null.")
+    async def ended_because(self) -> str | None:
+        return MERGED if self.merge is not None else None

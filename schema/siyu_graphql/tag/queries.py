@@ -95,11 +95,13 @@ def _past(brand_id: int, row: Mapping[str, Any]) -> PastTag:
         until=row["until"],
         decision=Decision(brand_id, row["rulebook_id"], row["key"], row["why"]),
         ended=Decision(brand_id, row["ended_rulebook_id"], row["key"], row["ended_why"]),
+        merge=row["merge_id"],
     )
 
 
 PAST = Listing(
     "tag_history t JOIN tag g ON g.brand_id = t.brand_id AND g.id = t.tag_id",
-    "t.id, t.since, t.until, t.rulebook_id, t.why, t.ended_rulebook_id, t.ended_why, g.key, g.title, g.plugin",
+    "t.id, t.since, t.until, t.rulebook_id, t.why, t.ended_rulebook_id, t.ended_why, t.merge_id,"
+    " g.key, g.title, g.plugin",
     _past,
 )

@@ -11,7 +11,7 @@ from siyu_graphql.fields import computed
 from siyu_graphql.freshness.queries import freshness_of_tag
 from siyu_graphql.freshness.types import Freshness
 from siyu_graphql.nodes import BrandNode
-from siyu_graphql.reasons import Decided, Decision, words
+from siyu_graphql.reasons import MERGED, Decided, Decision, words
 
 __all__ = ["PastTag", "Tag", "UserTag"]
 
@@ -50,6 +50,8 @@ class PastTag(Decided):
     until: datetime = strawberry.field(description="When the user lost it.")
     ended: strawberry.Private[Decision]
 
-    @computed("Why the user lost it: the same reason, with the values at the end.")
+    merge: strawberry.Private[int | None]
+
+    @computed("Why the user lost it: the same reason, with the values at the end; or that they were merged.")
     async def ended_because(self, info: Info) -> str:
-        return await words(info, self.ended)
+        return MERGED if self.merge is not None else await words(info, self.ended)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import strawberry
 from siyu import InputError, NotFound
+from siyu.store.db import Connection as DatabaseConnection
+from siyu.store.merges import persons
 from strawberry.relay import GlobalID
 
 from siyu_graphql.context import Info, OfBrand
 from siyu_graphql.event.types import IdentityInput
-from siyu_graphql.nodes import number_in
-from siyu_graphql.paging import After, Connection, First, Listing, Order, Where, of_brand, one
+from siyu_graphql.nodes import number_in, number_of
+from siyu_graphql.paging import After, Connection, First, Listing, Order, Where, of_brand, rows_by_id
 from siyu_graphql.scalars import checked_text
 from siyu_graphql.user.loaders import users_by_identity
 from siyu_graphql.user.types import Direction, User, UserFilter, UserOrder, UserOrderField
 
-__all__ = ["USERS", "user_of_brand", "users_of_brand"]
+__all__ = ["USERS", "find_user", "user_of_brand", "users_of_brand"]
 
 MOST_TAGS = 20
 
@@ -39,7 +41,10 @@ USERS = Listing("users t", "t.id, t.attributes, t.first_seen, t.last_seen", _use
 
 Filter = Annotated[UserFilter | None, strawberry.argument(description="Which of them; all if left out.")]
 OrderBy = Annotated[UserOrder | None, strawberry.argument(description="In which order; by id if left out.")]
-UserId = Annotated[GlobalID | None, strawberry.argument(description="The user's `id`.")]
+UserId = Annotated[
+    GlobalID | None,
+    strawberry.argument(description="The user's `id`. That of one who was merged gives whom they count as."),
+]
 Name = Annotated[IdentityInput | None, strawberry.argument(description="Or a name that the user goes by.")]
 
 
@@ -64,9 +69,23 @@ async def user_of_brand(
     if identity is not None:
         name = (checked_text(identity.kind, "identity.kind"), checked_text(identity.value, "identity.value"))
         number = await info.context.loaders.load(users_by_identity, brand.brand_id, name)
-    if number is not None and (user := await one(info, USERS, brand.brand_id, number)):
+    if number is not None and (user := await find_user(info, brand.brand_id, str(number))):
         return user
     raise NotFound("the brand has no such user", field="id" if id else "identity")
+
+
+async def find_user(info: Info, brand_id: int, name: str) -> User | None:
+    """The user of that number, or whom they count as."""
+    if (number := number_of(name)) is None:
+        return None
+    return await info.context.loaders.load(_persons, brand_id, number)
+
+
+async def _persons(connection: DatabaseConnection, brand_id: int, users: Sequence[int]) -> dict[int, User]:
+    """Batch: whom users count as."""
+    whom = await persons(connection, brand_id, users)
+    found = await rows_by_id(connection, brand_id, sorted(set(whom.values())), USERS)
+    return {user: found[person] for user, person in whom.items() if person in found}
 
 
 def _order(order: UserOrder | None) -> Order:
@@ -79,6 +98,7 @@ def _order(order: UserOrder | None) -> Order:
 
 def _where(brand_id: int, wanted: UserFilter | None) -> Where:
     where = Where(brand_id)
+    where.add("NOT EXISTS (SELECT FROM merged_user m WHERE m.brand_id = t.brand_id AND m.user_id = t.id)")
     if wanted is None:
         return where
     has_tag = "EXISTS (SELECT FROM tag_assignment a WHERE a.brand_id = t.brand_id AND a.user_id = t.id AND a.tag_id {})"

@@ -11,12 +11,14 @@ from siyu_graphql.action.queries import actions_of_user
 from siyu_graphql.action.types import Action
 from siyu_graphql.context import Info
 from siyu_graphql.event.queries import events_of_user
-from siyu_graphql.event.types import Event
+from siyu_graphql.event.types import Event, Identity
 from siyu_graphql.explanation.queries import explanation_of_user
 from siyu_graphql.explanation.types import Explanation
 from siyu_graphql.fact.queries import facts_of_user
 from siyu_graphql.fact.types import UserFact
 from siyu_graphql.fields import computed
+from siyu_graphql.merge.queries import merges_of_user
+from siyu_graphql.merge.types import UserMerge
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
 from siyu_graphql.scalars import JSON
@@ -26,16 +28,12 @@ from siyu_graphql.tag.queries import tag_history, tags_of_user
 from siyu_graphql.tag.types import PastTag, UserTag
 from siyu_graphql.user.loaders import identities_of_users
 
-__all__ = ["Direction", "Identity", "StageFilter", "User", "UserFilter", "UserOrder", "UserOrderField"]
+__all__ = ["Direction", "StageFilter", "User", "UserFilter", "UserOrder", "UserOrderField"]
 
 
-@strawberry.type(description="A name that the user goes by somewhere.")
-class Identity:
-    kind: str = strawberry.field(description="What kind of name: `member`, `openid`, `phone`, …")
-    value: str = strawberry.field(description="The name.")
-
-
-@strawberry.type(description="A person, as the brand knows them.")
+@strawberry.type(
+    description="A person, as the brand knows them. Several users who were merged are one, with all that they did."
+)
 class User(BrandNode):
     user_id: strawberry.Private[int]
     attributes: JSON = strawberry.field(description="An object of the latest value of each attribute that events gave.")
@@ -47,6 +45,9 @@ class User(BrandNode):
         names = await info.context.loaders.load(identities_of_users, self.brand_id, self.user_id) or []
         return [Identity(kind=kind, value=value) for kind, value in names]
 
+    merges: list[UserMerge] = strawberry.field(
+        resolver=merges_of_user, description="By which merges this one stands for others, too; the earliest first."
+    )
     tags: list[UserTag] = strawberry.field(resolver=tags_of_user, description="The tags that the user has, by key.")
     stages: list[UserStage] = strawberry.field(
         resolver=stages_of_user, description="Where the user stands in each track."

@@ -165,3 +165,16 @@ def test_a_home_that_cannot_be_is_an_error_with_a_remedy(tmp_path: Path) -> None
     assert done.returncode == 2
     assert "SIYU_HOME" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_two_users_are_merged_shown_and_parted(siyu: Shell) -> None:
+    siyu("brand", "create", "people", "--replay", "--enable", "lifecycle")
+    for kind, value in (("openid", "o"), ("phone", "139")):
+        name = siyu.folder / f"{kind}.csv"
+        name.write_text(f"who,day,amount\n{value},2026-01-0{len(kind)},5\n")
+        siyu("import", str(name), "-b", "people", "--user", f"{kind}=who", "--at", "day", "-f", "amount=amount")
+    done = siyu("user", "merge", "openid=o", "phone=139", "-b", "people", "--why", "she said so")
+    [number] = re.findall(r"siyu user unmerge (\d+) -b people", done)
+    assert "2 orders so far" in siyu("explain", "phone=139", "-b", "people")
+    assert "are two again" in siyu("user", "unmerge", number, "-b", "people")
+    assert re.search(rf"{number} .*she said so.*by cli", siyu("user", "merges", "-b", "people"))

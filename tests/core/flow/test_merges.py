@@ -210,7 +210,7 @@ async def test_a_conflict_is_overruled_by_hand_only_where_that_is_meant(house: C
     one, other = sorted((await who(shop)).values())
     with pytest.raises(InputError, match="the member '1' and '2'"):
         await merge_users(house, shop, one, other, by="me")
-    await merge_users(house, shop, one, other, by="me", despite_conflicts=True)
+    await merge_users(house, shop, one, other, by="me", force=True)
     # The person goes on under both names; a third is one too many again.
     done = await record(
         house, shop, [event("3", {"member": "2", "phone": "p"}), event("4", {"member": "3", "phone": "p"})]
@@ -268,6 +268,35 @@ async def test_a_merge_ends_decisions_with_the_reason_and_its_undoing_gives_them
         assert [each[3] for each in await decided(one)] == [each[3] for each in before[one]]
         assert (await refresh(house, brand.id)).changes == 0
         merge = await merge_users(house, brand, one, other, by="me")
+
+
+@pytest.mark.parametrize("way", ["decided", "refreshed"])
+async def test_to_be_merged_or_parted_is_no_occasion_for_a_message(house: Context, way: str) -> None:
+    brand = await brand_with(house, f"quiet-{way}")
+    told = [
+        order("old", {"member": "1"}, days=60),
+        order("new", {"openid": "o"}, days=1),
+        event("end", {"openid": "o"}),
+    ]
+    await record(house, brand, told)
+    await refresh(house, brand.id)
+    one, other = (await who(brand))["member", "1"], (await who(brand))["openid", "o"]
+    assert ("lifecycle", "dormant") in (await decided(brand))[one]
+
+    async def decide() -> int:
+        if way == "refreshed":
+            return (await refresh(house, brand.id)).actions
+        return (await decide_users(house, brand.id)).actions
+
+    merge = await merge_users(house, brand, one, other, by="me")
+    assert await decide() == 0
+    assert ("lifecycle", "growth") in (await decided(brand))[one]
+    await unmerge_users(house, brand, merge.id, by="me")
+    assert await decide() == 0
+    assert ("lifecycle", "dormant") in (await decided(brand))[one]
+    # Somebody who does come back is welcomed.
+    await record(house, brand, [order("back", {"member": "1"})])
+    assert await decide() == 1
 
 
 async def test_all_readers_see_one_person(house: Context) -> None:
@@ -407,7 +436,7 @@ async def take_some_steps(house: Context, brand: Brand, dice: random.Random) -> 
             case "merge":
                 people = sorted(set((await known_as(brand)).values()))
                 if len(people) > 1:
-                    await merge_users(house, brand, *dice.sample(people, 2), by="me", despite_conflicts=True)
+                    await merge_users(house, brand, *dice.sample(people, 2), by="me", force=True)
             case "undo":
                 if made := await merged(brand):
                     await unmerge_users(house, brand, dice.choice(made).id, by="me")

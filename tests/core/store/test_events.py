@@ -196,11 +196,11 @@ async def test_marks_are_claimed_oldest_first_however_few_the_planner_knows_of(h
         users = [row.user_id for row in await DirtyUser.filter(brand_id=shop.id).order_by("id")]
         async with connection.transaction():
             before = await connection.fetchval(rows_read)
-            assert list(await claim(connection, shop.id, batch)) == sorted(set(users[:batch]))
+            assert list((await claim(connection, shop.id, batch)).into) == sorted(set(users[:batch]))
             assert await connection.fetchval(rows_read) - before <= 5 * batch
         assert [row.user_id for row in await DirtyUser.filter(brand_id=shop.id).order_by("id")] == users[batch:]
-        assert list(await claim(connection, shop.id, 2 * people)) == sorted(set(users[batch:]))
-        assert list(await claim(connection, shop.id, 1)) == []
+        assert list((await claim(connection, shop.id, 2 * people)).into) == sorted(set(users[batch:]))
+        assert list((await claim(connection, shop.id, 1)).into) == []
 
 
 async def test_after_an_import_the_planner_knows_how_much_there_is(house: Context, shop: Brand) -> None:

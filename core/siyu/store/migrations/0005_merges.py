@@ -59,6 +59,7 @@ class Migration(migrations.Migration):
                 "table_description": "Two users are one person: who says so, when, why, and by which identities (``names``: of the one, of the other).",
             },
         ),
+        ops.AddField(model_name="DirtyUser", name="quiet", field=fields.BooleanField(default=False, db_default=False)),
         ops.AddField(
             model_name="StageHistory",
             name="merge_id",

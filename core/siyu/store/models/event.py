@@ -25,11 +25,15 @@ class Event(Model):
 
 
 class DirtyUser(Model):
-    """A user with events that no decision has seen yet; a row a mark, so that marking never waits."""
+    """A user with events that no decision has seen yet; a row a mark, so that marking never waits.
+
+    ``quiet`` is the mark of one who was merged or parted: nothing has happened to them, so it sets off no playbook.
+    """
 
     id = fields.BigIntField(primary_key=True)
     brand_id = fields.IntField()
     user_id = fields.BigIntField()
+    quiet = fields.BooleanField(default=False, db_default=False)
 
     class Meta:
         table = "dirty_user"

@@ -1,0 +1,1 @@
+"""Merges: users who have turned out to be one person."""
