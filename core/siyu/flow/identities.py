@@ -127,10 +127,12 @@ def _first(names: Sequence[Name], known: Mapping[Name, tuple[int, int]]) -> Name
 
 
 class _Cluster:
-    """Names that are one person's: known already (``person``), or made by the call."""
+    """Names that are one person's: known already (``person``), or made by the call. ``single`` are those of kinds of
+    which a person has only one."""
 
-    def __init__(self, name: Name, person: int | None = None) -> None:
+    def __init__(self, name: Name, single: Mapping[str, str], person: int | None = None) -> None:
         self.primary = name
+        self.single = single
         self.person = person
         self.names = [name]
 
@@ -149,12 +151,12 @@ class _Call:
         for name, (_, person) in sorted(known.items()):
             if person in persons:
                 persons[person].names.append(name)
-            self._clusters[name] = persons.setdefault(person, _Cluster(name, person))
+            self._clusters[name] = persons.setdefault(person, _Cluster(name, against.single[person], person))
         self._events: dict[int, Sequence[Name]] = {}
 
     def take(self, index: int, event: Named) -> None:
         """Join the names of an event, if nothing speaks against it."""
-        clusters = {id(c): c for c in (self._clusters.get(name) or _Cluster(name) for name in event.names)}
+        clusters = {id(c): c for c in (self._clusters.get(name) or self._new(name) for name in event.names)}
         mine = sorted(clusters.values(), key=lambda cluster: (cluster.person or 2**63, cluster.primary))
         if conflict := self._conflict(event.names, mine):
             self.who.conflicts[index] = conflict
@@ -166,7 +168,7 @@ class _Call:
                 one, two = (self._naming(event.names, cluster) for cluster in (first, other))
                 self.merges.append((index, one, two))
             self._join(first, other)
-        self._clusters.update(dict.fromkeys(first.names, first))
+        self._clusters.update(dict.fromkeys(event.names, first))
 
     def finished(self) -> Who:
         """Who is meant by the events that were taken, and whose the new names are."""
@@ -189,7 +191,7 @@ class _Call:
                 return conflict
         values: dict[str, str] = {}
         for cluster in clusters if len(clusters) > 1 else ():
-            for kind, value in self._single(cluster).items():
+            for kind, value in cluster.single.items():
                 if values.setdefault(kind, value) != value:
                     return f"one person has the {kind} {values[kind]!r} and {value!r}", "name one of them"
         return None
@@ -197,9 +199,9 @@ class _Call:
     def _proves(self, name: Name) -> bool:
         return name[0] in self._kinds and self._kinds[name[0]].proves
 
-    def _single(self, cluster: _Cluster) -> dict[str, str]:
-        mine = {kind: value for kind, value in cluster.names if kind in self._kinds and self._kinds[kind].single}
-        return {**mine, **self._against.single.get(cluster.person or 0, {})}
+    def _new(self, name: Name) -> _Cluster:
+        kind = self._kinds.get(name[0])
+        return _Cluster(name, dict([name]) if kind and kind.single else {})
 
     def _naming(self, names: Sequence[Name], cluster: _Cluster) -> Name:
         """A name of an event that names a known person; one that the call has given to them stands for its giver."""
@@ -208,6 +210,7 @@ class _Call:
 
     def _join(self, one: _Cluster, other: _Cluster) -> None:
         one.names += other.names
+        one.single = {**other.single, **one.single}
         self._against.join(one.person, other.person)
         for name in other.names:
             self._clusters[name] = one

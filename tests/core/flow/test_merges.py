@@ -278,7 +278,7 @@ async def test_to_be_merged_or_parted_is_no_occasion_for_a_message(house: Contex
         order("new", {"openid": "o"}, days=1),
         event("end", {"openid": "o"}),
     ]
-    await record(house, brand, told)
+    await record(house, brand, [*told, event("end", {"openid": "o"})])
     await refresh(house, brand.id)
     one, other = (await who(brand))["member", "1"], (await who(brand))["openid", "o"]
     assert ("lifecycle", "dormant") in (await decided(brand))[one]
