@@ -145,15 +145,15 @@ def opened(name: str, catalog: Catalog, stored: Mapping[str, Stored], at: dateti
         tables = {}
         for source in catalog.sources:
             mine = stored.get(source.name, Stored([], pl.DataFrame(schema=source.schema)))
-            tables[source.name] = _counted(home, home.table(source, mine), mine.merged)
+            tables[source.name] = _counted(home, home.table(source, mine), mine.persons)
         yield Outside(catalog, tables, at, zone, home)
 
 
-def _counted(home: Home, table: Frame, merged: pl.DataFrame) -> Frame:
+def _counted(home: Home, table: Frame, persons: pl.DataFrame) -> Frame:
     """A table by whom its users count as."""
-    if merged.is_empty():
+    if persons.is_empty():
         return table
-    joined = table.join(home.lend(merged), on="user_id", how="left")
+    joined = table.join(home.lend(persons), on="user_id", how="left")
     return joined.with_columns(user_id=nw.coalesce("into_id", "user_id")).drop("into_id")
 
 

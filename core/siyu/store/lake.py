@@ -68,12 +68,12 @@ class Stored:
 
     files: Sequence[Path]
     tail: pl.DataFrame
-    merged: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MERGED))
+    persons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MERGED))
 
     def scan(self) -> pl.LazyFrame:
         """All of it, for Polars, by whom users count as."""
         parts = [pl.scan_parquet(list(self.files))] if self.files else []
-        return counted(pl.concat([*parts, self.tail.lazy()] if len(self.tail) or not parts else parts), self.merged)
+        return counted(pl.concat([*parts, self.tail.lazy()] if len(self.tail) or not parts else parts), self.persons)
 
 
 class Lake:
@@ -114,10 +114,10 @@ class Lake:
                 tail = await self.read(connection, "id > $2 AND id <= $3", sealed, up_to)
         await self._mend(connection, ranges)
         ranges = await self._merged(connection, ranges)
-        merged = await mapping(connection, self._brand_id)
+        persons = await mapping(connection, self._brand_id)
         stored = {
             source.name: Stored(
-                self._files(source, ranges), tail.get(source.name, pl.DataFrame(schema=source.schema)), merged
+                self._files(source, ranges), tail.get(source.name, pl.DataFrame(schema=source.schema)), persons
             )
             for source in self._catalog.sources
         }
@@ -134,7 +134,7 @@ class Lake:
             if lost:
                 read = await self.read(connection, "id BETWEEN $2 AND $3", *one, kinds=sorted({s.kind for s in lost}))
                 rest.append({source.name: read[source.name] for source in lost})
-        merged = await mapping(connection, self._brand_id)
+        persons = await mapping(connection, self._brand_id)
         return {
             source.name: counted(
                 pl.concat(
@@ -143,7 +143,7 @@ class Lake:
                         *(frames[source.name].lazy() for frames in rest if source.name in frames),
                     ]
                 ),
-                merged,
+                persons,
             )
             for source in self._catalog.sources
         }

@@ -24,6 +24,7 @@ from siyu.flow.ingest import IncomingEvent, Recorded, record
 from siyu.flow.merging import merge_users, unmerge_users
 from siyu.flow.preview import preview
 from siyu.flow.refresh import refresh
+from siyu.store import lake as lake_module
 from siyu.store import merges
 from siyu.store.lake import Lake
 from siyu.store.models import (
@@ -299,8 +300,10 @@ async def test_to_be_merged_or_parted_is_no_occasion_for_a_message(house: Contex
     assert await decide() == 1
 
 
-async def test_all_readers_see_one_person(house: Context) -> None:
-    brand = await brand_with(house, "readers")
+@pytest.mark.parametrize("many", [1, 1000], ids=["many", "few"])
+async def test_all_readers_see_one_person(house: Context, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lake_module, "MANY", many)
+    brand = await brand_with(house, f"readers-{many}")
     one, other = await two(house, brand)
     await refresh(house, brand.id, seal_from=1)
     await record(house, brand, [event("3", {"phone": "p", "openid": "o"}), order("4", {"phone": "p"}, "7")])
@@ -442,7 +445,7 @@ async def take_some_steps(house: Context, brand: Brand, dice: random.Random) -> 
                     await unmerge_users(house, brand, dice.choice(made).id, by="me")
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 async def test_whatever_is_merged_and_undone_in_between_decisions_are_those_of_the_people_there_are(
     house: Context, seed: int
@@ -468,7 +471,7 @@ def people_of(events: Sequence[IncomingEvent]) -> set[frozenset[tuple[str, str]]
     return set(map(frozenset, people))
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 async def test_in_whatever_order_and_batches_events_come_the_people_and_their_decisions_are_the_same(
     house: Context, seed: int
