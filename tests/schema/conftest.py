@@ -168,6 +168,7 @@ async def _live(ctx: Context, brand: Brand, members: int) -> None:
     await record(ctx, brand, [*orders, skin, IncomingEvent("x", "order.lost", {"member": "m00"})])
     await refresh(ctx, brand.id, at=START + timedelta(days=150))
     await record(ctx, brand, [_order(0, 9, 151), _order(1, 9, 151)])
+    await decide_users(ctx, brand.id)
     # A user who was seen once, and turns out to be m01.
     await record(ctx, brand, [IncomingEvent("q1", "contact.added", {"email": "m@01"}, {}, START)])
     await record(ctx, brand, [IncomingEvent("q2", "contact.added", {"email": "m@01", "member": "m01"}, {}, START)])

@@ -27,7 +27,8 @@ class Event(Model):
 class DirtyUser(Model):
     """A user with events that no decision has seen yet; a row a mark, so that marking never waits.
 
-    ``quiet`` is the mark of one who was merged or parted: nothing has happened to them, so it sets off no playbook.
+    ``quiet`` is the mark of one who was merged or parted: that sets off no playbook, though something may have happened
+    to them at the same time, too. Better no message than a wrong one.
     """
 
     id = fields.BigIntField(primary_key=True)
