@@ -55,8 +55,8 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
         if not claimed.into:
             return Decided()
         here = await present(ctx, connection, brand_id)
-        if claimed.quiet:
-            await retire(connection, brand_id, list(claimed.into), at=here.at)
+        if merged := [user for user, into in claimed.into.items() if user != into]:
+            await retire(connection, brand_id, merged, at=here.at)
         users = sorted(set(claimed.into.values()))
         bound = here.bound
         frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)

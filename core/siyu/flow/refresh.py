@@ -121,7 +121,8 @@ async def refresh(
                 await lock(writer, brand_id)
                 if users is shards[0]:
                     quiet = await merges.waiting(writer, brand_id)
-                    await merges.retire(writer, brand_id, list(quiet), at=at)
+                    gone = [user for user, into in quiet.items() if user != into]
+                    await merges.retire(writer, brand_id, gone, at=at)
                 before = await decisions.of_all(writer, users)
                 stood = before if mark is None else await decisions.stood(writer, before, mark)
 
