@@ -113,16 +113,39 @@ async def operation(ws: ClientConnection, query: str, id: str = "1", **variables
         assert message == {"id": id, "type": "complete"}
 
 
-@pytest.fixture
-async def server(api: Any) -> AsyncIterator[Server]:
-    running = uvicorn.Server(
-        uvicorn.Config(api.app, port=0, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
-    )
-    task = asyncio.create_task(running.serve())
-    await until(lambda: running.started)
-    yield Server(api, running.servers[0].sockets[0].getsockname()[1])
-    running.should_exit = True
+class Port:
+    """A port on which tests serve one after the other: to start and stop a server takes a fifth of a second."""
+
+    def __init__(self) -> None:
+        self.app: Any = None
+        self.running = uvicorn.Server(uvicorn.Config(self, port=0, log_level="warning", lifespan="off"))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+    async def clear(self) -> None:
+        """Let all go who are connected."""
+        state = self.running.server_state
+        for each in list(state.connections):
+            each.shutdown()
+        await until(lambda: not state.connections and not state.tasks)
+
+
+@pytest.fixture(scope="module")
+async def port() -> AsyncIterator[Port]:
+    made = Port()
+    task = asyncio.create_task(made.running.serve())
+    await until(lambda: made.running.started)
+    yield made
+    made.running.should_exit = True
     await task
+
+
+@pytest.fixture
+async def server(api: Any, port: Port) -> AsyncIterator[Server]:
+    port.app = api.app
+    yield Server(api, port.running.servers[0].sockets[0].getsockname()[1])
+    await port.clear()
 
 
 @pytest.fixture(params=["ws", "sse", "multipart"])

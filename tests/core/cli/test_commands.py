@@ -1,7 +1,8 @@
-"""The command line as a user types it: real processes, real servers."""
+"""The command line as a user types it, with real servers: in this process, or in one of its own where that is told."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from siyu.cli import app
+from siyu.cli.session import err, out
 from siyu.runtime import Addresses, Servers, Settings
+from typer.testing import CliRunner
 
 SIYU = Path(sys.executable).with_name("siyu")
 LOG = """\
@@ -29,20 +33,28 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.env = {**os.environ, "SIYU_HOME": str(folder / "home"), "SIYU_EMBEDDED_FSYNC": "off", "COLUMNS": "160"}
+        self.env = {"SIYU_HOME": str(folder / "home"), "SIYU_EMBEDDED_FSYNC": "off"}
 
     def __call__(self, *words: str, status: int = 0) -> str:
-        done = subprocess.run([SIYU, *words], env=self.env, cwd=self.folder, capture_output=True, text=True)
-        assert done.returncode == status, done.stderr + done.stdout
+        with contextlib.chdir(self.folder):
+            done = CliRunner().invoke(app, words, env=self.env, catch_exceptions=False)
+        assert done.exit_code == status, done.output
         return done.stdout if status == 0 else done.stderr
+
+    def process(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """As :meth:`__call__`, from a process of its own."""
+        return subprocess.run([SIYU, *words], env={**os.environ, **self.env, **env}, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def siyu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     shell = Shell(tmp_path_factory.mktemp("cli"))
-    # Held for the module, so that each command joins servers that run.
-    with Servers(Settings.from_env(shell.env)):
-        yield shell
+    with pytest.MonkeyPatch.context() as patch:
+        for console in (out, err):
+            patch.setattr(console, "width", 160)
+        # Held for the module, so that each command joins servers that run.
+        with Servers(Settings.from_env(shell.env)):
+            yield shell
 
 
 def test_a_purchase_log_that_nobody_prepared_gives_rfm_tags(siyu: Shell) -> None:
@@ -148,20 +160,14 @@ def test_a_mistake_is_answered_with_the_remedy(siyu: Shell, words: list[str], re
 
 def test_the_doctor_finds_everything_well(siyu: Shell, addresses: Addresses) -> None:
     assert "embedded" in siyu("doctor")
-    own = subprocess.run(
-        [SIYU, "doctor"],
-        env={**siyu.env, "DATABASE_URL": addresses.database_url, "REDIS_URL": addresses.redis_url},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    own = siyu.process("doctor", DATABASE_URL=addresses.database_url, REDIS_URL=addresses.redis_url)
+    assert own.returncode == 0, own.stderr
     assert "embedded in" not in own.stdout
 
 
-def test_a_home_that_cannot_be_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_is_an_error_with_a_remedy(siyu: Shell, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    env = {**os.environ, "SIYU_HOME": str(tmp_path / "file")}
-    done = subprocess.run([SIYU, "brand", "list"], env=env, capture_output=True, text=True)
+    done = siyu.process("brand", "list", SIYU_HOME=str(tmp_path / "file"))
     assert done.returncode == 2
     assert "SIYU_HOME" in done.stderr
     assert "Traceback" not in done.stderr
