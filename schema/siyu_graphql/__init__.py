@@ -1,14 +1,21 @@
 """siyu's GraphQL API. These are the names that plugins and whoever serves the API use."""
 
-from siyu.flow.tokens import Right
+from __future__ import annotations
 
-from siyu_graphql.app import Page, create_app
-from siyu_graphql.context import Info, Queue, RequestContext, visible_brand
-from siyu_graphql.errors import UserError
-from siyu_graphql.fields import computed
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from siyu_graphql.hooks import Contribution
-from siyu_graphql.mutations import Payload, mutation
-from siyu_graphql.schema import build_schema, print_sdl
+
+if TYPE_CHECKING:
+    from siyu.flow.tokens import Right
+
+    from siyu_graphql.app import Page, create_app
+    from siyu_graphql.context import Info, Queue, RequestContext, visible_brand
+    from siyu_graphql.errors import UserError
+    from siyu_graphql.fields import computed
+    from siyu_graphql.mutations import Payload, mutation
+    from siyu_graphql.schema import build_schema, print_sdl
 
 __all__ = [
     "Contribution",
@@ -26,3 +33,26 @@ __all__ = [
     "print_sdl",
     "visible_brand",
 ]
+
+_HOMES = {
+    "Info": "siyu_graphql.context",
+    "Page": "siyu_graphql.app",
+    "Payload": "siyu_graphql.mutations",
+    "Queue": "siyu_graphql.context",
+    "RequestContext": "siyu_graphql.context",
+    "Right": "siyu.flow.tokens",
+    "UserError": "siyu_graphql.errors",
+    "build_schema": "siyu_graphql.schema",
+    "computed": "siyu_graphql.fields",
+    "create_app": "siyu_graphql.app",
+    "mutation": "siyu_graphql.mutations",
+    "print_sdl": "siyu_graphql.schema",
+    "visible_brand": "siyu_graphql.context",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Every command loads the hook from here; Strawberry, which few of them need, takes longer than most of them work.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -184,3 +184,10 @@ def test_two_users_are_merged_shown_and_parted(siyu: Shell) -> None:
     assert "2 orders so far" in siyu("explain", "phone=139", "-b", "people")
     assert "are two again" in siyu("user", "unmerge", number, "-b", "people")
     assert re.search(rf"{number} .*she said so.*by cli", siyu("user", "merges", "-b", "people"))
+
+
+def test_what_only_the_api_needs_is_not_loaded_by_other_commands(siyu: Shell) -> None:
+    done = siyu.process("brand", "list", PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0, done.stderr
+    assert "siyu.cli" in done.stderr
+    assert "strawberry" not in done.stderr
