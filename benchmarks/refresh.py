@@ -42,7 +42,7 @@ END = rulebook.AT
 MIX = {"order.paid": 0.45, "article.opened": 0.30, "group.message": 0.15, "profile.updated": 0.10}
 ATTRIBUTES = {
     "level": rulebook.LEVELS,
-    "skin_type": rulebook.SKINS,
+    "skin": rulebook.SKINS,
     "city": rulebook.CITIES,
     "member": ("true", "false"),
     "points": tuple(str(number) for number in range(0, 5000, 50)),

@@ -18,10 +18,12 @@ import siyu
 from siyu import (
     Age,
     Attribute,
+    AttributeKind,
     Count,
     DaysSince,
     DaysSinceFirst,
     DaysUntil,
+    Fact,
     Field,
     HasTag,
     Last,
@@ -47,6 +49,16 @@ CITIES = ("上海", "北京", "广州", "深圳", "杭州", "成都", "武汉", 
 CATEGORIES = ("milk_powder", "diapers", "toys", "care", "makeup", "pet_food")
 TOPICS = ("parenting", "beauty", "pets", "home")
 WORDS = ("formula", "奶粉")
+ATTRIBUTES = (
+    AttributeKind("level", "等级", values=LEVELS),
+    AttributeKind("skin", "肤质", values=SKINS),
+    AttributeKind("city", "城市"),
+    AttributeKind("member", "会员", "flag"),
+    AttributeKind("consent", "同意联系", "flag"),
+    AttributeKind("points", "积分", "integer"),
+    AttributeKind("birthday", "生日", "date", personal=True),
+    AttributeKind("due_date", "预产期", "date", personal=True),
+)
 
 
 class Buying(Segmenter):
@@ -69,7 +81,7 @@ class Buying(Segmenter):
     since_first = DaysSinceFirst("order.paid")
     online = Share("order.paid", of={"channel": ["online", "app"]}, days=365)
     channel = Last("order.paid", "channel")
-    level = Attribute("level", values=LEVELS)
+    level = Attribute("level")
 
     def tags(self, p: Params) -> Iterable[Tag]:
         yield Tag("bench.loyal", "忠诚", (self.orders_365 >= 6) & (self.since_order <= 45), "{orders_365} orders")
@@ -139,14 +151,14 @@ class Person(Segmenter):
     """资料"""
 
     level = Buying.level
-    skin = Attribute("skin_type", values=SKINS)
+    skin = Attribute("skin")
     city = Attribute("city")
-    member = Attribute("member", type="flag", default=False)
-    consent = Attribute("consent", type="flag")
-    points = Attribute("points", type="integer")
+    member = Attribute("member", default=False)
+    consent = Attribute("consent")
+    points = Attribute("points")
     age = Age("birthday")
     birthday = DaysUntil("birthday", yearly=True)
-    due = Attribute("due_date", type="date")
+    due = Attribute("due_date")
 
     def tags(self, p: siyu.Params) -> Iterable[Tag]:
         yield Tag("bench.birthday_soon", "生日将至", self.birthday.between(0, 7) & (self.consent == True))  # noqa: E712
@@ -188,6 +200,11 @@ RULES: tuple[type[Segmenter], ...] = (Buying, Categories, Talking, Person)
 
 
 @hookimpl
+def siyu_attributes() -> Iterable[AttributeKind]:
+    return ATTRIBUTES
+
+
+@hookimpl
 def siyu_segmenters() -> Iterable[type[Segmenter]]:
     return RULES
 
@@ -197,7 +214,12 @@ def siyu_lifecycles() -> Iterable[type[Lifecycle]]:
     return [Journey]
 
 
-NAMES = MappingProxyType({fact.name: name for rule in RULES for name, fact in rule.facts.items()})
+def _declared(fact: Fact) -> Fact:
+    kinds = {kind.name: kind for kind in ATTRIBUTES}
+    return fact.declared(kinds[fact.attribute]) if isinstance(fact, Attribute) else fact
+
+
+NAMES = MappingProxyType({_declared(fact).name: name for rule in RULES for name, fact in rule.facts.items()})
 """The short name of each fact by its canonical one."""
 
 

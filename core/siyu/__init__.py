@@ -6,6 +6,7 @@ These are the names that plugins are written with; everything else is siyu's own
 from __future__ import annotations
 
 from siyu.contract.actions import Channel, Message, Playbook, Receipt, Send, StageChanged
+from siyu.contract.attributes import AttributeKind
 from siyu.contract.conditions import ALWAYS, Condition, Expr, HasTag
 from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import EventKind, Line, Money, Payload
@@ -45,6 +46,7 @@ __all__ = [
     "DAY",
     "Age",
     "Attribute",
+    "AttributeKind",
     "Channel",
     "Condition",
     "Contains",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import siyu
 from pydantic import field_validator
-from siyu import Age, Attribute, Condition, Count, Field, HasTag, Segmenter, Tag, hookimpl
+from siyu import Age, Attribute, AttributeKind, Condition, Count, Field, HasTag, Segmenter, Tag, hookimpl
 
 Word = Annotated[str, Field(min_length=1, max_length=50, pattern=r"\S")]
 Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
@@ -110,6 +110,15 @@ class RoutineGaps(Segmenter):
                 f"bought the one {{uses}} times and the other {{lacks}} times in {row.days} days",
                 facts={"uses": uses, "lacks": lacks},
             )
+
+
+@hookimpl
+def siyu_attributes() -> list[AttributeKind]:
+    return [
+        AttributeKind("skin_type", "肤质", values=[value for _, values in SKINS.values() for value in values]),
+        AttributeKind("birthday", "生日", "date", personal=True),
+        AttributeKind("age", "年龄段（问卷）"),
+    ]
 
 
 @hookimpl

@@ -12,7 +12,19 @@ from collections.abc import Iterable
 from typing import Literal
 
 import siyu
-from siyu import Attribute, Count, DaysSince, Field, Lifecycle, Playbook, Send, Stage, StageChanged, hookimpl
+from siyu import (
+    Attribute,
+    AttributeKind,
+    Count,
+    DaysSince,
+    Field,
+    Lifecycle,
+    Playbook,
+    Send,
+    Stage,
+    StageChanged,
+    hookimpl,
+)
 
 SILENT = "last interaction {silent} days ago"
 
@@ -63,7 +75,7 @@ class Relationship(Lifecycle):
     class Params(siyu.Params):
         potential_days: int = Field(180, ge=1, le=1000, title="多少天内有互动算潜在用户")
 
-    member = Attribute("member", type="flag", default=False)
+    member = Attribute("member", default=False)
     added = Count("contact.added")
     removed = Count("contact.removed")
     since_added = DaysSince("contact.added")
@@ -96,6 +108,11 @@ class WelcomeBack(Playbook):
 
     def steps(self, p: Params) -> Iterable[Send]:
         yield Send("outbox", p.text)
+
+
+@hookimpl
+def siyu_attributes() -> list[AttributeKind]:
+    return [AttributeKind("member", "会员", "flag")]
 
 
 @hookimpl

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import siyu
 from pydantic import field_validator
-from siyu import Age, Condition, Count, DaysSinceFirst, Field, HasTag, Mentions, Segmenter, Tag, hookimpl
+from siyu import Age, AttributeKind, Condition, Count, DaysSinceFirst, Field, HasTag, Mentions, Segmenter, Tag, hookimpl
 
 Word = Annotated[str, Field(min_length=1, max_length=50, pattern=r"\S")]
 Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
@@ -144,6 +144,14 @@ class FormulaIntent(BabyRule):
             "opened {read} articles and asked {asked} times, with a baby on its way or under six months",
             facts={"read": read, "asked": asked},
         )
+
+
+@hookimpl
+def siyu_attributes() -> list[AttributeKind]:
+    return [
+        AttributeKind("baby_birthday", "宝宝生日", "date", personal=True),
+        AttributeKind("due_date", "预产期", "date", personal=True),
+    ]
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import siyu
-from siyu import Attribute, Count, Cycle, DaysSince, Field, Segmenter, Tag, hookimpl
+from siyu import Attribute, AttributeKind, Count, Cycle, DaysSince, Field, Segmenter, Tag, hookimpl
 
 Word = Annotated[str, Field(min_length=1, max_length=50, pattern=r"\S")]
 Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
@@ -31,14 +31,13 @@ class KindOfPet(Segmenter):
     pet = Attribute("pet")
 
     def tags(self, p: Params) -> Iterable[Tag]:
-        known = self.pet.is_in([value for _, values in PETS.values() for value in values])
         for kind in ("cat", "dog"):
             title, values = PETS[kind]
             bought = Count("order.paid", {"category": getattr(p, kind)}, p.days)
             yield Tag(
                 f"pets.{kind}",
                 f"养{title}",
-                self.pet.is_in([*values, *PETS["both"][1]]) | (~known & (bought > 0)),
+                self.pet.is_in([*values, *PETS["both"][1]]) | (self.pet.is_missing() & (bought > 0)),
                 "says: {pet}; bought for such a pet {bought} times in {days} days",
                 facts={"bought": bought},
             )
@@ -71,6 +70,11 @@ class FoodRunningOut(Segmenter):
                 "last food {last} days ago; buys every {cycle} days, {bag_days} where there is no rhythm yet",
                 facts={"last": last, "cycle": cycle},
             )
+
+
+@hookimpl
+def siyu_attributes() -> list[AttributeKind]:
+    return [AttributeKind("pet", "宠物", values=[value for _, values in PETS.values() for value in values])]
 
 
 @hookimpl

@@ -274,6 +274,17 @@ async def test_a_brand_tells_of_itself(world: Any) -> None:
     assert {tag["key"].split(".")[0] for tag in rfm["tags"]} == {"rfm"}
 
 
+async def test_plugins_tell_which_attributes_they_know(world: Any) -> None:
+    query = '{ brand(slug: "shop") { plugins { name attributes { name title type values personal } } } }'
+    plugins = (await world.data(query))["brand"]["plugins"]
+    attributes = {plugin["name"]: plugin["attributes"] for plugin in plugins}
+    member = {"name": "member", "title": "会员", "type": "FLAG", "values": [], "personal": False}
+    assert (attributes["lifecycle"], attributes["rfm"]) == ([member], [])
+    skin, born, _ = attributes["beauty"]
+    assert (skin["type"], skin["values"][:2], skin["personal"]) == ("TEXT", ["dry", "干性"], False)
+    assert (born["name"], born["type"], born["personal"]) == ("birthday", "DATE", True)
+
+
 async def test_actions_can_be_of_one_status(world: Any) -> None:
     query = (
         'query ($status: [ActionStatus!]) { brand(slug: "shop") { actions(filter: {status: $status}) { totalCount } } }'

@@ -89,11 +89,13 @@ def plugin_list(
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand) if brand else None
         settings = {row.plugin: row for row in await PluginSetting.filter(brand_id=target.id)} if target else {}
-        table = Table("plugin", "title", "declares", *(["on", "parameters"] if target else []))
+        table = Table("plugin", "title", "declares", *(["on", "parameters"] if target else ["attributes"]))
         for each in at_hand.ctx.plugins.plugins.values():
             row = settings.get(each.name)
-            state = [_on(row), escape(json.dumps(row.params)) if row else ""] if target else []
-            table.add_row(each.name, escape(each.title), ", ".join(each.declarations), *state)
+            params = escape(json.dumps(row.params)) if row else ""
+            attributes = escape(", ".join(kind.name for kind in each.attributes))
+            more = [_on(row), params] if target else [attributes]
+            table.add_row(each.name, escape(each.title), ", ".join(each.declarations), *more)
         out.print(table)
         for each in at_hand.ctx.plugins.plugins.values():
             if each.refused is not None:

@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import polars as pl
 import pydantic
 
+from siyu.contract.attributes import AttributeKind
 from siyu.contract.conditions import Kind
 from siyu.contract.errors import RuleError
 from siyu.contract.facts import (
+    Age,
+    Attribute,
     Contains,
+    DaysUntil,
     EventFact,
     Fact,
     First,
@@ -154,11 +159,17 @@ class EventKind:
 
 
 class Catalog:
-    """All event kinds that are known, and what facts mean over them."""
+    """All event kinds and attributes that are known, and what facts mean over them.
 
-    def __init__(self, kinds: Iterable[EventKind]) -> None:
+    ``attributes`` are by the plugin that declares them.
+    """
+
+    def __init__(
+        self, kinds: Iterable[EventKind], attributes: Mapping[str, Iterable[AttributeKind]] | None = None
+    ) -> None:
         self.kinds: dict[str, EventKind] = {}
         self.groups: dict[str, list[str]] = {}
+        self.attributes = _merged(attributes or {})
         for kind in kinds:
             if kind.name in self.kinds:
                 raise RuleError("two plugins declare this event kind", field=kind.name, remedy="rename one of them")
@@ -196,6 +207,54 @@ class Catalog:
             valid = ", ".join(sorted({*self.kinds, *self.groups} - {PROFILE_UPDATED}))
             raise RuleError(f"{fact!r}: no such event kind", field=fact.event, remedy=f"kinds and groups are: {valid}")
         return [_source(fact, kind)]
+
+    def declared(self, fact: Fact) -> Fact:
+        """The fact as its attribute is declared; a :class:`RuleError` where it is not, with those that are."""
+        if not isinstance(fact, Attribute | DaysUntil | Age):
+            return fact
+        kind = self.attributes.get(fact.attribute)
+        if kind is None:
+            like = get_close_matches(fact.attribute, self.attributes) or sorted(self.attributes)
+            raise RuleError(
+                f"{fact!r}: no plugin declares such an attribute",
+                field=fact.attribute,
+                remedy=f"declared are: {', '.join(like) or 'none'}; declare your own in siyu_attributes",
+            )
+        if isinstance(fact, Attribute):
+            return fact.declared(kind)
+        if kind.type != "date":
+            raise RuleError(f"{fact!r} reckons with a {kind.type}", field=kind.name, remedy="take a date")
+        return fact
+
+    def check(self, fact: Fact) -> None:
+        """Refuse a fact that cannot be computed, by the name of what is not there or is something else."""
+        self.resolve(fact)
+        inner = fact.expr.leaves() if isinstance(fact, Formula) else (fact.of,) if isinstance(fact, Score) else ()
+        for each in inner:
+            if isinstance(each, Fact):
+                self.check(each)
+        if self.declared(fact).name != fact.name:
+            raise RuleError(
+                f"{fact!r}: declared is {self.declared(fact)!r}",
+                field=getattr(fact, "attribute", None),
+                remedy="make it a fact of the rule's class, or say the same",
+            )
+
+
+def _merged(attributes: Mapping[str, Iterable[AttributeKind]]) -> dict[str, AttributeKind]:
+    """By name; what several plugins declare in the same way is one, and personal if one of them says so."""
+    found: dict[str, tuple[str, AttributeKind]] = {}
+    for plugin, kinds in attributes.items():
+        for kind in kinds:
+            first, other = found.get(kind.name, (plugin, kind))
+            if not kind.means(other):
+                raise RuleError(
+                    f"{first} and {plugin} declare the attribute {kind.name!r}, and not as the same",
+                    field=kind.name,
+                    remedy="rename one of them, or give both the same type and values",
+                )
+            found[kind.name] = (first, replace(other, personal=other.personal or kind.personal))
+    return {name: kind for name, (_, kind) in found.items()}
 
 
 def _source(fact: EventFact, kind: EventKind) -> Source:

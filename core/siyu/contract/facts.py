@@ -19,6 +19,7 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, Literal
 
+from siyu.contract.attributes import KIND_OF, AttributeKind, AttributeType, texts
 from siyu.contract.conditions import EXACT, Expr, Kind, Leaf, Lit, Scalar, lift
 from siyu.contract.errors import RuleError
 
@@ -54,9 +55,7 @@ __all__ = [
 MAX_WINDOW_DAYS = 3660
 DAY = "@day"
 """In the place of a field: the calendar day of the event."""
-
-AttributeType = Literal["text", "integer", "money", "flag", "date"]
-_KINDS: Mapping[str, Kind] = {"text": "text", "integer": "number", "money": "number", "flag": "flag", "date": "date"}
+_LIKELY: Mapping[Kind, AttributeType] = {"text": "text", "number": "integer", "flag": "flag", "date": "date"}
 
 
 # -- filters ----------------------------------------------------------------------------------------------------
@@ -140,32 +139,29 @@ class Fact(Leaf):
 class Attribute(Fact):
     """The latest value of an attribute of the user's profile; missing (or ``default``) where never given.
 
-    ``type`` says what the text stands for: ``text``, ``integer``, ``money``, ``flag`` or ``date`` (2026-11-21); what
-    cannot be read as one is missing. ``values`` lists the texts allowed; anything else counts as missing.
+    What its text stands for, and which texts are allowed, is as the attribute is declared
+    (:class:`~siyu.AttributeKind`), and need not be said by a fact of a rule's class. One that is made elsewhere, or
+    stands in a :class:`Formula` or :class:`Score`, says ``type`` and ``values`` itself, and says the same.
     """
 
     attribute: str
     values: tuple[str, ...] = ()
     default: Scalar | None = None
     type: AttributeType = "text"
+    explicit: bool = True
 
     def __init__(
         self,
         attribute: str,
         values: Sequence[str] = (),
         default: Scalar | None = None,
-        type: AttributeType = "text",
+        type: AttributeType | None = None,
     ) -> None:
-        if isinstance(values, str):
-            raise RuleError(f"values={values!r} is one text", field=attribute, remedy="give a list of texts")
-        if type not in _KINDS:
-            raise RuleError(f"type={type!r}", field=attribute, remedy=f"types are: {', '.join(_KINDS)}")
-        if not all(isinstance(value, str) for value in values):
-            raise RuleError(f"values={values!r}", field=attribute, remedy="give texts")
-        if values and type != "text":
-            raise RuleError(f"values of a {type}", field=attribute, remedy="only texts can be listed")
-        if default is not None and lift(default).kind != _KINDS[type]:
-            raise RuleError(f"default {default!r} is no {type}", field=attribute, remedy=f"give a {type}")
+        values = texts(attribute, values, type)
+        # Until the declaration is known, what the default is will do.
+        known = type or ("text" if values or default is None else _LIKELY[lift(default).kind])
+        if default is not None and lift(default).kind != KIND_OF[known]:
+            raise RuleError(f"default {default!r} is no {known}", field=attribute, remedy=f"give a {known}")
         if default is not None and values and default not in values:
             raise RuleError(
                 f"default {default!r} is not among the values",
@@ -173,18 +169,28 @@ class Attribute(Fact):
                 remedy=f"use one of {list(values)}",
             )
         object.__setattr__(self, "attribute", attribute)
-        object.__setattr__(self, "values", tuple(dict.fromkeys(map(_plain, values))))
+        object.__setattr__(self, "values", values)
         object.__setattr__(self, "default", None if default is None else _plain(default))
-        object.__setattr__(self, "type", type)
+        object.__setattr__(self, "type", known)
+        object.__setattr__(self, "explicit", type is not None)
 
     @property
     def kind(self) -> Kind:  # type: ignore[override]
-        return _KINDS[self.type]
+        return KIND_OF[self.type]
 
     @cached_property
     def name(self) -> str:
         shown = None if self.type == "text" else self.type
         return self._repr(self.attribute, values=list(self.values) or None, default=self.default, type=shown)
+
+    def declared(self, kind: AttributeKind) -> Attribute:
+        """The same fact with type and values as declared; a :class:`RuleError` where it says otherwise."""
+        for said, declared in ((self.explicit and self.type, kind.type), (self.values, kind.values)):
+            if said and said != declared:
+                raise RuleError(
+                    f"{self!r}: declared is {declared!r}", field=self.attribute, remedy="leave out type and values"
+                )
+        return Attribute(self.attribute, kind.values, self.default, kind.type)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

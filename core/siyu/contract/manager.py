@@ -17,6 +17,7 @@ import pluggy
 
 from siyu.contract import kinds, specs
 from siyu.contract.actions import Channel, Playbook
+from siyu.contract.attributes import AttributeKind
 from siyu.contract.budget import ANSWER_SECONDS, Call, make
 from siyu.contract.errors import NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import Catalog, EventKind
@@ -61,6 +62,7 @@ class Plugin:
     title: str
     version: str
     declared: Mapping[str, tuple[Declaration, ...]] = field(default_factory=dict)
+    attributes: tuple[AttributeKind, ...] = ()
     refused: SiyuError | None = None
     """Why it could not be loaded. Its rules stand still; everything else goes on."""
 
@@ -119,6 +121,7 @@ class PluginManager:
         self.plugins: dict[str, Plugin] = {}
         self._kinds: dict[str, list[EventKind]] = {}
         self._identity_kinds: dict[str, list[IdentityKind]] = {}
+        self._attributes: dict[str, list[AttributeKind]] = {}
         self._declare(BUILT_IN, kinds)
 
     @classmethod
@@ -157,7 +160,8 @@ class PluginManager:
         if twice := {key for key in keys if keys.count(key) > 1}:
             raise PluginError(f"plugin {name} declares {min(twice)!r} twice", field=min(twice), remedy="rename one")
         title = ((module.__doc__ or "").strip() or name).splitlines()[0]
-        plugin = Plugin(name, title, version, {hook: items for hook, items in declared.items() if items})
+        attributes = tuple(self._attributes[name])
+        plugin = Plugin(name, title, version, {hook: items for hook, items in declared.items() if items}, attributes)
         self.plugins[name] = plugin
         return plugin
 
@@ -192,12 +196,13 @@ class PluginManager:
             self.hooks.unregister(name=plugin.name)
         self._kinds.pop(plugin.name, None)
         self._identity_kinds.pop(plugin.name, None)
+        self._attributes.pop(plugin.name, None)
         self._forget_kinds()
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The event kinds of all plugins."""
-        return Catalog([kind for kinds in self._kinds.values() for kind in kinds])
+        """The kinds of events and attributes of all plugins."""
+        return Catalog([kind for kinds in self._kinds.values() for kind in kinds], self._attributes)
 
     @cached_property
     def identity_kinds(self) -> Mapping[str, IdentityKind]:
@@ -228,22 +233,12 @@ class PluginManager:
             ) from None
         self._kinds[name] = self._instances(name, "siyu_event_kinds", EventKind)
         self._identity_kinds[name] = self._instances(name, "siyu_identity_kinds", IdentityKind)
+        self._attributes[name] = self._instances(name, "siyu_attributes", AttributeKind)
         self._forget_kinds()
 
     def _forget_kinds(self) -> None:
         for name in ("catalog", "identity_kinds"):
             self.__dict__.pop(name, None)
-
-    def _instances(self, name: str, hook: str, wanted: type[T]) -> list[T]:
-        found = list(self._contributed(name, hook))
-        for item in found:
-            if not isinstance(item, wanted):
-                raise PluginError(
-                    f"{hook} of plugin {name} returned {item!r}",
-                    field=hook,
-                    remedy=f"return instances of {wanted.__name__}",
-                )
-        return found
 
     def _contributed(self, name: str, hook: str) -> Iterable[Any]:
         """What the plugin of that name returns from a hook."""
@@ -258,6 +253,17 @@ class PluginManager:
                 raise PluginError(
                     f"{hook} of plugin {name} failed: {error!r}", field=hook, remedy="return a list of declarations"
                 ) from error
+
+    def _instances(self, name: str, hook: str, wanted: type[T]) -> list[T]:
+        found = list(self._contributed(name, hook))
+        for item in found:
+            if not isinstance(item, wanted):
+                raise PluginError(
+                    f"{hook} of plugin {name} returned {item!r}",
+                    field=hook,
+                    remedy=f"return instances of {wanted.__name__}",
+                )
+        return found
 
     def _declarations(self, name: str, hook: str, bases: tuple[type, ...]) -> tuple[Declaration, ...]:
         items: list[Declaration] = []
@@ -302,8 +308,11 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
     where = f"{plugin.name}.{rule.key}"
     try:
         params = rule.Params()
-        for fact in rule.facts.values():
-            catalog.resolve(fact)
+        # A rule's own facts stand in for those of its class: other plugins say what the attributes are.
+        own = {key: catalog.declared(fact) for key, fact in type(rule).facts.items()}
+        vars(rule).update(own, facts=own)
+        for fact in own.values():
+            catalog.check(fact)
         [given] = make([Call("", (where,), lambda: _asked(rule, params))], ANSWER_SECONDS)
         if isinstance(given, Exception):
             raise given
@@ -314,7 +323,7 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
             placeholders(item.because)
             for leaf in (*item.when.leaves(), *item.facts.values()):
                 if isinstance(leaf, Fact):
-                    catalog.resolve(leaf)
+                    catalog.check(leaf)
     except SiyuError as error:
         raise RuleError(
             error.message, field=f"{where}: {error.field or ''}".rstrip(": "), remedy=error.remedy

@@ -13,8 +13,8 @@
         return [Silent]
 
 Every hook is called once when the plugins are loaded, without arguments, and returns declarations: classes (or
-kinds of events and names). It never does the work itself, reads no database and no clock. What is declared counts for a
-brand only while the plugin is on there; kinds count for all, as history must stay readable.
+kinds of events, names and attributes). It never does the work itself, reads no database and no clock. What is declared
+counts for a brand only while the plugin is on there; kinds count for all, as history must stay readable.
 
 ``siyu_graphql`` adds one more, ``siyu_graphql_types``, for types, fields and mutations beyond the declared ones.
 """
@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from siyu.contract.actions import Channel, Playbook
+from siyu.contract.attributes import AttributeKind
 from siyu.contract.events import EventKind
 from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
@@ -31,6 +32,7 @@ from siyu.contract.markers import hookspec
 from siyu.contract.rules import FittedSegmenter, Lifecycle, Segmenter
 
 __all__ = [
+    "siyu_attributes",
     "siyu_channels",
     "siyu_event_kinds",
     "siyu_feedback_handlers",
@@ -61,6 +63,16 @@ def siyu_identity_kinds() -> Iterable[IdentityKind]:  # type: ignore[empty-body]
 
     Called when plugins are loaded. Names must be new; each kind counts for every brand: two users are merged where an
     event names both by kinds that prove who they are. Names of other kinds are taken too, and merge nobody.
+    """
+
+
+@hookspec
+def siyu_attributes() -> Iterable[AttributeKind]:  # type: ignore[empty-body]
+    """Attributes of users that rules look at, and what their text stands for.
+
+    Called when plugins are loaded. Facts of any plugin may be declared over them, and over no others. What two plugins
+    declare with the same type and values is one attribute; with others it is an error that names both. Updates of
+    profiles may carry attributes that nobody declares.
     """
 
 

@@ -316,7 +316,7 @@ async def _check(ctx: Context, brand: Brand, row: PluginSetting) -> list[Cohort]
         rulebook, failed = await asyncio.to_thread(bind_fenced, cohort.on, cohort.pinned)
         for fact in rulebook.facts:
             # A parameter may name an event or a field: one that is not there would stop the facts of all plugins.
-            ctx.plugins.catalog.resolve(fact)
+            ctx.plugins.catalog.check(fact)
         for (owner, rule), error in failed.items():
             if owner == plugin.name:
                 if rule in cohort.pinned.get(owner, {}):

@@ -9,6 +9,7 @@ from siyu.contract.manager import Plugin as Installed
 from siyu.contract.rules import FittedSegmenter
 from siyu.store.models import PluginSetting
 
+from siyu_graphql.attribute.types import AttributeKind
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 from siyu_graphql.mutations import Payload
@@ -84,6 +85,10 @@ class Plugin(BrandNode):
     def params(self) -> JSON | None:
         groups = self.installed.params(self.setting.params if self.setting else None)
         return JSON({key: p.model_dump(mode="json") for key, p in groups.items() if type(p).model_fields})
+
+    @computed("The attributes of users that it declares, for its rules and those of others.")
+    def attributes(self) -> list[AttributeKind]:
+        return [AttributeKind.of(kind) for kind in self.installed.attributes]
 
     @computed("The JSON Schema of `params`, with titles, limits and defaults: enough for a form.")
     def params_schema(self) -> JSON:

@@ -84,6 +84,7 @@ def test_a_purchase_log_that_nobody_prepared_gives_rfm_tags(siyu: Shell) -> None
 
 def test_plugins_are_switched_and_configured(siyu: Shell) -> None:
     siyu("brand", "create", "pets")
+    assert re.search(r"beauty .* skin_type", siyu("plugin", "list"))
     assert "users decided" in siyu("plugin", "enable", "lifecycle", "-b", "pets")
     siyu("plugin", "configure", "lifecycle", '{"lifecycle": {"dormant_days": 45}}', "-b", "pets")
     assert '"dormant_days": 45' in siyu("plugin", "list", "-b", "pets")

@@ -339,7 +339,7 @@ def rule(body: str, hook: str = "siyu_segmenters", kind: str = "{name}.happened"
             1,
             True,
         ),
-        ("broken", rule("return []", hook="siyu_segmentors"), "broken", "hooks are: siyu_channels", 0, False),
+        ("broken", rule("return []", hook="siyu_segmentors"), "broken", "hooks are: siyu_attributes", 0, False),
         ("broken", rule("return []", kind="order.paid"), "broken", "two plugins declare", 0, False),
         ("rfm", rule("return []"), "rfm (plugin_rfm)", "two plugins have this name", 0, False),
         ("core", rule("return []"), "core (plugin_core)", "already registered", 0, False),

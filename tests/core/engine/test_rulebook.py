@@ -15,6 +15,7 @@ import siyu
 from siyu import (
     ALWAYS,
     Attribute,
+    AttributeKind,
     Count,
     FittedSegmenter,
     Lifecycle,
@@ -70,6 +71,7 @@ def plugin(name: str, *rules: type[Any], version: str = "1") -> Plugin:
     made = ModuleType(name, name)
     segmenters = [rule for rule in rules if issubclass(rule, Segmenter | FittedSegmenter)]
     for hook, found in (
+        ("siyu_attributes", [AttributeKind("city", "城市")]),
         ("siyu_segmenters", segmenters),
         ("siyu_lifecycles", [r for r in rules if r not in segmenters]),
     ):
@@ -129,7 +131,8 @@ def test_the_version_is_the_same_in_every_process() -> None:
     code = "import test_rulebook as t; print(t.book().version)"
     found = set()
     for seed in ("1", "2", "3"):
-        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.path.dirname(__file__)}
+        paths = filter(None, [os.path.dirname(__file__), os.environ.get("PYTHONPATH")])
+        env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(paths)}
         found.add(
             subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True, text=True).stdout
         )

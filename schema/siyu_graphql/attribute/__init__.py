@@ -1,0 +1,1 @@
+"""Attributes: what plugins look at in the profiles of users."""
