@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from siyu.engine import diff
 from siyu.flow import decide, plugins
 from siyu.flow.context import Context
@@ -67,6 +69,67 @@ def history(seed: int, *, members: int = 12, events: int = 90) -> list[IncomingE
     return found
 
 
+def happened(member: object, number: object, what: tuple[str, Any], days: int, seconds: int = 0) -> IncomingEvent:
+    """What a member did so many days before END."""
+    at = END - timedelta(days=days, seconds=seconds)
+    return IncomingEvent(f"{member}-{number}", what[0], {"member": str(member)}, what[1], at)
+
+
+LINE = ("order.paid", {"amount": "57.00", "items": [{"category": "爽肤水"}, {"category": "猫粮"}]})
+ORDER = ("order.paid", {"amount": "20.00"})
+HAPPENINGS = st.sampled_from(
+    [
+        ORDER,
+        LINE,
+        ("order.paid", {"amount": "999.99"}),
+        ("article.opened", {"topic": "tea"}),
+        ("contact.added", {}),
+        ("contact.removed", {}),
+        ("campaign.received", {"campaign": "c"}),
+        ("profile.updated", {}),
+        ("profile.updated", {"skin_type": "油皮", "birthday": "1990-02-28", "member": "true"}),
+        ("profile.updated", {"skin_type": None, "member": "no", "pet": "猫"}),
+    ]
+)
+CAST = [
+    happened("reader", "end", ("article.opened", {}), 0),
+    *(happened("regular", days, ORDER, days) for days in (3, 10, 17, 24)),
+    happened("newcomer", 1, LINE, 5),
+    happened("sleeper", 1, ORDER, 40),
+    happened("lost", 1, LINE, 300),
+]
+"""Some whom every history has, the newest event first: in each stage there is somebody."""
+
+
+@st.composite
+def histories(draw: st.DrawFn, most: int = 25) -> list[IncomingEvent]:
+    """What happened in a year and a half to the cast and to four others."""
+    members, days, seconds = st.integers(0, 3), st.integers(0, 500), st.integers(0, 2)
+    drawn = draw(st.lists(st.tuples(members, HAPPENINGS, days, seconds), max_size=most))
+    return [*CAST, *(happened(who, number, what, *when) for number, (who, what, *when) in enumerate(drawn))]
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> tuple[list[IncomingEvent], list[list[IncomingEvent]]]:
+    """A history, and how it comes in: the newest event first, the others in any order, in parts, some of them again."""
+    events = draw(histories())
+    order = [events[0], *draw(st.permutations(events[1:]))]
+    cuts = sorted(draw(st.lists(st.integers(1, len(order)), max_size=4)))
+    again = draw(st.lists(st.sampled_from(order), max_size=4))
+    spans = zip([0, *cuts], [*cuts, len(order)], strict=True)
+    return events, [[*order[start:end], *(each for each in again if each in order[:end])] for start, end in spans]
+
+
+lifecycles = st.fixed_dictionaries(
+    {
+        "variant": st.sampled_from(["five", "four"]),
+        "dormant_days": st.integers(6, 40),
+        "lost_days": st.integers(41, 300),
+        "mature_orders": st.integers(2, 4),
+    }
+)
+
+
 async def brand_with(house: Context, name: str) -> Brand:
     """A brand with both plugins on, set so that decisions depend on nothing but events and the moment."""
     brand = await Brand.create(slug=name, name=name, replayed_to=datetime.fromtimestamp(0, UTC))
@@ -94,9 +157,9 @@ def labels(decisions: Standing) -> dict[str, tuple[set[str], dict[str, str]]]:
     return {m: (set(tags), {track: s for track, (s, _) in stages.items()}) for m, (tags, stages) in decisions.items()}
 
 
-async def decide_all(house: Context, brand: Brand) -> int:
+async def decide_all(house: Context, brand: Brand, limit: int = 7) -> int:
     users = 0
-    while (done := await decide_users(house, brand.id, limit=7)).users:
+    while (done := await decide_users(house, brand.id, limit=limit)).users:
         users += done.users
     return users
 
@@ -109,42 +172,64 @@ async def assert_counters(brand: Brand) -> None:
         assert stage.users == await own.count()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+# Each is a brand of its own in the database of the module. What is drawn is drawn before the test: within a coroutine
+# Hypothesis cannot break off.
+EXAMPLES = settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
+
+
+@EXAMPLES
+@given(
+    arrival=arrivals(),
+    lifecycle=lifecycles,
+    more=st.sets(st.sampled_from(["beauty", "pets"])),
+    few=st.sampled_from([0, 10**6]),
+    limit=st.sampled_from([100, 3]),
+)
 async def test_events_piecemeal_in_any_order_or_twice_give_the_decisions_of_all_at_once(
-    house: Context, seed: int, monkeypatch: pytest.MonkeyPatch
+    house: Context,
+    arrival: tuple[list[IncomingEvent], list[list[IncomingEvent]]],
+    lifecycle: dict[str, Any],
+    more: set[str],
+    few: int,
+    limit: int,
 ) -> None:
-    events = history(seed)
-    whole = await brand_with(house, f"whole-{seed}")
+    events, parts = arrival
+
+    async def brand() -> Brand:
+        # Nothing but events and the moment decides: no quantiles, and no stay.
+        made = await new_brand()
+        await plugins.configure(house, made, "rfm", {"rfm": {"method": "fixed"}})
+        await plugins.configure(house, made, "lifecycle", {"lifecycle": {**lifecycle, "stay_days": 0}})
+        for name in ("rfm", "lifecycle", *sorted(more)):
+            await plugins.enable(house, made, name)
+        return made
+
+    whole = await brand()
     await record(house, whole, events)
     await refresh(house, whole.id)
-    expected = await standing(whole)
-    tags = {tag for held, _ in expected.values() for tag in held}
-    stages = {stage for _, held in expected.values() for stage, _ in held.values()}
-    assert len(tags) >= 4
-    assert stages >= {"growth", "dormant", "lost"}
-    assert "mature" in stages or "intro" in stages
+    expected = labels(await standing(whole))
+    stages = {stages["lifecycle"] for _, stages in expected.values()}
+    assert stages >= {"growth", "mature", *(["dormant", "lost"] if lifecycle["variant"] == "five" else ["decline"])}
 
-    for way, few in (("python", 10**6), ("frames", 0)):
+    piecemeal = await brand()
+    await refresh(house, piecemeal.id)
+    with pytest.MonkeyPatch.context() as patch:
         for module, name in SIZES:
-            monkeypatch.setattr(module, name, few)
-        brand = await brand_with(house, f"{way}-{seed}")
-        dice = random.Random(f"{way}{seed}")
-        shuffled = events[1:]
-        dice.shuffle(shuffled)
-        # The moment is that of the newest event, which comes first.
-        waiting = events[:1] + shuffled
-        while waiting:
-            size = dice.choice([1, 4, 30])
-            await record(house, brand, [*waiting[:size], *dice.sample(events[:1] + waiting[:size], 1)])
-            waiting = waiting[size:]
-            await decide_all(house, brand)
-        assert labels(await standing(brand)) == labels(expected)
-        await assert_counters(brand)
-        assert (await refresh(house, brand.id)).changes == 0
-        assert (await record(house, brand, events)).new == 0
-        assert await decide_all(house, brand) == 0
-        assert (await refresh(house, brand.id)).changes == 0
-        assert await DirtyUser.filter(brand_id=brand.id).count() == 0
+            patch.setattr(module, name, few)
+        for part in parts:
+            await record(house, piecemeal, part)
+            await decide_all(house, piecemeal, limit)
+        assert labels(await standing(piecemeal)) == expected
+        await assert_counters(piecemeal)
+        assert (await record(house, piecemeal, events)).new == 0
+        assert await decide_all(house, piecemeal, limit) == 0
+        assert (await refresh(house, piecemeal.id)).changes == 0
+    assert await DirtyUser.filter(brand_id=piecemeal.id).count() == 0
 
 
 async def test_a_plugin_is_switched_off_for_one_brand_and_on_again(house: Context) -> None:

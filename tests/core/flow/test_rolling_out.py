@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -35,7 +34,17 @@ from siyu.store.models import (
 )
 
 from tests.core.conftest import new_brand
-from tests.core.flow.test_decide import END, assert_counters, history, labels, standing
+from tests.core.flow.test_decide import (
+    CAST,
+    END,
+    EXAMPLES,
+    assert_counters,
+    histories,
+    history,
+    labels,
+    lifecycles,
+    standing,
+)
 
 SOONER = {"lifecycle": {"dormant_days": 20, "lost_days": 60}}
 CHANGES: list[tuple[str, str, Any]] = [
@@ -59,11 +68,15 @@ async def change(house: Context, brand: Brand, what: str, name: str, params: Any
 
 
 async def brand_of(house: Context, seed: int, members: int = 12) -> Brand:
+    return await brand_after(house, history(seed, members=members))
+
+
+async def brand_after(house: Context, events: list[IncomingEvent]) -> Brand:
     """A brand with a past, decided at two moments, so that there is history to lose."""
     brand = await new_brand()
     for name in ("rfm", "lifecycle"):
         await plugins.enable(house, brand, name)
-    await record(house, brand, history(seed, members=members))
+    await record(house, brand, events)
     await refresh(house, brand.id, at=END - timedelta(days=40))
     await refresh(house, brand.id)
     await brand.refresh_from_db()
@@ -166,25 +179,55 @@ async def test_what_a_preview_says_of_some_users_is_what_happens_to_them(
         assert len(effect.enter.samples) == min(5, effect.enter.users)
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_undone_is_as_it_was(house: Context, seed: int) -> None:
-    dice = random.Random(seed)
-    brand = await brand_of(house, seed)
+changes = st.one_of(
+    st.sampled_from(
+        [
+            ("disable", "lifecycle", None),
+            ("disable", "rfm", None),
+            ("enable", "interest", None),
+            ("enable", "beauty", None),
+        ]
+    ),
+    st.builds(
+        lambda params, stay: ("configure", "lifecycle", {"lifecycle": {**params, "stay_days": stay}}),
+        lifecycles,
+        st.integers(0, 30),
+    ),
+    st.builds(lambda bins: ("configure", "rfm", {"rfm": {"bins": bins}}), st.integers(2, 8)),
+)
+steps = st.lists(st.tuples(changes, st.sampled_from([BUCKETS, 50, 20]), st.booleans()), min_size=1, max_size=4)
+
+
+@EXAMPLES
+@given(events=histories(), steps=steps, back=st.tuples(*[st.booleans()] * 4))
+async def test_undone_is_as_it_was(
+    house: Context, events: list[IncomingEvent], steps: list[tuple[Any, int, bool]], back: tuple[bool, ...]
+) -> None:
+    brand = await brand_after(house, events)
     was, actions = await everything(brand), await Action.filter(brand_id=brand.id).count()
     ids = await UserStage.filter(brand_id=brand.id).order_by("id").values_list("id", "user_id")
     tags = {row.key: row.users for row in await Tag.filter(brand_id=brand.id)}
-    made = []
-    for what in dice.sample(CHANGES, 3):
-        await change(house, brand, *what, percent=dice.choice([20, 50, 100]))
-        made.append(what[1])
-        if dice.random() < 0.7:
+    assert len(ids) >= len({event.user["member"] for event in CAST})
+    made: list[tuple[str, bool]] = []
+    decided = False
+    for (verb, name, params), percent, refreshed in steps:
+        before = await SettingChange.filter(brand_id=brand.id).count()
+        await change(house, brand, verb, name, params, percent)
+        # What was set already is no change, and has nothing to undo.
+        if await SettingChange.filter(brand_id=brand.id).count() > before:
+            made.append((name, decided))
+            decided = False
+        if refreshed:
             await refresh(house, brand.id)
+            decided = True
     await refresh(house, brand.id)
-    assert await everything(brand) != was
+    if any(what[0] == "disable" and percent == BUCKETS for what, percent, _ in steps):
+        assert await everything(brand) != was
     sent = await Action.filter(brand_id=brand.id).count()
-    for name in reversed(made):
+    for (name, decided), refreshed in zip(reversed(made), back, strict=False):
         await plugins.undo(house, brand, name)
-        if dice.random() < 0.5:
+        # What was decided between two changes is given back between their undos, see below.
+        if refreshed or decided:
             await refresh(house, brand.id)
     await refresh(house, brand.id)
     assert await everything(brand) == was
@@ -201,6 +244,20 @@ async def test_undone_is_as_it_was(house: Context, seed: int) -> None:
     assert await Action.filter(brand_id=brand.id).count() == sent >= actions, "what is given back sets off nothing"
     assert (await refresh(house, brand.id)).changes == 0
     assert not await SettingChange.filter(brand_id=brand.id).exclude(restores=None)
+
+
+@pytest.mark.xfail(reason="who is back where they were shows no change that could be given back", strict=True)
+async def test_two_changes_that_were_decided_apart_can_be_undone_at_once(house: Context) -> None:
+    brand = await brand_after(house, CAST)
+    was = await everything(brand)
+    for variant in ("four", "five"):
+        await change(house, brand, "configure", "lifecycle", {"lifecycle": {"variant": variant, "stay_days": 0}})
+        await refresh(house, brand.id)
+    for _ in range(2):
+        await plugins.undo(house, brand, "lifecycle")
+    await refresh(house, brand.id)
+    assert labels(await standing(brand))
+    assert await everything(brand) == was
 
 
 async def test_a_minimum_stay_does_not_hold_whom_a_change_has_put_there(house: Context) -> None:
