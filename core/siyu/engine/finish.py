@@ -135,6 +135,8 @@ class Finish:
         raise TypeError(expr)
 
     def _until(self, fact: DaysUntil, text: pl.Expr | None) -> pl.Expr:
+        if text is None:
+            return pl.lit(None, pl.Int64)
         day = _date(text)
         if fact.yearly:
             # Of 366 days each is reckoned once.

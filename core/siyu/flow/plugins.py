@@ -118,6 +118,8 @@ async def undo(ctx: Context, brand: Brand, name: str, *, by: str = "") -> Plugin
     """Take back the newest change of a plugin's setting that has not been taken back; again, the one before it.
 
     Decisions that the change made are given back as they were, since when included, as far as the rules still say so.
+    Of two changes with a refresh between them the second is taken back, with a refresh, before the first: who has been
+    put back by the second where they were before the first shows nothing to give back. :class:`InputError` says so.
     """
     taken_back = SettingChange.filter(brand_id=brand.id, plugin=name).exclude(undoes=None)
     undone = [change.undoes for change in await taken_back]
@@ -255,6 +257,12 @@ async def _change(
         row.changed_by = by
         after = _stands(row)
         await _check(ctx, brand, row)
+        if undoes and await connection.fetchval(_BETWEEN, brand.id, undoes.at):
+            raise InputError(
+                "a later change was taken back, and its decisions are not given back yet",
+                field="plugin",
+                remedy="wait until the brand has been refreshed (it was asked to), then undo this one",
+            )
         # All or nothing: whoever sees the setting sees the mark of what it changes, too.
         mark = await Decisions(ctx.home, brand.id).written(connection)
         values = (json.dumps(value) for value in (row.params, row.base, row.pinned))
@@ -268,6 +276,14 @@ async def _change(
     return await PluginSetting.get(brand_id=brand.id, plugin=name)
 
 
+_BETWEEN = """
+SELECT EXISTS (
+    SELECT FROM setting_change undo JOIN setting_change change ON change.id = undo.undoes
+    JOIN run ON run.brand_id = $1 AND run.kind = 'refresh' AND run.status = 'done' AND run.finished_at > $2
+        AND run.started_at < change.at
+    WHERE undo.brand_id = $1 AND undo.restores IS NOT NULL
+)
+"""
 _SET = """
 INSERT INTO plugin_setting (brand_id, plugin, enabled, params, base, pinned, percent, changed_by, changed_at)
 VALUES ($1, $2, $3, $4::jsonb, nullif($5::jsonb, 'null'), $6::jsonb, $7, $8, clock_timestamp())

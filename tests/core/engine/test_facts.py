@@ -612,9 +612,11 @@ EVERY = [
     DaysSince("interaction"),
     DaysSinceFirst("order.paid"),
     Attribute("skin"),
+    DaysUntil("skin", yearly=True),
+    Age("skin"),
     Attribute("city", default="x"),
 ]
-TYPES = [pl.Int64, pl.Int64, pl.Int64, pl.Float64, pl.Int64, pl.Int64, pl.Int64, pl.String, pl.String]
+TYPES = [pl.Int64, pl.Int64, pl.Int64, pl.Float64, *[pl.Int64] * 3, pl.String, pl.Int64, pl.Int64, pl.String]
 
 
 @pytest.mark.parametrize(
@@ -626,7 +628,7 @@ def test_without_events_the_types_of_facts_are_the_same(frames: Frames) -> None:
     for users in (None, pl.DataFrame({"user_id": [7]})):
         found = compute(EVERY, CATALOG, frames, NOON, ZoneInfo("UTC"), users)
         assert list(found.schema.values()) == [pl.Int64, *TYPES]
-        assert found.rows() == ([] if users is None else [(7, 0, 0, 0, 0.0, 0, None, None, None, "x")])
+        assert found.rows() == ([] if users is None else [(7, 0, 0, 0, 0.0, 0, None, None, None, None, None, "x")])
 
 
 def test_with_events_the_types_of_facts_are_the_same() -> None:
@@ -636,7 +638,7 @@ def test_with_events_the_types_of_facts_are_the_same() -> None:
     ]
     found = compute(EVERY, CATALOG, frames_of(events), NOON, ZoneInfo("UTC"))
     assert list(found.schema.values()) == [pl.Int64, *TYPES]
-    assert found.rows() == [(1, 1, 1, 1, 0.1, 1, 0, 0, "oily", "x")]
+    assert found.rows() == [(1, 1, 1, 1, 0.1, 1, 0, 0, "oily", None, None, "x")]
 
 
 def test_users_are_found_in_tables_that_no_fact_reads_whole() -> None:
