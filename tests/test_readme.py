@@ -68,7 +68,7 @@ def _wait_for_token(process: subprocess.Popen[bytes], log: Path) -> str:
 def _wait_for_answer(client: httpx2.Client, url: str) -> None:
     for _ in range(100):
         try:
-            if client.get(f"{url}/healthz").status_code == 200:
+            if client.get(f"{url}/readyz").status_code == 200:
                 return
         except httpx2.TransportError:
             pass

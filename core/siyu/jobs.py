@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -28,8 +29,10 @@ from siyu.flow.context import Context, ask_refresh, zone
 from siyu.flow.refresh import AlreadyRunning, refresh
 from siyu.store.db import Lock
 from siyu.store.models import Brand, Run
+from siyu.telemetry import logs
+from siyu.telemetry.metrics import CONNECTIONS, DECIDED, JOBS
 
-__all__ = ["Job", "JobContext", "Queue", "run_worker"]
+__all__ = ["Job", "JobContext", "Queue", "run_worker", "watch_connections"]
 
 Job = Literal["decide", "dispatch", "refresh_brand", "sweep"]
 
@@ -43,6 +46,9 @@ NIGHT_MINUTE = 2
 nobody needs to be woken."""
 ASKED_MS = 5_000
 """How long a job that was asked for keeps others from asking, should it never begin."""
+FINISH_SECONDS = 10.0
+"""How long jobs under way may go on when the worker is told to stop; those that last longer are given back."""
+WATCH_SECONDS = 5.0
 POLL_SECONDS: Mapping[str, float] = {FAST: 0.01, SLOW: 0.5}
 """A decision waits half of it on average; each look costs about 0.3 ms of processor time."""
 
@@ -85,6 +91,10 @@ class Queue:
         """Raise where the queue does not answer."""
         await self._redis.ping()
 
+    async def waiting(self) -> dict[str, int]:
+        """How many jobs each lane has, those under way included."""
+        return {lane.rpartition(":")[2]: int(await self._redis.zcard(lane)) for lane in (FAST, SLOW)}
+
     async def close(self) -> None:
         """Disconnect."""
         await self._redis.aclose()
@@ -105,6 +115,7 @@ class JobContext:
 async def decide_job(given: JobContext, brand_id: int) -> None:
     """Decide for the users with new events until there are none."""
     while (done := await decide.decide_users(given.ctx, brand_id)).users:
+        DECIDED.labels("events").inc(done.users)
         if done.actions:
             await given.queue.push("dispatch", brand_id)
 
@@ -162,7 +173,7 @@ async def _close_dead_runs(connection: Any) -> None:
                 await connection.execute("SELECT pg_advisory_unlock($1, $2)", Lock.REFRESH, run.brand_id)
 
 
-JOBS: Mapping[Job, Callable[..., Any]] = {
+WORK: Mapping[Job, Callable[..., Any]] = {
     "decide": decide_job,
     "dispatch": dispatch_job,
     "refresh_brand": refresh_job,
@@ -170,17 +181,36 @@ JOBS: Mapping[Job, Callable[..., Any]] = {
 }
 
 
+@contextmanager
+def _observed(job: str, about: Mapping[Any, Any], **further: Any) -> Iterator[None]:
+    """Time a job, and say in the log which one it is."""
+    outcome, began = "failed", time.perf_counter()
+    with logs.bound(job=job, job_id=about["job_id"], **further):
+        try:
+            yield
+            outcome = "done"
+        except asyncio.CancelledError:
+            outcome = "given back"
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            JOBS.labels(job, outcome).observe(seconds)
+            log.info("job", extra={"outcome": outcome, "seconds": round(seconds, 4)})
+
+
 def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
     def asked(name: Job) -> Callable[..., Any]:
-        async def call(_: dict[Any, Any], brand_id: int) -> None:
-            await queue.begin(name, brand_id)
-            await JOBS[name](given, brand_id)
+        async def call(about: dict[Any, Any], brand_id: int) -> None:
+            with _observed(name, about, brand_id=brand_id):
+                await queue.begin(name, brand_id)
+                await WORK[name](given, brand_id)
 
         return call
 
     def timed(job: Callable[[JobContext], Awaitable[None]]) -> Callable[..., Any]:
-        async def call(_: dict[Any, Any]) -> None:
-            await job(given)
+        async def call(about: dict[Any, Any]) -> None:
+            with _observed(job.__name__.removesuffix("_job"), about):
+                await job(given)
 
         call.__qualname__ = job.__qualname__
         return call
@@ -190,7 +220,7 @@ def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
         cron(timed(nightly_job), name="cron:nightly", minute=set(range(NIGHT_MINUTE, 60, 15))),
     ]
     return Worker(
-        [func(asked(name), name=name, keep_result=0) for name in JOBS if LANES[name] == lane],
+        [func(asked(name), name=name, keep_result=0) for name in WORK if LANES[name] == lane],
         queue_name=lane,
         cron_jobs=crons if lane == FAST else None,
         redis_pool=queue._redis,
@@ -208,23 +238,57 @@ def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
     )
 
 
-async def run_worker(ctx: Context, queue: Queue) -> None:
-    """Work on both lanes until cancelled. A queue that goes away is waited for."""
+async def run_worker(ctx: Context, queue: Queue, stopping: asyncio.Event | None = None) -> None:
+    """Work on both lanes until ``stopping`` is set or it is cancelled. A queue that goes away is waited for.
+
+    Told to stop, it takes no more jobs, and gives back those that :data:`FINISH_SECONDS` later are not done.
+    """
     given = JobContext(ctx, queue)
     async with asyncio.TaskGroup() as group:
         for lane in (FAST, SLOW):
-            group.create_task(_run_lane(lane, given, queue))
+            group.create_task(_run_lane(lane, given, queue, stopping or asyncio.Event()))
 
 
-async def _run_lane(lane: str, given: JobContext, queue: Queue) -> None:
+async def watch_connections(ctx: Context) -> None:
+    """Keep the figures of this process's connections to the database true, until cancelled."""
     while True:
-        worker = _worker(lane, given, queue)
-        try:
-            await worker.async_run()
-        except (RedisError, OSError) as error:
-            log.warning("the queue %s is away (%s); trying again", lane, error)
-            await asyncio.sleep(1)
-        finally:
-            for task in worker.tasks.values():
-                task.cancel()
-            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+        for state, number in ctx.db.connections().items():
+            CONNECTIONS.labels(state).set(number)
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _run_lane(lane: str, given: JobContext, queue: Queue, stopping: asyncio.Event) -> None:
+    told = asyncio.create_task(stopping.wait())
+    try:
+        while not stopping.is_set():
+            worker = _worker(lane, given, queue)
+            running = asyncio.create_task(worker.async_run())
+            try:
+                await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
+                if stopping.is_set():
+                    worker.allow_pick_jobs = False
+                    await _finished(worker, FINISH_SECONDS)
+                else:
+                    await running
+            except (RedisError, OSError) as error:
+                log.warning("the queue %s is away (%s); trying again", lane, error)
+                await asyncio.sleep(1)
+            finally:
+                # A job that is cancelled goes back to its lane.
+                await _ended(running, worker.main_task, *worker.tasks.values())
+    finally:
+        told.cancel()
+
+
+async def _finished(worker: Worker, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while worker.tasks:  # noqa: ASYNC110 (arq takes out those that are done when it looks)
+                await asyncio.sleep(0.02)
+
+
+async def _ended(*tasks: asyncio.Task[Any] | None) -> None:
+    there = [task for task in tasks if task is not None]
+    for task in there:
+        task.cancel()
+    await asyncio.gather(*there, return_exceptions=True)

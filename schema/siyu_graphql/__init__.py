@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from siyu_graphql.errors import UserError
     from siyu_graphql.fields import computed
     from siyu_graphql.mutations import Payload, mutation
+    from siyu_graphql.ops.leaving import Ending
+    from siyu_graphql.ops.routes import Operations
     from siyu_graphql.schema import build_schema, print_sdl
 
 __all__ = [
     "Contribution",
+    "Ending",
     "Info",
+    "Operations",
     "Page",
     "Payload",
     "Queue",
@@ -35,7 +39,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Ending": "siyu_graphql.ops.leaving",
     "Info": "siyu_graphql.context",
+    "Operations": "siyu_graphql.ops.routes",
     "Page": "siyu_graphql.app",
     "Payload": "siyu_graphql.mutations",
     "Queue": "siyu_graphql.context",

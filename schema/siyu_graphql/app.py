@@ -5,15 +5,13 @@
 | ``POST /graphql``, ``GET /graphql?query=`` | answers, to whoever has a token; subscriptions as SSE or multipart |
 | WebSocket ``/graphql`` | the same over graphql-transport-ws, the token in ``connection_init`` |
 | ``GET /graphql`` by a browser | GraphiQL, in which the token is typed |
-| ``GET /healthz`` | 200 while PostgreSQL and Valkey answer |
+| ``GET /healthz``, ``/readyz``, ``/metrics`` | whether it lives, is ready, and how it does (:mod:`siyu_graphql.ops`) |
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
-from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +19,9 @@ from typing import Any
 
 from cross_web import HTTPException
 from siyu.flow.context import Context
+from siyu.telemetry import logs
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -39,6 +39,8 @@ from strawberry.types import ExecutionResult
 
 from siyu_graphql.context import Queue, RequestContext
 from siyu_graphql.errors import error_body, log, present
+from siyu_graphql.ops.leaving import Streams
+from siyu_graphql.ops.routes import Operations, routes
 from siyu_graphql.schema import Schema, build_schema
 from siyu_graphql.sockets import Adapter, Handler, Socket, bearer
 
@@ -46,7 +48,6 @@ __all__ = ["MOST_BYTES", "Page", "create_app"]
 
 MOST_BYTES = 2 * 1024 * 1024
 """The largest body of a request."""
-HEALTH_SECONDS = 2.0
 GREETING_SECONDS = 10.0
 """How long a WebSocket may be open before it says whose it is."""
 MOST_SUBSCRIPTIONS = 20
@@ -62,30 +63,25 @@ class Page:
     variables: str = ""
 
 
-def create_app(ctx: Context, queue: Queue, *, page: Page | None = None) -> Starlette:
+def create_app(
+    ctx: Context, queue: Queue, *, page: Page | None = None, operations: Operations | None = None
+) -> Starlette:
     """The application. ``ctx`` and ``queue`` are open, and stay the caller's to close."""
+    operations = operations or Operations()
     endpoint = Endpoint(ctx, queue, build_schema(ctx.plugins), page or Page())
 
     async def home(request: Request) -> Response:
         return RedirectResponse("graphql")
-
-    async def healthz(request: Request) -> Response:
-        checks = {"postgresql": _database_answers(ctx), "valkey": queue.ping()}
-        states = dict(zip(checks, await asyncio.gather(*map(_answers, checks.values())), strict=True))
-        if all(states.values()):
-            return JSONResponse({"status": "ok"})
-        return JSONResponse(
-            {"status": "unavailable", **{name: "ok" if ok else "no answer" for name, ok in states.items()}}, 503
-        )
 
     return Starlette(
         routes=[
             Route("/", home),
             Route("/graphql", endpoint.respond, methods=["GET", "POST"]),
             WebSocketRoute("/graphql", endpoint.connect),
-            Route("/healthz", healthz),
             Mount("/static", StaticFiles(directory=STATIC)),
-        ]
+            *routes(ctx, queue, operations),
+        ],
+        middleware=[Middleware(Streams, leaving=operations.ending.leaving)],
     )
 
 
@@ -147,16 +143,20 @@ class Endpoint:
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(self._html)
         request.state.id = uuid.uuid4().hex
-        try:
-            response = await self._answer(request)
-        except HTTPException as error:
-            code = "TOO_LARGE" if error.status_code == 413 else "INVALID_REQUEST"
-            response = JSONResponse(error_body(code, error.reason), error.status_code)
-        except Exception:
-            log.exception("request %s failed", request.state.id)
-            response = JSONResponse(error_body("INTERNAL", "internal error", requestId=request.state.id), 500)
+        with logs.bound(request_id=request.state.id):
+            response = await self._attempt(request)
         response.headers["X-Request-Id"] = request.state.id
         return response
+
+    async def _attempt(self, request: Request) -> Response:
+        try:
+            return await self._answer(request)
+        except HTTPException as error:
+            code = "TOO_LARGE" if error.status_code == 413 else "INVALID_REQUEST"
+            return JSONResponse(error_body(code, error.reason), error.status_code)
+        except Exception:
+            log.exception("request %s failed", request.state.id)
+            return JSONResponse(error_body("INTERNAL", "internal error", requestId=request.state.id), 500)
 
     async def connect(self, websocket: WebSocket) -> None:
         """Answer over a WebSocket until it is closed."""
@@ -192,18 +192,3 @@ def _limited(receive: Receive) -> Receive:
 
 def _not_json(constant: str) -> None:
     raise ValueError(constant)
-
-
-async def _database_answers(ctx: Context) -> None:
-    async with ctx.db.connection() as connection:
-        await connection.fetchval("SELECT 1")
-
-
-async def _answers(check: Awaitable[None]) -> bool:
-    try:
-        async with asyncio.timeout(HEALTH_SECONDS):
-            await check
-    except Exception:
-        log.warning("healthz", exc_info=True)
-        return False
-    return True

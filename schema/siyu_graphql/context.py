@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol, TypeAlias
@@ -12,6 +13,7 @@ from siyu import NotFound
 from siyu.flow.context import Context
 from siyu.flow.tokens import Access, still
 from siyu.store import models
+from siyu.telemetry import logs
 
 from siyu_graphql.errors import log
 from siyu_graphql.loading import Loaders
@@ -29,6 +31,9 @@ class Queue(Protocol):
 
     async def ping(self) -> None:
         """Raise where the queue does not answer."""
+
+    async def waiting(self) -> Mapping[str, int]:
+        """How many jobs each lane has."""
 
 
 class OfBrand(Protocol):
@@ -96,6 +101,7 @@ async def visible_brand(info: Info, slug: str, *, field: str = "brand") -> model
     brand = await models.Brand.get_or_none(slug=slug) if slug.isprintable() else None
     if brand is None or not info.context.access.sees(brand.id):
         raise NotFound(f"no brand {slug!r}", field=field, remedy="`brands` lists those that the token may see")
+    logs.bind(brand=brand.slug)
     return brand
 
 

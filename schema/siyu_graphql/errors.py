@@ -16,12 +16,17 @@ from siyu import SiyuError
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
+from siyu_graphql.ops.figures import ERRORS, Names
+
 __all__ = ["UserError", "error_body", "log", "present", "presented"]
 
 NO_OPERATION = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
 """What Strawberry raises where a document has nothing that may be done."""
 
+MOST_CODES = 50
+
 log = logging.getLogger("siyu.graphql")
+_codes = Names(MOST_CODES)
 
 
 @strawberry.type(description="Why a mutation, or a part of it, was refused.")
@@ -52,9 +57,10 @@ def present(error: GraphQLError, request_id: str) -> dict[str, Any]:
     elif cause is None:
         shown["extensions"] = {"code": "INVALID_REQUEST", **(error.extensions or {})}
     else:
-        log.error("request %s: %s at %s", request_id, cause, error.path, exc_info=cause)
+        log.error("request %s: %s at %s", request_id, type(cause).__name__, error.path, exc_info=cause)
         shown["message"] = "internal error"
         shown["extensions"] = {"code": "INTERNAL", "requestId": request_id}
+    ERRORS.labels(_codes.label(str(shown["extensions"].get("code")))).inc()
     return shown
 
 
@@ -68,6 +74,7 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
 
 def error_body(code: str, message: str, **extensions: Any) -> dict[str, Any]:
     """The body of a response that has no data at all."""
+    ERRORS.labels(_codes.label(code)).inc()
     return {"errors": [{"message": message, "extensions": {"code": code, **extensions}}]}
 
 

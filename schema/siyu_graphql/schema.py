@@ -28,6 +28,7 @@ from siyu_graphql.limits import Limits
 from siyu_graphql.merge.mutations import MergeMutations
 from siyu_graphql.mutations import Guard
 from siyu_graphql.node.queries import NodeQueries
+from siyu_graphql.ops.observed import Observed
 from siyu_graphql.plugin.mutations import PluginMutations
 from siyu_graphql.run.mutations import RunMutations
 from siyu_graphql.run.subscriptions import RunSubscriptions
@@ -107,7 +108,7 @@ def build_schema(plugins: PluginManager) -> Schema:
             mutation=_merged("Mutation", "What can be done.", mutations, config),
             subscription=_merged("Subscription", "What can be followed.", subscriptions, config),
             types=[type_ for _, contribution in added for type_ in contribution.types],
-            extensions=[Limits, ParserCache, ValidationCache],
+            extensions=[Observed, Limits, ParserCache, ValidationCache],
             config=config,
         )
     except DuplicatedTypeName as error:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -62,8 +63,9 @@ async def waiting(redis: Redis) -> set[tuple[str, int]]:
     found = set()
     for lane in (FAST, SLOW):
         for name in await redis.zrange(lane, 0, -1):
-            job, brand, _ = name.decode().rsplit(":", 2)
-            found.add((job, int(brand)))
+            if not name.startswith(b"cron:"):
+                job, brand, _ = name.decode().rsplit(":", 2)
+                found.add((job, int(brand)))
     return found
 
 
@@ -181,3 +183,48 @@ async def test_each_brand_is_refreshed_after_its_own_midnight(ctx: Context, queu
     await Brand.create(slug="replayed", name="Replayed", replayed_to=START)
     await jobs.nightly_job(JobContext(ctx, queue))
     assert await waiting(redis) == expected
+
+
+async def test_told_to_stop_a_worker_ends_its_jobs_and_begins_no_other(
+    ctx: Context, queue: Queue, redis: Redis
+) -> None:
+    done: list[int] = []
+    begun, stopping = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: JobContext, brand_id: int) -> None:
+        begun.set()
+        await asyncio.sleep(0.3)
+        done.append(brand_id)
+
+    with patch.dict(jobs.WORK, {"refresh_brand": slow}):
+        for brand_id in (7, 8):
+            await queue.push("refresh_brand", brand_id)
+        working = asyncio.create_task(run_worker(ctx, queue, stopping))
+        await begun.wait()
+        stopping.set()
+        async with asyncio.timeout(5):
+            await working
+    assert len(done) == 1
+    assert {brand for _, brand in await waiting(redis)} == {7, 8} - set(done)
+
+
+async def test_a_job_that_lasts_too_long_for_a_worker_that_stops_is_given_back(
+    ctx: Context, queue: Queue, redis: Redis
+) -> None:
+    begun, stopping = asyncio.Event(), asyncio.Event()
+
+    async def endless(_: JobContext, brand_id: int) -> None:
+        begun.set()
+        await asyncio.sleep(600)
+
+    with patch.dict(jobs.WORK, {"refresh_brand": endless}), patch.object(jobs, "FINISH_SECONDS", 0.1):
+        await queue.push("refresh_brand", 7)
+        for _ in range(2):  # the next worker has it at once
+            working = asyncio.create_task(run_worker(ctx, queue, stopping))
+            async with asyncio.timeout(5):
+                await begun.wait()
+                stopping.set()
+                await working
+            begun.clear()
+            stopping.clear()
+            assert await waiting(redis) == {("refresh_brand", 7)}

@@ -49,6 +49,10 @@ class RecordingQueue:
         if self.away:
             raise ConnectionError("nobody there")
 
+    async def waiting(self) -> dict[str, int]:
+        await self.ping()
+        return {"fast": len(self.pushed)}
+
 
 class Api:
     """A client of the application, as the bearer of ``token``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
@@ -42,24 +41,6 @@ async def test_the_page_has_an_example_of_its_own(api: Any) -> None:
 async def test_the_root_leads_to_the_page(api: Any) -> None:
     response = await api.http.get("/", headers=HTML, follow_redirects=True)
     assert (response.url.path, response.status_code) == ("/graphql", 200)
-
-
-async def test_health_needs_both_servers(api: Any) -> None:
-    response = await api.http.get("/healthz")
-    assert (response.status_code, response.json()) == (200, {"status": "ok"})
-    api.queue.away = True
-    response = await api.http.get("/healthz")
-    assert response.status_code == 503
-    assert response.json() == {"status": "unavailable", "postgresql": "ok", "valkey": "no answer"}
-    api.queue.away = False
-    with patch.object(type(api.ctx.db), "connection", side_effect=OSError):
-        response = await api.http.get("/healthz")
-    assert response.json() == {"status": "unavailable", "postgresql": "no answer", "valkey": "ok"}
-
-
-async def test_health_does_not_wait_for_ever(api: Any) -> None:
-    with patch("siyu_graphql.app.HEALTH_SECONDS", 0.01), patch.object(api.queue, "ping", lambda: asyncio.sleep(60)):
-        assert (await api.http.get("/healthz")).status_code == 503
 
 
 async def test_queries_may_come_by_get_and_mutations_may_not(api: Any) -> None:

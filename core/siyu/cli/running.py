@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,21 +12,21 @@ import typer
 from rich.table import Table
 
 from siyu import demo
+from siyu.cli import serving
 from siyu.cli.session import JsonOption, Session, api, bars, err, fail, installed_plugins, out, session
 from siyu.cli.show import print_summary
 from siyu.contract.errors import SiyuError
 from siyu.flow import tokens
 from siyu.flow.context import brand_by_slug
-from siyu.jobs import Queue, run_worker
-from siyu.runtime import ServerError, Settings, SettingsError
+from siyu.jobs import Queue
+from siyu.runtime import Settings, SettingsError
 from siyu.store.models import AccessToken
 
 __all__ = ["app"]
 
 app = typer.Typer()
 
-MOST_MESSAGE = 2 * 1024 * 1024
-"""The largest message of a WebSocket, in bytes; uvicorn's own limit is 16 MB, also before anybody has a token."""
+InheritedOption = Annotated[int | None, typer.Option(hidden=True, help="A descriptor, of the process that began it.")]
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 
@@ -46,7 +47,7 @@ def demo_command(
             print(json.dumps(summary.to_json(), ensure_ascii=False, indent=2))
         else:
             print_summary(summary)
-        if not serve:
+        if listener is None:
             return
         await AccessToken.filter(name="demo", revoked_at=None).update(revoked_at=datetime.now(UTC))
         secret = await tokens.create_token("admin", await brand_by_slug(demo.SLUG), name="demo")
@@ -55,8 +56,9 @@ def demo_command(
         console.print(f"[bold]Token[/]     {secret}", soft_wrap=True)
         home = at_hand.servers.settings.home
         console.print(f"[dim]Ctrl-C ends it. What was imported stays in {home}.[/]", soft_wrap=True)
-        await _serve(at_hand, host, port, worker=True, query=demo.QUERY)
+        await serving.serve_here(at_hand, listener, worker=True, query=demo.QUERY)
 
+    listener = serving.listen(host, port) if serve else None
     session(work)
 
 
@@ -64,20 +66,35 @@ def demo_command(
 def serve(
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,
-    worker: Annotated[bool, typer.Option(help="Work in this process, too.")] = True,
+    worker: Annotated[bool, typer.Option(help="Do the background work, too.")] = True,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer; one more does the work.")] = 1,
+    listener: InheritedOption = None,
+    parent: InheritedOption = None,
 ) -> None:
     """Serve the GraphQL API (and do the background work)."""
-    session(lambda at_hand: _serve(at_hand, host, port, worker=worker))
+    at = socket.socket(fileno=listener) if listener is not None else serving.listen(host, port)
+
+    async def work(at_hand: Session) -> None:
+        if listener is None:
+            out.print(f"Serving on http://{host}:{port}/graphql. Ctrl-C ends it.", soft_wrap=True)
+        if workers == 1:
+            await serving.serve_here(at_hand, at, worker=worker, parent=parent)
+        else:
+            await serving.serve_in_processes(at_hand, at, workers, worker=worker)
+
+    session(work)
 
 
 @app.command()
-def worker() -> None:
+def worker(parent: InheritedOption = None) -> None:
     """Do the background work: decide, dispatch, refresh, sweep."""
 
     async def work(at_hand: Session) -> None:
         queue = await Queue.open(at_hand.addresses.redis_url)
-        out.print("Working. Ctrl-C ends it.")
-        await asyncio.gather(run_worker(at_hand.ctx, queue), _keep(at_hand))
+        if parent is None:
+            out.print("Working. Ctrl-C ends it.")
+        async with serving.stopped(parent) as told, serving.background(at_hand, told, queue):
+            await told.wait()
 
     session(work)
 
@@ -114,38 +131,3 @@ def doctor() -> None:
 def schema() -> None:
     """Print the GraphQL schema (SDL)."""
     print(api().print_sdl())
-
-
-async def _serve(at_hand: Session, host: str, port: int, *, worker: bool, query: str = "") -> None:
-    """Serve until interrupted; with ``worker``, do the background work in this process."""
-    import uvicorn
-
-    queue = await Queue.open(at_hand.addresses.redis_url)
-    asgi = api().create_app(at_hand.ctx, queue, page=api().Page(query=query))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            asgi, host=host, port=port, log_level="warning", timeout_graceful_shutdown=10, ws_max_size=MOST_MESSAGE
-        )
-    )
-    background = [asyncio.create_task(_keep(at_hand))]
-    if worker:
-        background.append(asyncio.create_task(run_worker(at_hand.ctx, queue)))
-    try:
-        await server.serve()
-        if not server.started:
-            fail(f"cannot listen on {host}:{port}; choose another --port")
-    finally:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        await queue.close()
-
-
-async def _keep(at_hand: Session) -> None:
-    """Start the embedded servers again should they have gone."""
-    while True:
-        await asyncio.sleep(2)
-        try:
-            await asyncio.to_thread(at_hand.servers.ensure)
-        except ServerError as error:
-            err.print(f"[red]siyu:[/] {error}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from siyu.contract.errors import PluginError, SiyuError
 from siyu.contract.manager import PluginManager
 from siyu.flow.context import Context, open_context
 from siyu.runtime import Addresses, ServerError, Servers, Settings, SettingsError
+from siyu.telemetry import logs
 
 __all__ = [
     "BrandOption",
@@ -61,10 +60,10 @@ class Session:
 
 def session(work: Callable[[Session], Awaitable[None]]) -> None:
     """Start or join the servers, open everything, do ``work``, and close."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
-        plugins = installed_plugins()
         settings = Settings.from_env()
+        logs.configure(settings.log_format, settings.log_level)
+        plugins = installed_plugins()
         servers = Servers(settings)
         with servers as addresses:
 
@@ -75,7 +74,7 @@ def session(work: Callable[[Session], Awaitable[None]]) -> None:
             asyncio.run(opened())
     except (SiyuError, ServerError, SettingsError) as error:
         fail(str(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
 
 

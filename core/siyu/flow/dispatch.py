@@ -13,6 +13,7 @@ from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id
 from siyu.store.actions import lease, put_in_outbox, settle
 from siyu.store.db import Database
+from siyu.telemetry.metrics import ACTIONS
 
 __all__ = ["Outbox", "dispatch"]
 
@@ -60,6 +61,8 @@ async def dispatch(ctx: Context, brand_id: int, *, limit: int = 200) -> int:
             outcomes = await _deliver(key, channel, messages[start : start + BATCH])
             async with ctx.db.connection() as connection:
                 await settle(connection, brand_id, outcomes)
+            for _, status, _ in outcomes:
+                ACTIONS.labels(status).inc()
     return len(rows)
 
 

@@ -19,6 +19,7 @@ from siyu.flow.identities import MergeNeeded, Name, Named, identify
 from siyu.store.db import Connection, note_sizes
 from siyu.store.events import EVENT_SCHEMA, Appended, append, attach, resolve
 from siyu.store.models import Brand
+from siyu.telemetry.metrics import EVENTS
 
 __all__ = ["MAX_EVENTS", "IncomingEvent", "Recorded", "Rejection", "load", "record", "validated"]
 
@@ -108,7 +109,10 @@ async def _record(
         if rejected:
             await _keep_rejected(connection, brand.id, [(events[each.index], each) for each in rejected])
         await _advance(connection, brand, frame)
-    return Recorded(appended.new, appended.duplicate, sorted(rejected, key=lambda rejection: rejection.index))
+    recorded = Recorded(appended.new, appended.duplicate, sorted(rejected, key=lambda rejection: rejection.index))
+    for outcome, number in (("new", recorded.new), ("duplicate", recorded.duplicate), ("rejected", len(rejected))):
+        EVENTS.labels(outcome).inc(number)
+    return recorded
 
 
 async def load(ctx: Context, brand: Brand, events: pl.DataFrame) -> Appended:

@@ -13,6 +13,7 @@ from siyu.contract.errors import NotFound
 from siyu.flow.context import Context
 from siyu.store.db import Connection
 from siyu.store.models import Run
+from siyu.telemetry.metrics import DECIDED, RUNS
 
 __all__ = ["Progress", "Running", "follow", "run"]
 
@@ -60,6 +61,9 @@ class Running:
         if status == "done":
             self.row.phase, self.row.progress = "", 1.0
         await self.row.save()
+        RUNS.labels(self.row.kind, status).inc()
+        if self.row.kind == "refresh" and status == "done":
+            DECIDED.labels("refresh").inc(self.row.users)
 
 
 @asynccontextmanager

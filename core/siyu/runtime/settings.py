@@ -18,6 +18,10 @@ VARIABLES = {
     "server_user": "SIYU_SERVER_USER",
     "fsync": "SIYU_EMBEDDED_FSYNC",
     "engine": "SIYU_ENGINE",
+    "log_format": "SIYU_LOG_FORMAT",
+    "log_level": "SIYU_LOG_LEVEL",
+    "metrics_token": "SIYU_METRICS_TOKEN",
+    "drain": "SIYU_DRAIN_SECONDS",
 }
 
 
@@ -45,6 +49,14 @@ class Settings(BaseModel):
     """Whether the embedded PostgreSQL waits for the disk (`SIYU_EMBEDDED_FSYNC`); off only in test suites."""
     engine: Literal["polars", "duckdb", "spark"] = "polars"
     """What refreshes run on unless told otherwise (`SIYU_ENGINE`)."""
+    log_format: Literal["text", "json"] = "text"
+    """How lines of the log are written (`SIYU_LOG_FORMAT`)."""
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """Which are (`SIYU_LOG_LEVEL`); `info` has one for each operation and job."""
+    metrics_token: str | None = Field(default=None, repr=False, min_length=16)
+    """Who has it may read `/metrics` (`SIYU_METRICS_TOKEN`); None: whoever is on this machine."""
+    drain: float = Field(default=0, ge=0, le=300)
+    """Seconds for which a server that was told to stop is not ready and still answers (`SIYU_DRAIN_SECONDS`)."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
@@ -59,7 +71,8 @@ class Settings(BaseModel):
             first = error.errors(include_url=False)[0]
             field = str(first["loc"][0])
             reason = first["msg"].removeprefix("Value error, ")
-            raise SettingsError(f"{VARIABLES[field]}={masked(given[field])}: {reason}") from None
+            value = "…" if field == "metrics_token" else masked(given[field])
+            raise SettingsError(f"{VARIABLES[field]}={value}: {reason}") from None
 
     @field_validator("home")
     @classmethod

@@ -7,6 +7,7 @@ SQL and COPY.
 from __future__ import annotations
 
 import asyncio
+import pkgutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import IntEnum
@@ -19,6 +20,7 @@ import polars as pl
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor
 
+from siyu.store import migrations
 from siyu.store.signals import Signals
 
 __all__ = ["Connection", "Database", "Lock", "copy_in", "copy_out", "fetch", "give", "note_sizes"]
@@ -52,6 +54,7 @@ class Database:
 
     def __init__(self, context: TortoiseContext) -> None:
         self._context = context
+        self._migrated = False
         self.signals = Signals(self.connection)
 
     @classmethod
@@ -78,6 +81,21 @@ class Database:
                 await MigrationExecutor(self._context.db(), APPS).migrate()
             finally:
                 await lock.execute("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
+
+    async def migrated(self) -> bool:
+        """Whether the tables are up to date; once they are they stay so."""
+        if not self._migrated:
+            async with self.connection() as connection:
+                applied = await connection.fetch("SELECT name FROM tortoise_migrations WHERE app = 'siyu'")
+            there = {module.name for module in pkgutil.iter_modules(migrations.__path__)}
+            self._migrated = there <= {row["name"] for row in applied}
+        return self._migrated
+
+    def connections(self) -> dict[str, int]:
+        """How many connections this process has by state, and how many it may have."""
+        pool = self._context.db()._pool
+        size, idle, most = (pool.get_size(), pool.get_idle_size(), pool.get_max_size()) if pool else (0, 0, 0)
+        return {"used": size - idle, "idle": idle, "allowed": most}
 
     async def name(self) -> str:
         """What tells this database from all others, copies of it on the same server included."""
