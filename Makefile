@@ -5,6 +5,7 @@ VENV   ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 ARGS   ?=
 BIN    := $(VENV)/bin
 SDL    := schema/siyu_graphql/schema.graphql
+BASE   ?= $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || echo main)
 PIP     = $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 PIN     = uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes \
           --no-emit-index-url --no-emit-find-links --annotation-style line \
@@ -12,7 +13,7 @@ PIN     = uv pip compile -q pyproject.toml --universal --python-version 3.11 --g
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-spark lint format sdl bench bench-peers requirements clean
+.PHONY: help demo test test-spark test-browser frontend lint format sdl sdl-diff bench bench-peers requirements clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -41,6 +42,10 @@ format: $(VENV)/.dev  ## put the code into shape
 
 sdl: $(VENV)/.dev  ## write the GraphQL schema to schema/siyu_graphql/schema.graphql
 	@$(BIN)/siyu schema > $(SDL).new && mv $(SDL).new $(SDL) && echo "wrote $(SDL)"
+
+sdl-diff: $(VENV)/.dev  ## name what the schema breaks for those who query it since BASE (the last release, or BASE=main)
+	@git show $(BASE):$(SDL) > .sdl-before.graphql; \
+	$(BIN)/siyu schema --against .sdl-before.graphql; status=$$?; rm -f .sdl-before.graphql; exit $$status
 
 bench: $(VENV)/.dev  ## run the benchmarks (ARGS="refresh --users 100000")
 	@$(BIN)/python -m benchmarks $(ARGS)

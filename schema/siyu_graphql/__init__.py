@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from siyu.flow.tokens import Right
 
     from siyu_graphql.app import Page, create_app
+    from siyu_graphql.changes import Changes, changes
     from siyu_graphql.context import Info, Queue, RequestContext, visible_brand
     from siyu_graphql.errors import UserError
     from siyu_graphql.fields import computed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from siyu_graphql.schema import build_schema, print_sdl
 
 __all__ = [
+    "Changes",
     "Contribution",
     "Ending",
     "Info",
@@ -31,6 +33,7 @@ __all__ = [
     "Right",
     "UserError",
     "build_schema",
+    "changes",
     "computed",
     "create_app",
     "mutation",
@@ -39,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Changes": "siyu_graphql.changes",
     "Ending": "siyu_graphql.ops.leaving",
     "Info": "siyu_graphql.context",
     "Operations": "siyu_graphql.ops.routes",
@@ -49,6 +53,7 @@ _HOMES = {
     "Right": "siyu.flow.tokens",
     "UserError": "siyu_graphql.errors",
     "build_schema": "siyu_graphql.schema",
+    "changes": "siyu_graphql.changes",
     "computed": "siyu_graphql.fields",
     "create_app": "siyu_graphql.app",
     "mutation": "siyu_graphql.mutations",

@@ -18,11 +18,18 @@ from siyu.flow.context import Context, brand_by_slug, zone
 from siyu.flow.refresh import refresh
 from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
-__all__ = ["brands", "change", "plugin", "token"]
+__all__ = ["brands", "change", "check_slug", "plugin", "token"]
 
 brands = typer.Typer(no_args_is_help=True, help="Brands: everything else belongs to one.")
 plugin = typer.Typer(no_args_is_help=True, help="Switch plugins on and off for a brand, and set their parameters.")
 token = typer.Typer(no_args_is_help=True, help="Access tokens of the API.")
+
+
+def check_slug(slug: str) -> str:
+    """The slug, if it is one."""
+    if not slug.replace("-", "").isalnum() or slug != slug.lower() or len(slug) > 60:
+        raise InputError(f"the slug {slug!r}", field="slug", remedy="use lower-case letters, digits and -")
+    return slug
 
 
 @brands.command("create")
@@ -38,8 +45,7 @@ def brand_create(
     """Make a brand."""
 
     async def work(at_hand: Session) -> None:
-        if not slug.replace("-", "").isalnum() or slug != slug.lower() or len(slug) > 60:
-            raise InputError(f"the slug {slug!r}", field="slug", remedy="use lower-case letters, digits and -")
+        check_slug(slug)
         if await Brand.exists(slug=slug):
             raise InputError(f"there is a brand {slug!r} already", field="slug", remedy="choose another")
         chosen = [at_hand.ctx.plugins.get(each).name for each in enable or []]

@@ -6,15 +6,18 @@ import asyncio
 import json
 import socket
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from siyu import demo
+from siyu import demo, seed
 from siyu.cli import serving
+from siyu.cli.admin import check_slug
 from siyu.cli.session import JsonOption, Session, api, bars, err, fail, installed_plugins, out, session
-from siyu.cli.show import print_summary
+from siyu.cli.show import print_brand, print_summary
 from siyu.contract.errors import SiyuError
 from siyu.flow import tokens
 from siyu.flow.context import brand_by_slug
@@ -59,6 +62,27 @@ def demo_command(
         await serving.serve_here(at_hand, listener, worker=True, query=demo.QUERY)
 
     listener = serving.listen(host, port) if serve else None
+    session(work)
+
+
+@app.command("seed")
+def seed_command(
+    brand: Annotated[str, typer.Option("--brand", "-b", help="The slug that it gets.")] = "mock",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a small brand of invented users to build pages with, and a token for it. The same every time."""
+
+    async def work(at_hand: Session) -> None:
+        made = await seed.seed(at_hand.ctx, check_slug(brand))
+        await AccessToken.filter(name="seed", brand_id=made.id, revoked_at=None).update(revoked_at=datetime.now(UTC))
+        secret = await tokens.create_token("admin", made, name="seed")
+        if as_json:
+            print(json.dumps({"brand": made.slug, "token": secret}))
+            return
+        await print_brand(made)
+        out.print(f"[bold]Brand[/]  {made.slug}\n[bold]Token[/]  {secret}", soft_wrap=True)
+        out.print("[dim]siyu serve serves it.[/]")
+
     session(work)
 
 
@@ -128,6 +152,24 @@ def doctor() -> None:
 
 
 @app.command()
-def schema() -> None:
-    """Print the GraphQL schema (SDL)."""
-    print(api().print_sdl())
+def schema(
+    against: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="An older one: name what breaks its queries, and end with 1."),
+    ] = None,
+) -> None:
+    """Print the GraphQL schema (SDL), or what has changed since an older one."""
+    sdl = api().print_sdl()
+    if against is None:
+        print(sdl)
+        return
+    try:
+        found = api().changes(against.read_text(encoding="utf-8"), sdl)
+    except (SiyuError, UnicodeDecodeError) as error:
+        fail(f"{against}: {error}")
+    for change in found.breaking:
+        out.print(f"[red]breaking[/]  {escape(change)}", soft_wrap=True, highlight=False)
+    for change in found.dangerous:
+        out.print(f"[yellow]dangerous[/] {escape(change)}", soft_wrap=True, highlight=False)
+    out.print(f"{len(found.breaking)} breaking changes, {len(found.dangerous)} dangerous ones.")
+    raise typer.Exit(1 if found.breaking else 0)
