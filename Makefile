@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 ARGS   ?=
+CHROMIUM ?= /usr/bin/chromium
 BIN    := $(VENV)/bin
 SDL    := schema/siyu_graphql/schema.graphql
 BASE   ?= $(shell git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || echo main)
@@ -31,6 +32,20 @@ test-spark: java $(VENV)/.spark  ## run the tests that hold Spark to the other e
 java:
 	@command -v java >/dev/null || test -n "$$JAVA_HOME" || { echo "Spark needs Java 17 or newer, which was not found \
 	(Debian, Ubuntu: apt-get install default-jre-headless)" >&2; exit 1; }
+
+FRONTEND := examples/frontend
+
+frontend: $(FRONTEND)/node_modules/.made  ## build, type-check and lint the example page (needs Node 20 or newer)
+	@cd $(FRONTEND) && npm run --silent build && npm run --silent lint
+
+test-browser: $(VENV)/.demo frontend  ## the example page in headless Chromium, on the demo (CHROMIUM=/usr/bin/chromium)
+	@test -x "$(CHROMIUM)" || { echo "test-browser needs Chromium: none at $(CHROMIUM) \
+	(Debian: apt-get install chromium fonts-noto-cjk; elsewhere CHROMIUM=/path)" >&2; exit 1; }
+	@cd $(FRONTEND) && SIYU=$(abspath $(BIN))/siyu CHROMIUM=$(CHROMIUM) npm run --silent test:browser
+
+$(FRONTEND)/node_modules/.made: $(FRONTEND)/package-lock.json
+	@command -v npm >/dev/null || { echo "the page needs Node.js 20 or newer with npm" >&2; exit 1; }
+	@cd $(FRONTEND) && npm ci --silent && touch node_modules/.made
 
 lint: $(VENV)/.dev  ## style, types and import contracts
 	@echo "ruff";         $(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -81,7 +81,7 @@ def seed_command(
             return
         await print_brand(made)
         out.print(f"[bold]Brand[/]  {made.slug}\n[bold]Token[/]  {secret}", soft_wrap=True)
-        out.print("[dim]siyu serve serves it.[/]")
+        out.print(f"[dim]siyu serve[/]; then http://127.0.0.1:8000/graphql#token={secret}", soft_wrap=True)
 
     session(work)
 

@@ -1,0 +1,197 @@
+/** The page in a real browser, on the demo's real purchases and on the invented brand. Run it with `make test-browser`. */
+
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { type Browser, chromium, type Page } from "playwright-core";
+
+const SIYU = process.env.SIYU ?? "siyu";
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const FLAGS = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
+  .concat("disable-component-update", "disable-sync")
+  .map((flag) => `--${flag}`);
+const SHOT = process.env.SCREENSHOT;
+
+const home = mkdtempSync(join(tmpdir(), "siyu-browser-"));
+const env = { ...process.env, SIYU_HOME: join(home, "home"), SIYU_EMBEDDED_FSYNC: "off" };
+const running: ChildProcess[] = [];
+const demo = { url: "", token: "" };
+let page = "";
+let browser: Browser;
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** Starts a program and waits until it has printed what matches. */
+function started(command: string, words: string[], ready: RegExp, more: NodeJS.ProcessEnv = {}): Promise<string> {
+  const child = spawn(command, words, { env: { ...env, ...more }, stdio: ["ignore", "pipe", "pipe"] });
+  running.push(child);
+  return new Promise((resolve, reject) => {
+    let text = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (part: Buffer) => {
+        text += part.toString();
+        const found = ready.exec(text);
+        if (found) resolve(found[1] ?? "");
+      });
+    child.on("exit", (code) => reject(new Error(`${command} ${words.join(" ")} ended with ${code}: ${text}`)));
+  });
+}
+
+async function answering(url: string): Promise<void> {
+  for (let left = 300; left > 0; left -= 1) {
+    if (await fetch(url).then((response) => response.ok, () => false)) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`${url} does not answer`);
+}
+
+async function ask(query: string): Promise<unknown> {
+  const response = await fetch(`${demo.url}/graphql`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Authorization: `Bearer ${demo.token}` },
+    body: JSON.stringify({ query }),
+  });
+  const answer = (await response.json()) as { data?: unknown; errors?: unknown };
+  assert.equal(answer.errors, undefined);
+  return answer.data;
+}
+
+/** A page of its own, on which nothing may go wrong. */
+async function opened(token: string, height = 900): Promise<{ tab: Page; faults: string[] }> {
+  const tab = await browser.newPage({ viewport: { width: 1360, height }, locale: "zh-CN", timezoneId: "Asia/Shanghai" });
+  const faults: string[] = [];
+  tab.on("pageerror", (error) => faults.push(String(error)));
+  tab.on("console", (message) => message.type() === "error" && faults.push(message.text()));
+  await tab.goto(`${page}/#token=${token}`);
+  await tab.locator("tr.row").first().waitFor();
+  return { tab, faults };
+}
+
+const total = async (tab: Page) => Number((await tab.getByTestId("total").innerText()).replace(/\D/g, ""));
+const inStage = async (tab: Page, key: string) =>
+  Number((await tab.locator(`[data-stage=${key}] strong`).innerText()).replace(/\D/g, ""));
+
+before(
+  async () => {
+    const [port, own] = [await freePort(), await freePort()];
+    demo.url = `http://127.0.0.1:${port}`;
+    demo.token = await started(SIYU, ["demo", "--port", String(port)], /^Token +(\S+)/m);
+    await answering(`${demo.url}/readyz`);
+    await started(
+      process.execPath,
+      ["node_modules/vite/bin/vite.js", "preview", "--host", "127.0.0.1", "--port", String(own), "--strictPort"],
+      /Local/,
+      { SIYU_URL: demo.url },
+    );
+    page = `http://127.0.0.1:${own}`;
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  },
+  { timeout: 300_000 },
+);
+
+after(async () => {
+  await browser?.close();
+  for (const child of running.toReversed())
+    if (child.exitCode === null) {
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.kill("SIGTERM");
+      await ended;
+    }
+  rmSync(home, { recursive: true, force: true });
+});
+
+test("users of a stage appear, a page at a time", { timeout: 60_000 }, async () => {
+  const { tab, faults } = await opened(demo.token);
+  assert.equal(await total(tab), 2469);
+  await tab.locator("[data-stage=dormant]").click();
+  const dormant = await inStage(tab, "dormant");
+  await tab.getByText(`${dormant} 人`).waitFor();
+  assert.deepEqual(new Set(await tab.locator("tr.row .badge").allInnerTexts()), new Set(["休眠"]));
+  assert.match(await tab.locator("tr.row .why").first().innerText(), /last interaction \d+ days ago/);
+  const first = await tab.locator("tr.row").evaluateAll((rows) => rows.map((row) => (row as HTMLElement).dataset.user));
+  await tab.getByRole("button", { name: "下一页" }).click();
+  await tab.getByText("第 2 /").waitFor();
+  await tab.waitForFunction((user) => document.querySelector("tr.row")?.getAttribute("data-user") !== user, first[0]);
+  const second = await tab.locator("tr.row").evaluateAll((rows) => rows.map((row) => (row as HTMLElement).dataset.user));
+  assert.equal(new Set([...first, ...second]).size, first.length + second.length, "nobody stands on two pages");
+  assert.deepEqual(faults, []);
+  await tab.close();
+});
+
+test("a tag narrows it down, and a row says why", { timeout: 60_000 }, async () => {
+  const { tab, faults } = await opened(demo.token);
+  const all = await total(tab);
+  await tab.getByLabel("按标签筛选").fill("high_value");
+  await tab.locator("[data-tag='rfm.high_value']").click();
+  await tab.waitForFunction((text) => document.querySelector("[data-testid=total]")?.textContent !== text, `2,469 人`);
+  assert.ok((await total(tab)) < all);
+  for (const chips of await tab.locator("tr.row .chips").allInnerTexts()) assert.match(chips, /高价值用户/);
+  await tab.locator("tr.row").first().click();
+  await tab.locator("tr.reasons dd").first().waitFor();
+  assert.match(await tab.locator("tr.reasons").innerText(), /orders \(often: more than/);
+  assert.deepEqual(faults, []);
+  await tab.close();
+});
+
+test("an event changes the page without a reload", { timeout: 60_000 }, async () => {
+  const { tab, faults } = await opened(demo.token);
+  await tab.evaluate(() => Object.assign(window, { kept: true }));
+  await tab.locator("[data-stage=dormant]").click();
+  const were = await inStage(tab, "dormant");
+  await tab.getByText(`${were} 人`).waitFor();
+  const user = await tab.locator("tr.row").first().getAttribute("data-user");
+  await ask(`mutation { recordEvents(brand: "demo", events: [{ id: "browser-1", kind: "order.paid",
+    user: [{ kind: "household", value: "${user}" }], payload: { amount: 25.5 } }]) { accepted } }`);
+  await tab.locator(`tr[data-user='${user}']`).waitFor({ state: "detached" });
+  await tab.getByText(`${were - 1} 人`).waitFor();
+  assert.equal(await inStage(tab, "dormant"), were - 1);
+  assert.equal(await tab.evaluate(() => (window as unknown as { kept?: boolean }).kept), true);
+  assert.deepEqual(faults, []);
+  await tab.close();
+});
+
+test("a refresh is followed, and shows what came of it", { timeout: 60_000 }, async () => {
+  const { tab, faults } = await opened(demo.token);
+  await tab.getByRole("status").filter({ hasText: "实时" }).waitFor();
+  await ask('mutation { refreshBrand(brand: "demo") { queued } }');
+  await tab.getByText(/已重新计算 2,469 人，\d+ 处变化/).waitFor();
+  assert.deepEqual(faults, []);
+  await tab.close();
+});
+
+test("a token that is none is refused with what to do", { timeout: 60_000 }, async () => {
+  const tab = await browser.newPage();
+  await tab.goto(page);
+  await tab.getByLabel("访问令牌").fill("siyu_00000000_nothing");
+  await tab.getByRole("button", { name: "进入" }).click();
+  assert.match(await tab.getByRole("alert").innerText(), /a valid access token is needed/);
+  await tab.close();
+});
+
+test("the invented brand is worth looking at", { timeout: 120_000 }, async () => {
+  const token = await started(SIYU, ["seed", "--json"], /"token": "([^"]+)"/);
+  const { tab, faults } = await opened(token, 980);
+  assert.equal(await total(tab), 120);
+  await tab.locator("[data-stage=growth]").click();
+  await tab.waitForFunction(() => !document.querySelector(".badge:not(.growth)"));
+  await tab.getByLabel("按标签筛选").fill("护肤");
+  await tab.locator("[data-tag='interest.skincare']").click();
+  await tab.waitForFunction(() => document.querySelector("[data-testid=total]")?.textContent !== "50 人");
+  await tab.locator("tr.row").nth(4).click();
+  await tab.mouse.move(0, 0);
+  if (SHOT) await tab.screenshot({ path: SHOT });
+  assert.deepEqual(faults, []);
+  await tab.close();
+});
