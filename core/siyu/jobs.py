@@ -29,7 +29,7 @@ from siyu.flow.context import Context, ask_refresh, zone
 from siyu.flow.refresh import AlreadyRunning, refresh
 from siyu.store.db import Lock
 from siyu.store.models import Brand, Run
-from siyu.telemetry import logs
+from siyu.telemetry import logs, tracing
 from siyu.telemetry.metrics import CONNECTIONS, DECIDED, JOBS
 
 __all__ = ["Job", "JobContext", "Queue", "run_worker", "watch_connections"]
@@ -185,7 +185,8 @@ WORK: Mapping[Job, Callable[..., Any]] = {
 def _observed(job: str, about: Mapping[Any, Any], **further: Any) -> Iterator[None]:
     """Time a job, and say in the log which one it is."""
     outcome, began = "failed", time.perf_counter()
-    with logs.bound(job=job, job_id=about["job_id"], **further):
+    span = tracing.span(f"job {job}", "consumer", attributes={"job_id": about["job_id"], **further})
+    with logs.bound(job=job, job_id=about["job_id"], **further), span:
         try:
             yield
             outcome = "done"

@@ -19,7 +19,7 @@ from typing import Any
 
 from cross_web import HTTPException
 from siyu.flow.context import Context
-from siyu.telemetry import logs
+from siyu.telemetry import logs, tracing
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -143,8 +143,12 @@ class Endpoint:
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(self._html)
         request.state.id = uuid.uuid4().hex
-        with logs.bound(request_id=request.state.id):
+        about = {"http.request.method": request.method, "url.path": request.url.path, "request_id": request.state.id}
+        span = tracing.span(f"{request.method} {request.url.path}", "server", request.headers, about)
+        with logs.bound(request_id=request.state.id), span as traced:
             response = await self._attempt(request)
+            if traced:
+                traced.set_attribute("http.response.status_code", response.status_code)
         response.headers["X-Request-Id"] = request.state.id
         return response
 

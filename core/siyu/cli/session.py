@@ -17,11 +17,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from siyu import __version__
 from siyu.contract.errors import PluginError, SiyuError
 from siyu.contract.manager import PluginManager
 from siyu.flow.context import Context, open_context
 from siyu.runtime import Addresses, ServerError, Servers, Settings, SettingsError
-from siyu.telemetry import logs
+from siyu.telemetry import logs, tracing
 
 __all__ = [
     "BrandOption",
@@ -63,6 +64,7 @@ def session(work: Callable[[Session], Awaitable[None]]) -> None:
     try:
         settings = Settings.from_env()
         logs.configure(settings.log_format, settings.log_level)
+        finish = _traced()
         plugins = installed_plugins()
         servers = Servers(settings)
         with servers as addresses:
@@ -71,11 +73,24 @@ def session(work: Callable[[Session], Awaitable[None]]) -> None:
                 async with open_context(addresses.database_url, plugins, settings.home, settings.engine) as ctx:
                     await work(Session(ctx, servers, addresses))
 
-            asyncio.run(opened())
+            try:
+                asyncio.run(opened())
+            finally:
+                finish()
     except (SiyuError, ServerError, SettingsError) as error:
         fail(str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
+
+
+def _traced() -> Callable[[], None]:
+    """Send spans if the environment asks for them; what is returned sends the last of them."""
+    if not tracing.asked_for():
+        return lambda: None
+    try:
+        return tracing.begin(__version__)
+    except ImportError:
+        fail(f"{' or '.join(tracing.ENDPOINTS)} is set, which needs pip install 'siyu[otel]'; or unset it")
 
 
 def api() -> Any:

@@ -22,6 +22,7 @@ from tortoise.migrations.executor import MigrationExecutor
 
 from siyu.store import migrations
 from siyu.store.signals import Signals
+from siyu.telemetry import tracing
 
 __all__ = ["Connection", "Database", "Lock", "copy_in", "copy_out", "fetch", "give", "note_sizes"]
 
@@ -138,6 +139,8 @@ def _tortoise(url: str, pool: int) -> dict[str, Any]:
             "plan_cache_mode": "force_custom_plan",
         },
     }
+    if tracing.enabled():
+        credentials["init"] = tracing.watch
     if mode := query.get("sslmode"):
         credentials["ssl"] = mode
     return {"engine": "tortoise.backends.asyncpg", "credentials": credentials}

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 
-from siyu.telemetry import logs
+from siyu.telemetry import logs, tracing
 from strawberry.extensions import SchemaExtension
 
 from siyu_graphql.ops.figures import OPERATIONS, Names
@@ -41,4 +41,6 @@ class Observed(SchemaExtension):
         context = self.execution_context
         self._operation, self._kind = _names.label(context.operation_name), context.operation_type.value
         logs.bind(operation=self._operation)
-        yield
+        about = {"graphql.operation.name": self._operation, "graphql.operation.type": self._kind}
+        with tracing.span(f"{self._kind} {self._operation}", attributes=about):
+            yield
