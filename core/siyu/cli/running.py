@@ -1,4 +1,4 @@
-"""Commands that run siyu: demo, serve, worker, doctor, schema."""
+"""Commands that run siyu: demo, seed, serve, worker, doctor, schema."""
 
 from __future__ import annotations
 

@@ -73,3 +73,26 @@ def test_a_password_shows_neither_in_the_settings_nor_in_their_errors() -> None:
 def test_a_masked_url_has_no_password(url: str) -> None:
     assert "s3c" not in masked(url)
     assert "ret" not in masked(url)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("SIYU_LOG_FORMAT", "xml", "'text' or 'json'"),
+        ("SIYU_LOG_LEVEL", "loud", "'debug', 'info'"),
+        ("SIYU_DRAIN_SECONDS", "-1", "greater than or equal to 0"),
+        ("SIYU_DRAIN_SECONDS", "soon", "valid number"),
+        ("SIYU_METRICS_TOKEN", "hunter2", "at least 16 characters"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_with_what_it_can_be(variable: str, value: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=variable) as error:
+        Settings.from_env({variable: value})
+    assert says in str(error.value)
+    assert ("hunter2" in str(error.value)) is False
+
+
+def test_the_token_for_figures_does_not_show() -> None:
+    settings = Settings.from_env({"SIYU_METRICS_TOKEN": "0123456789abcdef"})
+    assert settings.metrics_token == "0123456789abcdef"
+    assert "0123456789abcdef" not in repr(settings)
