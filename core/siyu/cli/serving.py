@@ -80,8 +80,9 @@ async def stopped(parent: int | None = None) -> AsyncIterator[asyncio.Event]:
 async def background(at_hand: Session, told: asyncio.Event, queue: Queue | None = None) -> AsyncIterator[None]:
     """What goes on beside: the servers are kept, figures noted and, with ``queue``, the background work done.
 
-    Should one of them fail, the process is told to stop, rather than to go on without.
+    Should one of them fail, the process is told to stop, rather than to go on without, and fails.
     """
+    broken = []
     metrics.share(at_hand.servers.settings.home / "run" / "metrics")
     endless = [asyncio.create_task(_keep(at_hand)), asyncio.create_task(watch_connections(at_hand.ctx))]
     working = [asyncio.create_task(run_worker(at_hand.ctx, queue, told))] if queue else []
@@ -89,17 +90,20 @@ async def background(at_hand: Session, told: asyncio.Event, queue: Queue | None 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             log.error("the background work failed; ending", exc_info=error)
+            broken.append(error)
             told.set()
 
     for task in (*endless, *working):
         task.add_done_callback(ended)
     try:
         yield
-        await asyncio.gather(*working)
+        await asyncio.gather(*working, return_exceptions=True)
     finally:
         for task in (*endless, *working):
             task.cancel()
         await asyncio.gather(*endless, *working, return_exceptions=True)
+    if broken:
+        fail(f"the background work failed ({type(broken[0]).__name__}); the log has more")
 
 
 async def serve_here(

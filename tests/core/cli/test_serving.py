@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -13,10 +14,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import pytest
-from siyu.runtime import Servers, Settings
+import typer
+from siyu.cli.serving import background
+from siyu.cli.session import Session
+from siyu.flow.context import Context
+from siyu.jobs import Queue
+from siyu.runtime import Addresses, Servers, Settings
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -111,10 +118,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture
 def house(home: House) -> Iterator[House]:
     yield home
-    for serving in home.started:
-        if serving.process.poll() is None:
-            serving.process.terminate()
-            serving.process.wait(40)
+    for started in home.started:
+        if started.process.poll() is None:
+            started.process.terminate()
+            started.process.wait(40)
     home.started.clear()
 
 
@@ -220,3 +227,16 @@ def test_the_worker_ends_when_it_is_told_to(house: House) -> None:
     worker.terminate()
     rest, _ = worker.communicate(timeout=20)
     assert (worker.returncode, rest) == (0, "")
+
+
+async def test_a_process_whose_background_work_breaks_stops_and_fails(ctx: Context, addresses: Addresses) -> None:
+    at_hand = Session(ctx, Servers(Settings.from_env({"SIYU_HOME": str(ctx.home)})), addresses)
+    told = asyncio.Event()
+    queue = await Queue.open(addresses.redis_url)
+    shared = patch("siyu.telemetry.metrics.share")  # for life, and this process has other tests to run
+    broken = patch("siyu.cli.serving.run_worker", side_effect=RuntimeError("no"))
+    with shared, broken, pytest.raises(typer.Exit) as ended:
+        async with background(at_hand, told, queue), asyncio.timeout(5):
+            await told.wait()
+    await queue.close()
+    assert ended.value.exit_code == 2
