@@ -59,8 +59,7 @@ sdl: $(VENV)/.dev  ## write the GraphQL schema to schema/siyu_graphql/schema.gra
 	@$(BIN)/siyu schema > $(SDL).new && mv $(SDL).new $(SDL) && echo "wrote $(SDL)"
 
 sdl-diff: $(VENV)/.dev  ## name what the schema breaks for those who query it since BASE (the last release, or BASE=main)
-	@git show $(BASE):$(SDL) > .sdl-before.graphql; \
-	$(BIN)/siyu schema --against .sdl-before.graphql; status=$$?; rm -f .sdl-before.graphql; exit $$status
+	@git show $(BASE):$(SDL) | $(BIN)/siyu schema --against /dev/stdin
 
 bench: $(VENV)/.dev  ## run the benchmarks (ARGS="refresh --users 100000")
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from functools import cache
 
+from prometheus_client import Histogram
 from siyu.telemetry import logs, tracing
 from strawberry.extensions import SchemaExtension
 
 from siyu_graphql.ops.figures import OPERATIONS, Names
 
-__all__ = ["MOST_NAMES", "Observed"]
+__all__ = ["MOST_NAMES", "Observed", "label", "observed"]
 
 log = logging.getLogger("siyu.graphql")
 
@@ -19,6 +21,23 @@ MOST_NAMES = 100
 """Operations that have figures of their own; clients choose the names, and each costs a dozen series."""
 
 _names = Names(MOST_NAMES)
+
+
+@cache
+def _figure(operation: str, kind: str) -> Histogram:
+    return OPERATIONS.labels(operation, kind)
+
+
+def observed(operation: str, kind: str, seconds: float) -> None:
+    """Note an operation that has ended, by its label; for those who answer some without Strawberry, too."""
+    _figure(operation, kind).observe(seconds)
+    if log.isEnabledFor(logging.INFO):
+        log.info("operation", extra={"kind": kind, "seconds": round(seconds, 4)})
+
+
+def label(name: str | None) -> str:
+    """What an operation of this name is called in figures and in the log."""
+    return _names.label(name)
 
 
 class Observed(SchemaExtension):
@@ -33,13 +52,11 @@ class Observed(SchemaExtension):
         try:
             yield
         finally:
-            seconds = time.perf_counter() - began
-            OPERATIONS.labels(self._operation, self._kind).observe(seconds)
-            log.info("operation", extra={"kind": self._kind, "seconds": round(seconds, 4)})
+            observed(self._operation, self._kind, time.perf_counter() - began)
 
     def on_execute(self) -> Iterator[None]:
         context = self.execution_context
-        self._operation, self._kind = _names.label(context.operation_name), context.operation_type.value
+        self._operation, self._kind = label(context.operation_name), context.operation_type.value
         logs.bind(operation=self._operation)
         about = {"graphql.operation.name": self._operation, "graphql.operation.type": self._kind}
         with tracing.span(f"{self._kind} {self._operation}", attributes=about):
