@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from siyu.flow.tokens import Right
 
     from siyu_graphql.app import Page, create_app
-    from siyu_graphql.changes import Changes, changes
+    from siyu_graphql.breaking import Changes, changes
     from siyu_graphql.context import Info, Queue, RequestContext, visible_brand
     from siyu_graphql.errors import UserError
     from siyu_graphql.fields import computed
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Changes": "siyu_graphql.changes",
+    "Changes": "siyu_graphql.breaking",
     "Ending": "siyu_graphql.ops.leaving",
     "Info": "siyu_graphql.context",
     "Operations": "siyu_graphql.ops.routes",
@@ -53,7 +53,7 @@ _HOMES = {
     "Right": "siyu.flow.tokens",
     "UserError": "siyu_graphql.errors",
     "build_schema": "siyu_graphql.schema",
-    "changes": "siyu_graphql.changes",
+    "changes": "siyu_graphql.breaking",
     "computed": "siyu_graphql.fields",
     "create_app": "siyu_graphql.app",
     "mutation": "siyu_graphql.mutations",
