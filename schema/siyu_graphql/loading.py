@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,7 +13,7 @@ from siyu.flow.tokens import Access
 from siyu.store.db import Connection, Database
 from strawberry.dataloader import DataLoader
 
-__all__ = ["MOST_ROWS", "Batch", "Loaders", "TooLarge"]
+__all__ = ["MOST_ROWS", "Batch", "Loaders", "TooLarge", "once"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -54,7 +55,7 @@ class Loaders:
         """As :meth:`load`, for a batch that is given no connection because it opens what it needs."""
         name = (batch, brand_id, args)
         if name not in self._loaders:
-            self._check(brand_id)
+            self.check(brand_id)
 
             async def run(keys: list[Any]) -> list[Any]:
                 found = await batch(brand_id, keys, *args)
@@ -75,11 +76,12 @@ class Loaders:
     @asynccontextmanager
     async def connection(self, brand_id: int) -> AsyncIterator[Connection]:
         """A connection to read that brand with."""
-        self._check(brand_id)
+        self.check(brand_id)
         async with self._db.connection() as connection:
             yield connection
 
-    def _check(self, brand_id: int) -> None:
+    def check(self, brand_id: int) -> None:
+        """Raise where the brand is not to be seen."""
         # Whoever comes here came through a visible brand; this holds should a resolver forget.
         if not self._access.sees(brand_id):
             raise NotFound("no such brand", field="brand")
@@ -90,3 +92,15 @@ class Loaders:
         async with self.connection(brand_id) as connection:
             found = await batch(connection, brand_id, list(keys), *args)
         return [found.get(key) for key in keys]
+
+
+def once(make: Callable[[], Awaitable[V]]) -> Callable[[], Awaitable[V]]:
+    """What ``make`` gives, made once for all who await it."""
+    tasks: list[asyncio.Future[V]] = []
+
+    async def get() -> V:
+        if not tasks:
+            tasks.append(asyncio.ensure_future(make()))
+        return await tasks[0]
+
+    return get

@@ -8,23 +8,37 @@ that pages neither skip nor repeat where rows are added meanwhile, and deep page
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import strawberry
 from siyu import InputError
 from siyu.store.db import Connection as DatabaseConnection
+from siyu.store.keyset import Order, Term, Where
 from strawberry.relay import PageInfo
 
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 
-__all__ = ["OWN", "After", "Connection", "Edge", "First", "Listing", "Order", "Where", "of_brand", "of_user", "one"]
+__all__ = [
+    "OWN",
+    "After",
+    "Before",
+    "Connection",
+    "Edge",
+    "First",
+    "Last",
+    "Listing",
+    "Order",
+    "Page",
+    "Term",
+    "Where",
+    "Window",
+    "of_brand",
+    "of_user",
+    "one",
+]
 
 T = TypeVar("T")
 
@@ -37,10 +51,20 @@ own AS (
 """SQL of the users that each of ``{users}`` (``person``) stands for, that one included."""
 
 First: TypeAlias = Annotated[
-    int | None, strawberry.argument(description=f"How many at most, from the start: 0 to {MOST}.")
+    int | None,
+    strawberry.argument(
+        description=f"How many at most, from the start: 0 to {MOST}. {DEFAULT} if neither it nor `last` is given."
+    ),
 ]
 After: TypeAlias = Annotated[
     str | None, strawberry.argument(description="Only what follows this cursor: the `endCursor` of the page before.")
+]
+Last: TypeAlias = Annotated[
+    int | None, strawberry.argument(description=f"How many at most, from the end: 0 to {MOST}. Not beside `first`.")
+]
+Before: TypeAlias = Annotated[
+    str | None,
+    strawberry.argument(description="Only what precedes this cursor: the `startCursor` of the page after."),
 ]
 
 
@@ -48,7 +72,7 @@ After: TypeAlias = Annotated[
 class Edge(Generic[T]):
     """A node and the cursor at which a page after it begins."""
 
-    cursor: str = strawberry.field(description="Where this entry stands, for `after`.")
+    cursor: str = strawberry.field(description="Where this entry stands, for `after` and `before`.")
     node: T = strawberry.field(description="The entry itself.")
 
 
@@ -82,7 +106,7 @@ class Connection(Generic[T]):
     async def nodes(self) -> list[T]:
         return [edge.node for edge in (await self.page()).edges]
 
-    @computed("Whether there is more, and the cursor to go on from.")
+    @computed("Whether there is more, and the cursors to go on from.")
     async def page_info(self) -> PageInfo:
         return (await self.page()).info
 
@@ -91,84 +115,59 @@ class Connection(Generic[T]):
         return await self.count()
 
 
-@dataclass(frozen=True)
-class Order:
-    """An order without ties: ``columns`` (name and type, ``int`` or ``datetime``) end with one that is unique."""
+class Window(NamedTuple):
+    """Which part of a list is asked for, as Relay says it."""
 
-    columns: tuple[tuple[str, type], ...]
-    descending: bool = False
-
-    @property
-    def sql(self) -> str:
-        """What follows ORDER BY."""
-        return ", ".join(f"t.{name} {'DESC' if self.descending else 'ASC'}" for name, _ in self.columns)
+    first: int | None = None
+    after: str | None = None
+    last: int | None = None
+    before: str | None = None
 
     @property
-    def _name(self) -> str:
-        return ("-" if self.descending else "+") + ",".join(name for name, _ in self.columns)
-
-    def beyond(self, where: Where, key: Sequence[Any]) -> None:
-        """Only rows after the one with that sort key."""
-        columns = ", ".join(f"t.{name}" for name, _ in self.columns)
-        places = ", ".join("{}" for _ in self.columns)
-        where.add(f"({columns}) {'<' if self.descending else '>'} ({places})", *key)
-
-    def sorted(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Rows in this order."""
-        names = [name for name, _ in self.columns]
-        return sorted(rows, key=lambda row: [row[name] for name in names], reverse=self.descending)
-
-    def cursor(self, row: Mapping[str, Any]) -> str:
-        """The cursor of a row."""
-        values = [row[name].isoformat() if kind is datetime else row[name] for name, kind in self.columns]
-        return base64.urlsafe_b64encode(json.dumps([self._name, *values]).encode()).decode().rstrip("=")
-
-    def key(self, cursor: str) -> tuple[Any, ...]:
-        """The sort key in a cursor; one of another list or order is an :class:`siyu.InputError`."""
-        try:
-            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-            name, *values = json.loads(text)
-            if name == self._name:
-                return tuple(_value(kind, value) for (_, kind), value in zip(self.columns, values, strict=True))
-        except (ValueError, TypeError, RecursionError):
-            pass
-        raise InputError("not a cursor of this list", field="after", remedy="use an endCursor of the same list")
-
-
-def _value(kind: type, value: Any) -> Any:
-    if kind is datetime:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            raise ValueError(value)
-        return moment
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
-        return value
-    raise ValueError(value)
-
-
-class Where:
-    """Conditions and their parameters, the brand always first."""
-
-    def __init__(self, brand_id: int) -> None:
-        self.values: list[Any] = [brand_id]
-        self._parts = ["t.brand_id = $1"]
-
-    def add(self, sql: str, *values: Any) -> None:
-        """And ``sql``, in which each ``{}`` stands for one of ``values``."""
-        first = len(self.values) + 1
-        self.values += values
-        self._parts.append(sql.format(*(f"${first + n}" for n in range(len(values)))))
-
-    def copy(self) -> Where:
-        """One that can be narrowed further by itself."""
-        other = copy(self)
-        other.values, other._parts = list(self.values), list(self._parts)
-        return other
+    def backward(self) -> bool:
+        """Whether it is read from the end."""
+        return self.last is not None
 
     @property
-    def sql(self) -> str:
-        """What follows WHERE."""
-        return " AND ".join(self._parts)
+    def limit(self) -> int:
+        """How many entries at most, or an :class:`siyu.InputError`."""
+        if self.first is not None and self.last is not None:
+            raise InputError("first and last", field="last", remedy="give one of them")
+        name, wanted, on = ("last", self.last, "before") if self.backward else ("first", self.first, "after")
+        if wanted is None:
+            return DEFAULT
+        if not 0 <= wanted <= MOST:
+            raise InputError(f"{name}: {wanted}", field=name, remedy=f"ask for 0 to {MOST}, then go on with {on}")
+        return wanted
+
+    def terms(self, order: Order) -> tuple[Term, ...]:
+        """Only what lies between its cursors."""
+        found = []
+        if self.after is not None:
+            found.append(order.beyond(order.key(self.after, "after")))
+        if self.before is not None:
+            found.append(order.reversed.beyond(order.key(self.before, "before")))
+        return tuple(found)
+
+    def page(self, found: Sequence[Edge[T]]) -> Page[T]:
+        """The page of what was found beyond its cursor: one more than asked for, where there is more; from the end, if
+        it is read so."""
+        limit = self.limit
+        edges = list(found[:limit])
+        if self.backward:
+            edges.reverse()
+        more, passed = len(found) > limit, self.before if self.backward else self.after
+        other = self.after if self.backward else self.before
+        ahead = more or other is not None
+        return Page(
+            edges,
+            PageInfo(
+                has_next_page=passed is not None if self.backward else ahead,
+                has_previous_page=ahead if self.backward else passed is not None,
+                start_cursor=edges[0].cursor if edges else None,
+                end_cursor=edges[-1].cursor if edges else None,
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -184,9 +183,16 @@ class Listing(Generic[T]):
         """The same in another order."""
         return replace(self, order=order)
 
-    async def page(self, connection: DatabaseConnection, where: Where, limit: int) -> list[Mapping[str, Any]]:
-        """Rows of a brand."""
-        sql = f"SELECT {self.columns} FROM {self.source} WHERE {where.sql} ORDER BY {self.order.sql} LIMIT {limit:d}"
+    def edge(self, brand_id: int, row: Mapping[str, Any]) -> Edge[T]:
+        """The entry of a row."""
+        return Edge(cursor=self.order.cursor(row), node=self.node(brand_id, row))
+
+    async def page(
+        self, connection: DatabaseConnection, where: Where, limit: int, *, backward: bool = False
+    ) -> list[Mapping[str, Any]]:
+        """Rows of a brand; the last first, if ``backward``."""
+        order = self.order.reversed if backward else self.order
+        sql = f"SELECT {self.columns} FROM {self.source} WHERE {where.sql} ORDER BY {order.sql} LIMIT {limit:d}"
         rows: list[Mapping[str, Any]] = await connection.fetch(sql, *where.values)
         return rows
 
@@ -216,19 +222,18 @@ async def _pages_of_users(
     users: Sequence[int],
     listing: Listing[T],
     limit: int,
-    key: tuple[Any, ...] | None,
+    terms: tuple[Term, ...],
+    backward: bool,
 ) -> dict[int, list[Mapping[str, Any]]]:
-    """Batch: the first rows of each user."""
-    where = Where(brand_id)
+    """Batch: the first (or last) rows of each user."""
+    where = Where(brand_id, *terms)
     where.add("t.user_id = u.id")
-    if key is not None:
-        listing.order.beyond(where, key)
     where.values.append(users)
+    order = listing.order.reversed if backward else listing.order
     rows = await connection.fetch(
         f"WITH {OWN.format(users=f'${len(where.values)}')}"
         " SELECT u.person, u.id AS member, x.* FROM own u CROSS JOIN LATERAL ("
-        f"SELECT {listing.columns} FROM {listing.source} WHERE {where.sql}"
-        f" ORDER BY {listing.order.sql} LIMIT {limit:d}) x",
+        f"SELECT {listing.columns} FROM {listing.source} WHERE {where.sql} ORDER BY {order.sql} LIMIT {limit:d}) x",
         *where.values,
     )
     found: dict[int, list[Mapping[str, Any]]] = {user: [] for user in users}
@@ -237,82 +242,61 @@ async def _pages_of_users(
     for user, own in found.items():
         # Of several who count as one, each has given its first rows.
         if len({row["member"] for row in own}) > 1:
-            found[user] = listing.order.sorted(own)[:limit]
+            found[user] = order.sorted(own)[:limit]
     return found
 
 
 async def _counts_of_users(
-    connection: DatabaseConnection, brand_id: int, users: Sequence[int], listing: Listing[T]
+    connection: DatabaseConnection,
+    brand_id: int,
+    users: Sequence[int],
+    listing: Listing[T],
+    terms: tuple[Term, ...],
 ) -> dict[int, int]:
     """Batch: how many rows each user has."""
+    where = Where(brand_id, *terms)
+    where.values.append(users)
     rows = await connection.fetch(
-        f"WITH {OWN.format(users='$2')} SELECT own.person, count(*) AS n FROM own"
-        f" JOIN {listing.source} ON t.brand_id = $1 AND t.user_id = own.id GROUP BY 1",
-        brand_id,
-        users,
+        f"WITH {OWN.format(users=f'${len(where.values)}')} SELECT own.person, count(*) AS n FROM own"
+        f" JOIN {listing.source} ON t.user_id = own.id WHERE {where.sql} GROUP BY 1",
+        *where.values,
     )
     return {row["person"]: row["n"] for row in rows}
 
 
-def of_brand(
-    info: Info, brand_id: int, listing: Listing[T], first: int | None, after: str | None, where: Where | None = None
-) -> Connection[T]:
-    """The connection of a brand's nodes; ``where`` narrows it."""
-    limit, key = _limit(first), listing.order.key(after) if after is not None else None
-    loaders, narrowed = info.context.loaders, where or Where(brand_id)
+def of_brand(info: Info, brand_id: int, listing: Listing[T], window: Window, *terms: Term) -> Connection[T]:
+    """The connection of a brand's nodes; ``terms`` narrow it."""
+    limit, within = window.limit, window.terms(listing.order)
+    loaders = info.context.loaders
 
     async def read() -> Page[T]:
-        page = narrowed.copy()
-        if key is not None:
-            listing.order.beyond(page, key)
         async with loaders.connection(brand_id) as connection:
-            rows = await listing.page(connection, page, limit + 1)
-        return _page(listing, brand_id, rows, limit, key)
+            where = Where(brand_id, *terms, *within)
+            rows = await listing.page(connection, where, limit + 1, backward=window.backward)
+        return window.page([listing.edge(brand_id, row) for row in rows])
 
     async def count() -> int:
         async with loaders.connection(brand_id) as connection:
-            return await listing.count(connection, narrowed)
+            return await listing.count(connection, Where(brand_id, *terms))
 
     return Connection(read=read, count=count)
 
 
 def of_user(
-    info: Info, brand_id: int, user_id: int, listing: Listing[T], first: int | None, after: str | None
+    info: Info, brand_id: int, user_id: int, listing: Listing[T], window: Window, *terms: Term
 ) -> Connection[T]:
-    """The connection of a user's nodes; those of many users are read together."""
-    limit, key = _limit(first), listing.order.key(after) if after is not None else None
+    """The connection of a user's nodes, narrowed by ``terms``; those of many users are read together."""
+    limit, within = window.limit, window.terms(listing.order)
     loaders = info.context.loaders
 
     async def read() -> Page[T]:
         loaders.spend(limit)
-        rows = await loaders.load(_pages_of_users, brand_id, user_id, listing, limit + 1, key)
-        return _page(listing, brand_id, rows or [], limit, key)
+        rows = await loaders.load(
+            _pages_of_users, brand_id, user_id, listing, limit + 1, (*terms, *within), window.backward
+        )
+        return window.page([listing.edge(brand_id, row) for row in rows or []])
 
     async def count() -> int:
-        return await loaders.load(_counts_of_users, brand_id, user_id, listing) or 0
+        return await loaders.load(_counts_of_users, brand_id, user_id, listing, terms) or 0
 
     return Connection(read=read, count=count)
-
-
-def _limit(first: int | None) -> int:
-    if first is None:
-        return DEFAULT
-    if not 0 <= first <= MOST:
-        raise InputError(f"first: {first}", field="first", remedy=f"ask for 0 to {MOST}, then go on with after")
-    return first
-
-
-def _page(
-    listing: Listing[T], brand_id: int, rows: Sequence[Mapping[str, Any]], limit: int, key: tuple[Any, ...] | None
-) -> Page[T]:
-    """A page of up to ``limit`` rows; ``rows`` has one more where there are more."""
-    edges = [Edge(cursor=listing.order.cursor(row), node=listing.node(brand_id, row)) for row in rows[:limit]]
-    return Page(
-        edges,
-        PageInfo(
-            has_next_page=len(rows) > limit,
-            has_previous_page=key is not None,
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
-        ),
-    )

@@ -17,6 +17,9 @@ query ($after: String, $first: Int, $order: UserOrder) {
   }
 }
 """
+BACK = PAGE.replace("($after", "($last: Int, $before: String, $after").replace(
+    "(first", "(last: $last, before: $before, first"
+)
 ORDERS = [
     None,
     *({"field": f, "direction": d} for f in ("ID", "LAST_SEEN", "FIRST_SEEN") for d in ("ASC", "DESC")),
@@ -80,6 +83,39 @@ async def test_none_come_where_none_are_wanted(world: Any) -> None:
         "startCursor": None,
         "endCursor": None,
     }
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda o: f"{o['field']}-{o['direction']}" if o else "default")
+@pytest.mark.parametrize("size", [1, 7, 45])
+async def test_from_the_end_the_same_comes(world: Any, size: int, order: Any) -> None:
+    forward = [edge for page in await pages(world, 45, order) for edge in page["edges"]]
+    found: list[Any] = []
+    before = None
+    while True:
+        page = (await world.data(BACK, last=size, before=before, order=order))["brand"]["users"]
+        found = page["edges"] + found
+        assert page["pageInfo"]["hasNextPage"] == (before is not None)
+        if not page["pageInfo"]["hasPreviousPage"]:
+            break
+        assert len(page["edges"]) == size
+        before = page["pageInfo"]["startCursor"]
+    assert found == forward
+
+
+async def test_both_cursors_together_leave_what_lies_between(world: Any) -> None:
+    [page] = await pages(world, 45, None)
+    cursors = [edge["cursor"] for edge in page["edges"]]
+    for size, wanted, more in (({"first": 5}, cursors[11:16], True), ({"last": 5}, cursors[15:20], True)):
+        users = (await world.data(BACK, after=cursors[10], before=cursors[20], **size))["brand"]["users"]
+        assert [edge["cursor"] for edge in users["edges"]] == wanted
+        assert users["pageInfo"]["hasNextPage"] == users["pageInfo"]["hasPreviousPage"] == more
+
+
+async def test_first_and_last_are_not_asked_for_together(world: Any) -> None:
+    [error] = (await world.ask(BACK, first=1, last=1))["errors"]
+    assert (error["extensions"]["field"], error["extensions"]["remedy"]) == ("last", "give one of them")
+    [error] = (await world.ask(BACK, last=101))["errors"]
+    assert error["extensions"]["remedy"] == "ask for 0 to 100, then go on with before"
 
 
 @pytest.mark.parametrize("first", [-1, 101, 2**31 - 1])

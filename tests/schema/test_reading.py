@@ -296,6 +296,24 @@ async def test_actions_can_be_of_one_status(world: Any) -> None:
     assert counts == [2, 2, 2, 0, 0]
 
 
+async def test_actions_are_filtered_by_what_they_are_and_for_whom(world: Any) -> None:
+    query = """query ($filter: ActionFilter) { brand(slug: "shop") { actions(filter: $filter) {
+      nodes { id status channel plannedAt user { id actions(filter: $filter) { nodes { id } } } } } } }"""
+
+    async def asked(**filter: Any) -> list[Any]:
+        nodes: list[Any] = (await world.data(query, filter=filter))["brand"]["actions"]["nodes"]
+        assert all(node["id"] in [mine["id"] for mine in node["user"]["actions"]["nodes"]] for node in nodes)
+        return nodes
+
+    both = await asked()
+    assert len(both) == 2
+    assert await asked(user=both[0]["user"]["id"]) == both[:1]
+    assert await asked(channel=["outbox"], plannedAt={"gte": both[0]["plannedAt"]}, plugin=["lifecycle"]) == both
+    assert await asked(doneAt={"lt": "2020-01-01T00:00:00Z"}) == []
+    assert await asked(NOT={"status": ["SENT"]}) == await asked(purpose=["SALES"]) == []
+    assert await asked(NOT={"doneAt": {"lt": "2020-01-01T00:00:00Z"}}) == both
+
+
 async def test_fragments_aliases_and_directives_work_as_everywhere(world: Any) -> None:
     query = """query ($full: Boolean!) { shop: brand(slug: "shop") { ...B } other: brand(slug: "other") { ...B } }
       fragment B on Brand { slug users(first: 1) { totalCount nodes @include(if: $full) { ...U } } }

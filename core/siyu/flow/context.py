@@ -7,26 +7,37 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.manager import PluginManager
+from siyu.flow.kept import Kept
 from siyu.store.db import Connection, Database
 from siyu.store.models import Brand
 
 if TYPE_CHECKING:
+    from siyu.flow.columns import Column, Meanings
     from siyu.flow.rulebooks import Bound
+    from siyu.flow.selection import Counted
 
 __all__ = ["Context", "ask_refresh", "brand_by_id", "brand_by_slug", "now", "open_context", "zone"]
+
+
+FRESH_SECONDS = 60.0
+"""How old the facts of all users, and counts, may be that are shown."""
+COLUMN_BYTES = 256 * 2**20
+"""Of all columns that are kept: of a million users, one takes up to 32 MiB."""
+MOST_COUNTS = 10_000
 
 
 @dataclass(frozen=True)
 class Context:
     """Handed to every step; jobs and requests share it.
 
-    ``home`` is where this database's files lie, ``engine`` what refreshes run on unless told otherwise, ``bound`` the
-    rulebooks of brands that this process has at hand.
+    ``home`` is where this database's files lie, ``engine`` what refreshes run on unless told otherwise. The others are
+    what this process has at hand: the rulebooks of brands (``bound``), what the names of their facts mean
+    (``meanings``), facts of all users (``columns``) and how many a filter finds (``counts``).
     """
 
     db: Database
@@ -34,6 +45,15 @@ class Context:
     home: Path
     engine: str = "polars"
     bound: dict[int, Bound] = field(default_factory=dict, repr=False, compare=False)
+    meanings: dict[int, tuple[tuple[str, ...], Meanings]] = field(default_factory=dict, repr=False, compare=False)
+    columns: Kept[Any, Column] = field(
+        default_factory=lambda: Kept(FRESH_SECONDS, COLUMN_BYTES, size=lambda column: column.size),
+        repr=False,
+        compare=False,
+    )
+    counts: Kept[Any, Counted] = field(
+        default_factory=lambda: Kept(FRESH_SECONDS, MOST_COUNTS), repr=False, compare=False
+    )
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from siyu.flow.explain import moment_of, rulebooks_now
 from siyu.store.lake import Lake
 from siyu.store.models import Brand
 
-__all__ = ["UserFact", "facts_of_users"]
+__all__ = ["UserFact", "facts_of_users", "named_facts"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ async def facts_of_users(
         for cohort, rulebook in await rulebooks_now(ctx, connection, brand.id):
             named = {
                 key: fact
-                for key, fact in _named(cohort, rulebook).items()
+                for key, fact in named_facts(cohort, rulebook).items()
                 if plugin in (None, key[0]) and (names is None or key[2] in names)
             }
             wanted.append((cohort, named))
@@ -77,8 +77,8 @@ _Key = tuple[str, str, str]
 """Plugin, rule and name."""
 
 
-def _named(cohort: Cohort, rulebook: Rulebook) -> dict[_Key, Fact]:
-    """The facts of each rule, as declared, with those that all of its tags mean by a name."""
+def named_facts(cohort: Cohort, rulebook: Rulebook) -> dict[_Key, Fact]:
+    """The facts of each rule by plugin, rule and name: as declared, with those that all of its tags mean by a name."""
     found = {
         (plugin.name, rule.key, name): fact
         for plugin, _ in cohort.on

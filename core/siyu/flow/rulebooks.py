@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from siyu.contract.errors import RuleError
@@ -28,7 +29,7 @@ from siyu.store.db import Connection
 from siyu.store.decisions import CatalogEntry, Decisions
 from siyu.store.models import Brand, PluginSetting
 
-__all__ = ["Bound", "Present", "keep_versions", "needed", "present", "standing"]
+__all__ = ["Bound", "MadeOf", "Present", "keep_versions", "made_of", "needed", "present", "standing"]
 
 MOST = 100
 """Brands whose rulebooks stay bound in a process."""
@@ -61,13 +62,28 @@ class Present:
 
 async def present(ctx: Context, connection: Connection, brand_id: int) -> Present:
     """Read what the brand lives by, and bind its rulebooks where anything that they are made of has changed."""
-    row = await connection.fetchrow(_MADE_OF, brand_id)
-    days = zone(row["zone"])
-    made_of = (row["zone"], row["rulebooks"], row["settings"], row["fences"])
+    made = await made_of(connection, brand_id)
     bound = ctx.bound.get(brand_id)
-    if bound is None or bound.made_of != made_of:
-        bound = await _bind(ctx, connection, brand_id, made_of, days)
-    return Present(now(Brand(replayed_to=row["replayed_to"])), days, row["mark"], bound)
+    if bound is None or bound.made_of != made.texts:
+        bound = await _bind(ctx, connection, brand_id, made.texts, made.days)
+    return Present(made.at, made.days, made.mark, bound)
+
+
+class MadeOf(NamedTuple):
+    """All that rulebooks of a brand are made of, as ``texts`` that are equal where nothing has changed; its present
+    moment, its days, and the ``mark`` of an undo under way."""
+
+    texts: tuple[str, ...]
+    at: datetime
+    days: ZoneInfo
+    mark: int | None
+
+
+async def made_of(connection: Connection, brand_id: int) -> MadeOf:
+    """Read it, in one query."""
+    row = await connection.fetchrow(_MADE_OF, brand_id)
+    texts = (row["zone"], row["rulebooks"], row["settings"], row["fences"])
+    return MadeOf(texts, now(Brand(replayed_to=row["replayed_to"])), zone(row["zone"]), row["mark"])
 
 
 _MADE_OF = """

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import strawberry
 
-from siyu_graphql.action.types import Action, ActionFilter, ActionStatus, Purpose
+from siyu_graphql.action.filters import ActionFilter, actions_where
+from siyu_graphql.action.types import Action, ActionStatus, Purpose
 from siyu_graphql.context import Info, OfBrand, OfUser
-from siyu_graphql.paging import After, Connection, First, Listing, Where, of_brand, of_user
+from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Window, of_brand, of_user
 
 __all__ = ["ACTIONS", "actions_of_brand", "actions_of_user"]
 
@@ -33,15 +34,26 @@ Filter = Annotated[ActionFilter | None, strawberry.argument(description="Which o
 
 
 async def actions_of_brand(
-    brand: strawberry.Parent[OfBrand], info: Info, first: First = 20, after: After = None, filter: Filter = None
+    brand: strawberry.Parent[OfBrand],
+    info: Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
+    filter: Filter = None,
 ) -> Connection[Action]:
-    where = Where(brand.brand_id)
-    if filter is not None and filter.status is not None:
-        where.add("t.status = ANY({}::text[])", [status.value for status in filter.status])
-    return of_brand(info, brand.brand_id, ACTIONS, first, after, where)
+    window = Window(first, after, last, before)
+    return of_brand(info, brand.brand_id, ACTIONS, window, *actions_where(brand.brand_id, filter))
 
 
 async def actions_of_user(
-    user: strawberry.Parent[OfUser], info: Info, first: First = 20, after: After = None
+    user: strawberry.Parent[OfUser],
+    info: Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
+    filter: Filter = None,
 ) -> Connection[Action]:
-    return of_user(info, user.brand_id, user.user_id, ACTIONS, first, after)
+    window = Window(first, after, last, before)
+    return of_user(info, user.brand_id, user.user_id, ACTIONS, window, *actions_where(user.brand_id, filter))

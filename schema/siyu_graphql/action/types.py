@@ -15,7 +15,7 @@ from siyu_graphql.nodes import BrandNode
 if TYPE_CHECKING:
     from siyu_graphql.user.types import User
 
-__all__ = ["Action", "ActionFilter", "ActionStatus", "Purpose"]
+__all__ = ["Action", "ActionStatus", "Purpose"]
 
 
 @strawberry.enum(description="How far an action is.")
@@ -34,11 +34,6 @@ class Purpose(Enum):
     SERVICE = strawberry.enum_value("service", description="About something that the user ordered or asked.")
     CARE = strawberry.enum_value("care", description="Advice and greetings.")
     SALES = strawberry.enum_value("sales", description="Offers.")
-
-
-@strawberry.input(description="Which actions. What is left out does not restrict.")
-class ActionFilter:
-    status: list[ActionStatus] | None = strawberry.field(default=None, description="In one of these states.")
 
 
 @strawberry.type(description="Something to be done for a user, at most once.")

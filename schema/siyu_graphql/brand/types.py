@@ -11,8 +11,8 @@ from siyu.store import models
 
 from siyu_graphql.action.queries import actions_of_brand
 from siyu_graphql.action.types import Action
-from siyu_graphql.event.queries import rejected_events
-from siyu_graphql.event.types import RejectedEvent
+from siyu_graphql.event.queries import events_of_brand, rejected_events
+from siyu_graphql.event.types import Event, RejectedEvent
 from siyu_graphql.merge.queries import merges_of_brand
 from siyu_graphql.merge.types import UserMerge
 from siyu_graphql.nodes import BrandNode
@@ -28,7 +28,7 @@ from siyu_graphql.stage.types import Stage
 from siyu_graphql.tag.queries import tags_of_brand
 from siyu_graphql.tag.types import Tag
 from siyu_graphql.user.queries import user_of_brand, users_of_brand
-from siyu_graphql.user.types import User
+from siyu_graphql.user.types import User, UserConnection
 
 __all__ = ["Brand"]
 
@@ -48,11 +48,14 @@ class Brand(BrandNode):
         description="When a refresh was asked for that has not ended yet; null if none was."
     )
 
-    users: Connection[User] = strawberry.field(resolver=users_of_brand, description="Its users.")
+    users: UserConnection = strawberry.field(resolver=users_of_brand, description="Its users.")
     user: User | None = strawberry.field(resolver=user_of_brand, description="One of its users.")
     tags: list[Tag] = strawberry.field(resolver=tags_of_brand, description="The tags that its plugins give, by key.")
     stages: list[Stage] = strawberry.field(
         resolver=stages_of_brand, description="The stages of its tracks, in the order in which users pass through them."
+    )
+    events: Connection[Event] = strawberry.field(
+        resolver=events_of_brand, description="What happened to its users, the latest received first."
     )
     actions: Connection[Action] = strawberry.field(
         resolver=actions_of_brand, description="What was and is to be done for its users, the latest planned first."

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
+from siyu_graphql.context import Info
+from siyu_graphql.fields import computed
 from siyu_graphql.mutations import Payload
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.scalars import JSON
+
+if TYPE_CHECKING:
+    from siyu_graphql.user.types import User
 
 __all__ = ["Event", "EventInput", "Identity", "IdentityInput", "RecordEventsPayload", "RejectedEvent", "Rejection"]
 
 
 @strawberry.type(description="Something that happened to a user. Events are only ever appended.")
 class Event(BrandNode):
+    user_id: strawberry.Private[int]
     key: str = strawberry.field(description="The `id` under which its sender reported it.")
     kind: str = strawberry.field(description="What happened: `order.paid`.")
     at: datetime = strawberry.field(description="When it happened.")
     payload: JSON = strawberry.field(description="What is known of it, in the shape of its kind.")
     received_at: datetime = strawberry.field(description="When siyu was told.")
+
+    @computed("To whom it happened.")
+    async def user(self, info: Info) -> Annotated[User, strawberry.lazy("siyu_graphql.user.types")] | None:
+        from siyu_graphql.user.queries import find_user
+
+        return await find_user(info, self.brand_id, str(self.user_id))
 
 
 @strawberry.type(description="An event that was refused. It counts for nothing and is kept, so that it can be mended.")

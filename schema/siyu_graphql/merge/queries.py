@@ -14,7 +14,7 @@ from strawberry.relay import to_base64
 from siyu_graphql.context import Info, OfBrand, OfUser
 from siyu_graphql.event.types import Identity
 from siyu_graphql.merge.types import UserMerge
-from siyu_graphql.paging import OWN, After, Connection, First, Listing, of_brand
+from siyu_graphql.paging import OWN, After, Before, Connection, First, Last, Listing, Window, of_brand
 
 __all__ = ["MERGES", "merge_of", "merges_of_brand", "merges_of_user"]
 
@@ -51,9 +51,14 @@ def merge_of(row: models.UserMerge) -> UserMerge:
 
 
 async def merges_of_brand(
-    brand: strawberry.Parent[OfBrand], info: Info, first: First = 20, after: After = None
+    brand: strawberry.Parent[OfBrand],
+    info: Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
 ) -> Connection[UserMerge]:
-    return of_brand(info, brand.brand_id, MERGES, first, after)
+    return of_brand(info, brand.brand_id, MERGES, Window(first, after, last, before))
 
 
 async def merges_of_user(user: strawberry.Parent[OfUser], info: Info) -> list[UserMerge]:

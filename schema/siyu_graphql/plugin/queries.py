@@ -10,7 +10,7 @@ import strawberry
 from siyu.store.models import PluginSetting
 
 from siyu_graphql.context import Info, OfBrand
-from siyu_graphql.paging import After, Connection, First, Listing, of_brand
+from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Window, of_brand
 from siyu_graphql.plugin.types import Plugin, SettingChange
 
 __all__ = ["SETTING_CHANGES", "changes_of_brand", "find_plugin", "plugin_of", "plugins_of_brand"]
@@ -33,9 +33,14 @@ SETTING_CHANGES = Listing("setting_change t", "t.id, t.plugin, t.by, t.at, t.bef
 
 
 async def changes_of_brand(
-    brand: strawberry.Parent[OfBrand], info: Info, first: First = 20, after: After = None
+    brand: strawberry.Parent[OfBrand],
+    info: Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
 ) -> Connection[SettingChange]:
-    return of_brand(info, brand.brand_id, SETTING_CHANGES, first, after)
+    return of_brand(info, brand.brand_id, SETTING_CHANGES, Window(first, after, last, before))
 
 
 async def plugins_of_brand(brand: strawberry.Parent[OfBrand], info: Info) -> list[Plugin]:

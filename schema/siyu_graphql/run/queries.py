@@ -9,7 +9,7 @@ from typing import Any
 import strawberry
 
 from siyu_graphql.context import Info, OfBrand
-from siyu_graphql.paging import After, Connection, First, Listing, of_brand
+from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Window, of_brand
 from siyu_graphql.run.types import Run, RunStatus
 
 __all__ = ["RUNS", "run_of", "runs_of_brand"]
@@ -32,6 +32,11 @@ RUNS = Listing("run t", "t.id, t.status, t.seconds, " + ", ".join(f"t.{name}" fo
 
 
 async def runs_of_brand(
-    brand: strawberry.Parent[OfBrand], info: Info, first: First = 20, after: After = None
+    brand: strawberry.Parent[OfBrand],
+    info: Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
 ) -> Connection[Run]:
-    return of_brand(info, brand.brand_id, RUNS, first, after)
+    return of_brand(info, brand.brand_id, RUNS, Window(first, after, last, before))

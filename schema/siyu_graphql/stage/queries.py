@@ -9,7 +9,7 @@ import strawberry
 from siyu.store.db import Connection as DatabaseConnection
 
 from siyu_graphql.context import Info, OfBrand, OfUser
-from siyu_graphql.paging import After, Connection, First, Listing, Order, of_user
+from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Order, Window, of_user
 from siyu_graphql.reasons import Decision
 from siyu_graphql.stage.types import PastStage, Stage, UserStage
 
@@ -56,9 +56,14 @@ async def stages_of_user(user: strawberry.Parent[OfUser], info: Info, track: Tra
 
 
 async def stage_history(
-    user: strawberry.Parent[OfUser], info: Info, first: First = 20, after: After = None
+    user: strawberry.Parent[OfUser],
+    info: Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
 ) -> Connection[PastStage]:
-    return of_user(info, user.brand_id, user.user_id, PAST, first, after)
+    return of_user(info, user.brand_id, user.user_id, PAST, Window(first, after, last, before))
 
 
 async def _all_stages(connection: DatabaseConnection, brand_id: int, keys: Sequence[None]) -> dict[None, list[Stage]]:

@@ -12,7 +12,7 @@ from siyu.store.db import Connection as DatabaseConnection
 
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
-from siyu_graphql.paging import After, Connection, First, Listing, Where, of_brand
+from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Term, Window, of_brand
 from siyu_graphql.scalars import JSON
 from siyu_graphql.state.types import FittedState
 
@@ -42,10 +42,11 @@ class FittedRule:
         return await info.context.loaders.load(_by_version, self.brand_id, (self.plugin, self.key, self.version))
 
     @computed("The states that it had, each once, the latest first.")
-    async def states(self, info: Info, first: First = 20, after: After = None) -> Connection[FittedState]:
-        where = Where(self.brand_id)
-        where.add("t.plugin = {} AND t.rule = {}", self.plugin, self.key)
-        return of_brand(info, self.brand_id, STATES, first, after, where)
+    async def states(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[FittedState]:
+        mine = Term("t.plugin = {} AND t.rule = {}", (self.plugin, self.key))
+        return of_brand(info, self.brand_id, STATES, Window(first, after, last, before), mine)
 
 
 async def _by_version(

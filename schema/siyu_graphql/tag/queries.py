@@ -9,7 +9,7 @@ import strawberry
 from siyu.store.db import Connection as DatabaseConnection
 
 from siyu_graphql.context import Info, OfBrand, OfUser
-from siyu_graphql.paging import After, Connection, First, Listing, Order, Where, of_user
+from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Order, Where, Window, of_user
 from siyu_graphql.reasons import Decision
 from siyu_graphql.tag.types import PastTag, Tag, UserTag
 
@@ -49,9 +49,14 @@ async def tags_of_user(user: strawberry.Parent[OfUser], info: Info) -> list[User
 
 
 async def tag_history(
-    user: strawberry.Parent[OfUser], info: Info, first: First = 20, after: After = None
+    user: strawberry.Parent[OfUser],
+    info: Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
 ) -> Connection[PastTag]:
-    return of_user(info, user.brand_id, user.user_id, PAST, first, after)
+    return of_user(info, user.brand_id, user.user_id, PAST, Window(first, after, last, before))
 
 
 async def _all_tags(connection: DatabaseConnection, brand_id: int, keys: Sequence[None]) -> dict[None, list[Tag]]:

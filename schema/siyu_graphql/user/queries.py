@@ -9,21 +9,37 @@ from typing import Annotated, Any
 
 import strawberry
 from siyu import InputError, NotFound
+from siyu.flow import filters
+from siyu.flow.filters import among, users_where
+from siyu.flow.selection import Selection, select
 from siyu.store.db import Connection as DatabaseConnection
 from siyu.store.merges import persons
 from strawberry.relay import GlobalID
 
 from siyu_graphql.context import Info, OfBrand
 from siyu_graphql.event.types import IdentityInput
+from siyu_graphql.loading import once
 from siyu_graphql.nodes import number_in, number_of
-from siyu_graphql.paging import After, Connection, First, Listing, Order, Where, of_brand, rows_by_id
+from siyu_graphql.paging import (
+    After,
+    Before,
+    Edge,
+    First,
+    Last,
+    Listing,
+    Order,
+    Page,
+    Where,
+    Window,
+    of_brand,
+    rows_by_id,
+)
 from siyu_graphql.scalars import checked_text
+from siyu_graphql.user.filters import Direction, UserFilter, UserOrder, UserOrderField
 from siyu_graphql.user.loaders import users_by_identity
-from siyu_graphql.user.types import Direction, User, UserFilter, UserOrder, UserOrderField
+from siyu_graphql.user.types import User, UserConnection
 
-__all__ = ["USERS", "find_user", "user_of_brand", "users_of_brand"]
-
-MOST_TAGS = 20
+__all__ = ["USERS", "find_user", "user_of_brand", "users_of_brand", "users_who"]
 
 
 def _user(brand_id: int, row: Mapping[str, Any]) -> User:
@@ -51,13 +67,15 @@ Name = Annotated[IdentityInput | None, strawberry.argument(description="Or a nam
 async def users_of_brand(
     brand: strawberry.Parent[OfBrand],
     info: Info,
-    first: First = 20,
+    first: First = None,
     after: After = None,
+    last: Last = None,
+    before: Before = None,
     filter: Filter = None,
     order_by: OrderBy = None,
-) -> Connection[User]:
-    listing, where = USERS.ordered(_order(order_by)), _where(brand.brand_id, filter)
-    return of_brand(info, brand.brand_id, listing, first, after, where)
+) -> UserConnection:
+    checked = filter.checked() if filter else filters.UserFilter()
+    return users_who(info, brand.brand_id, checked, Window(first, after, last, before), order_by)
 
 
 async def user_of_brand(
@@ -88,36 +106,71 @@ async def _persons(connection: DatabaseConnection, brand_id: int, users: Sequenc
     return {user: found[person] for user, person in whom.items() if person in found}
 
 
+def users_who(
+    info: Info, brand_id: int, filter: filters.UserFilter, window: Window, order: UserOrder | None = None
+) -> UserConnection:
+    """The users whom a filter finds."""
+    listing, by = USERS.ordered(_order(order)), order.checked() if order else None
+    if by is not None or filter.facts("filter"):
+        return _by_facts(info, brand_id, filter, window, listing, by, order)
+    found = of_brand(info, brand_id, listing, window, users_where(filter))
+    return UserConnection(read=found.read, count=found.count, selected=_never)
+
+
+def _by_facts(
+    info: Info,
+    brand_id: int,
+    filter: filters.UserFilter,
+    window: Window,
+    listing: Listing[User],
+    by: filters.FactName | None,
+    order: UserOrder | None,
+) -> UserConnection:
+    ctx, loaders, limit = info.context.ctx, info.context.loaders, window.limit
+    descending = order is not None and order.direction is Direction.DESC
+
+    @once
+    async def selected() -> Selection:
+        loaders.check(brand_id)
+        return await select(ctx, brand_id, filter, by=by, descending=descending)
+
+    async def read() -> Page[User]:
+        selection = await selected()
+        async with loaders.connection(brand_id) as connection:
+            users = await selection.page(
+                connection,
+                listing.order,
+                limit + 1,
+                after=window.after,
+                before=window.before,
+                backward=window.backward,
+            )
+            where = Where(brand_id, among([number for _, number in users]))
+            rows = {row["id"]: row for row in await listing.page(connection, where, len(users))}
+        edges = [
+            Edge(cursor=selection.cursor(listing.order, value, rows[number]), node=listing.node(brand_id, rows[number]))
+            for value, number in users
+            if number in rows
+        ]
+        return window.page(edges)
+
+    async def count() -> int:
+        selection = await selected()
+        async with loaders.connection(brand_id) as connection:
+            return await selection.count(connection)
+
+    async def as_of() -> datetime | None:
+        return (await selected()).as_of
+
+    return UserConnection(read=read, count=count, selected=as_of)
+
+
+async def _never() -> None:
+    return None
+
+
 def _order(order: UserOrder | None) -> Order:
-    field = order.field if order else UserOrderField.ID
     columns: tuple[tuple[str, type], ...] = (("id", int),)
-    if field is not UserOrderField.ID:
-        columns = ((field.value, datetime), *columns)
+    if order is not None and order.field not in (None, UserOrderField.ID):
+        columns = ((order.field.value, datetime), *columns)
     return Order(columns, descending=order is not None and order.direction is Direction.DESC)
-
-
-def _where(brand_id: int, wanted: UserFilter | None) -> Where:
-    where = Where(brand_id)
-    where.add("NOT EXISTS (SELECT FROM merged_user m WHERE m.brand_id = t.brand_id AND m.user_id = t.id)")
-    if wanted is None:
-        return where
-    has_tag = "EXISTS (SELECT FROM tag_assignment a WHERE a.brand_id = t.brand_id AND a.user_id = t.id AND a.tag_id {})"
-    for key in _tags(wanted.tag, "filter.tag"):
-        where.add(has_tag.replace("{}", "= (SELECT id FROM tag WHERE brand_id = $1 AND key = {})"), key)
-    if wanted.any_tag is not None:
-        keys = _tags(wanted.any_tag, "filter.anyTag")
-        where.add(has_tag.replace("{}", "IN (SELECT id FROM tag WHERE brand_id = $1 AND key = ANY({}::text[]))"), keys)
-    if wanted.stage is not None:
-        where.add(
-            "EXISTS (SELECT FROM user_stage s WHERE s.brand_id = t.brand_id AND s.user_id = t.id"
-            " AND s.track = {} AND s.stage = {})",
-            checked_text(wanted.stage.track, "filter.stage.track"),
-            checked_text(wanted.stage.key, "filter.stage.key"),
-        )
-    return where
-
-
-def _tags(keys: list[str] | None, field: str) -> list[str]:
-    if keys is not None and len(keys) > MOST_TAGS:
-        raise InputError(f"{len(keys)} tags", field=field, remedy=f"give at most {MOST_TAGS}")
-    return [checked_text(key, field) for key in keys or ()]

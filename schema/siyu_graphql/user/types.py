@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from enum import Enum
 
 import strawberry
 
@@ -28,7 +28,7 @@ from siyu_graphql.tag.queries import tag_history, tags_of_user
 from siyu_graphql.tag.types import PastTag, UserTag
 from siyu_graphql.user.loaders import identities_of_users
 
-__all__ = ["Direction", "StageFilter", "User", "UserFilter", "UserOrder", "UserOrderField"]
+__all__ = ["User", "UserConnection"]
 
 
 @strawberry.type(
@@ -76,36 +76,12 @@ class User(BrandNode):
     )
 
 
-@strawberry.input(description="A stage of a track.")
-class StageFilter:
-    track: str = strawberry.field(description="The track: `lifecycle`.")
-    key: str = strawberry.field(description="The key of the stage: `dormant`.")
+@strawberry.type(description="A page of users, and how to go on.")
+class UserConnection(Connection[User]):
+    """As every connection, and as of when facts were computed."""
 
+    selected: strawberry.Private[Callable[[], Awaitable[datetime | None]]]
 
-@strawberry.input(
-    description="Which users. What is left out does not restrict; what is given must hold all together."
-    " A tag or stage that the brand does not have is one that nobody has."
-)
-class UserFilter:
-    tag: list[str] | None = strawberry.field(default=None, description="With all of these tags, by key.")
-    any_tag: list[str] | None = strawberry.field(default=None, description="With at least one of these tags, by key.")
-    stage: StageFilter | None = strawberry.field(default=None, description="Who stand in this stage.")
-
-
-@strawberry.enum(description="What users can be ordered by.")
-class UserOrderField(Enum):
-    ID = strawberry.enum_value("id", description="The order in which siyu came to know them.")
-    LAST_SEEN = strawberry.enum_value("last_seen", description="The moment of the latest event.")
-    FIRST_SEEN = strawberry.enum_value("first_seen", description="The moment of the first event.")
-
-
-@strawberry.enum(description="Which end comes first.")
-class Direction(Enum):
-    ASC = strawberry.enum_value("asc", description="The smallest or earliest first.")
-    DESC = strawberry.enum_value("desc", description="The greatest or latest first.")
-
-
-@strawberry.input(description="An order of users. Among equals the order is stable.")
-class UserOrder:
-    field: UserOrderField = strawberry.field(description="What to order by.")
-    direction: Direction = strawberry.field(default=Direction.ASC, description="Which end comes first.")
+    @computed("The moment that the facts in filter and order were computed for; null where they name none.")
+    async def as_of(self) -> datetime | None:
+        return await self.selected()

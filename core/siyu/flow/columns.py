@@ -1,0 +1,204 @@
+"""One fact of all users of a brand, so that users can be found and ordered by it.
+
+The facts of everybody are nowhere kept: forty of a million users would be more to write each night than the refresh
+itself. A column is computed when somebody asks for it, from the lake, and kept in memory for a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from siyu.contract.conditions import Kind
+from siyu.contract.errors import InputError
+from siyu.contract.facts import Fact
+from siyu.engine.cohorts import Cohort
+from siyu.engine.facts import compute
+from siyu.flow.context import Context
+from siyu.flow.explain import rulebooks_now
+from siyu.flow.facts import named_facts
+from siyu.flow.filters import FactFilter, FactName
+from siyu.flow.rulebooks import made_of
+from siyu.store.db import Connection
+from siyu.store.lake import Lake
+
+__all__ = ["Column", "Meanings", "columns"]
+
+MOST_BRANDS = 100
+"""Brands whose names of facts stay at hand."""
+
+
+class _Key(NamedTuple):
+    brand_id: int
+    day: date
+    parts: tuple[tuple[int, int, str | None], ...]
+
+
+_Name = tuple[str, str, str]
+"""Plugin, rule and name."""
+_Meaning = Sequence[tuple[Cohort, Fact | None]]
+"""A fact for the users of each cohort; None where their plugins do not have it."""
+Meanings = Mapping[_Name, _Meaning]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A fact of every user of a brand who had an event up to the moment ``at``.
+
+    ``values`` are rows of ``user_id`` (sorted) and ``value``, null where the fact is missing.
+    """
+
+    name: str
+    kind: Kind
+    at: datetime
+    values: pl.DataFrame
+
+    @cached_property
+    def ordered(self) -> pl.DataFrame:
+        """Those who have a value, by it and then by id."""
+        return self.values.drop_nulls("value").sort("value", "user_id")
+
+    @cached_property
+    def missing(self) -> pl.Series:
+        """The ids of those who have none, sorted."""
+        return self.values.filter(pl.col("value").is_null()).get_column("user_id")
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes once it has been ordered."""
+        return 2 * int(self.values.estimated_size())
+
+    def holds(self, test: FactFilter, field: str) -> pl.Series:
+        """The ids of the users for whom a test holds, sorted."""
+        value, terms = pl.col("value"), []
+        for name in ("eq", "gte", "gt", "lte", "lt"):
+            if (wanted := getattr(test, name)) is not None:
+                if name != "eq" and self.kind == "flag":
+                    raise InputError(f"{self.name} is true or false", field=f"{field}.{name}", remedy="use eq")
+                terms.append(getattr(value, _METHODS[name])(self.literal(wanted, f"{field}.{name}")))
+        if test.in_ is not None:
+            terms.append(value.is_in([self.literal(each, f"{field}.in") for each in test.in_]))
+        if test.is_missing is not None:
+            terms.append(value.is_null() if test.is_missing else value.is_not_null())
+        # No test at all lets everybody through.
+        return self.values.filter(pl.all_horizontal(pl.lit(True), *terms)).get_column("user_id")
+
+    def literal(self, value: Any, field: str) -> Any:
+        """A value as the column has it, or an :class:`siyu.InputError` where it is of another kind."""
+        match self.kind, value:
+            case ("flag", bool()) | ("text", str()):
+                return value
+            case "number", int() | float() if not isinstance(value, bool):
+                return float(value)
+            case "date", str():
+                try:
+                    return date.fromisoformat(value)
+                except ValueError:
+                    pass
+        raise InputError(f"{value!r} for {self.name}", field=field, remedy=_REMEDIES[self.kind])
+
+
+_METHODS = {"eq": "eq", "gte": "ge", "gt": "gt", "lte": "le", "lt": "lt"}
+_REMEDIES: Mapping[Kind, str] = {
+    "flag": "give true or false",
+    "text": "give a text",
+    "number": "give a number",
+    "date": "give a day like 2026-11-21",
+}
+_TYPES: Mapping[Kind, pl.DataType] = {
+    "flag": pl.Boolean(),
+    "text": pl.String(),
+    "number": pl.Float64(),
+    "date": pl.Date(),
+}
+
+
+async def columns(ctx: Context, brand_id: int, named: Iterable[tuple[str, FactName]]) -> list[Column]:
+    """The columns of facts, each with the field of the request that names it. A name that the plugins which the brand
+    has on do not give is an :class:`siyu.InputError` with those that they do."""
+    async with ctx.db.connection() as connection:
+        texts, at, days, _ = await made_of(connection, brand_id)
+        known = await _known(ctx, connection, brand_id, texts)
+    meant = [(name, known[_meant(known, name, where)]) for where, name in named]
+    keys: dict[_Key, tuple[str, _Meaning]] = {}
+    asked: list[_Key] = []
+    for name, parts in meant:
+        spelt = tuple((cohort.low, cohort.below, fact.name if fact else None) for cohort, fact in parts)
+        key = _Key(brand_id, at.astimezone(days).date(), spelt)
+        keys[key] = str(name), parts
+        asked.append(key)
+
+    async def make(missing: list[_Key]) -> dict[_Key, Column]:
+        facts = {fact.name: fact for key in missing for _, fact in keys[key][1] if fact}
+        values = await _computed(ctx, brand_id, list(facts.values()), at, days)
+
+        def parted() -> dict[_Key, Column]:
+            return {key: _column(*keys[key], values, at) for key in missing}
+
+        return await asyncio.to_thread(parted)
+
+    found = await ctx.columns.get(asked, make)
+    return [found[key] for key in asked]
+
+
+async def _known(ctx: Context, connection: Connection, brand_id: int, texts: tuple[str, ...]) -> Meanings:
+    """What the names of facts mean to the brand as it is set; asking its rules takes longer than most queries."""
+    if (kept := ctx.meanings.get(brand_id)) and kept[0] == texts:
+        return kept[1]
+    rulebooks = await rulebooks_now(ctx, connection, brand_id)
+    named = [(cohort, named_facts(cohort, rulebook)) for cohort, rulebook in rulebooks]
+    found = {name: [(cohort, each.get(name)) for cohort, each in named] for _, facts in named for name in facts}
+    while len(ctx.meanings) >= MOST_BRANDS:
+        del ctx.meanings[next(iter(ctx.meanings))]
+    ctx.meanings[brand_id] = texts, found
+    return found
+
+
+def _meant(known: Meanings, wanted: FactName, field: str) -> _Name:
+    plugins = sorted({plugin for plugin, _, _ in known})
+    if wanted.plugin not in plugins:
+        remedy = f"those that are on and have facts: {', '.join(plugins) or 'none'}"
+        raise InputError(f"no facts of a plugin {wanted.plugin!r}", field=f"{field}.plugin", remedy=remedy)
+    rules = sorted({rule for plugin, rule, _ in known if plugin == wanted.plugin})
+    if wanted.rule is not None and wanted.rule not in rules:
+        remedy = f"the rules of {wanted.plugin}: {', '.join(rules)}"
+        raise InputError(f"no rule {wanted.rule!r}", field=f"{field}.rule", remedy=remedy)
+    found = [each for each in known if _matches(each, wanted) and each[2] == wanted.name]
+    if len({tuple(fact and fact.name for _, fact in known[each]) for each in found}) == 1:
+        return found[0]
+    if found:
+        remedy = f"name the rule too: {', '.join(sorted(rule for _, rule, _ in found))}"
+        raise InputError(f"{wanted} is a name of several facts", field=f"{field}.rule", remedy=remedy)
+    names = sorted({each[2] for each in known if _matches(each, wanted)})
+    near = difflib.get_close_matches(wanted.name, names, n=10, cutoff=0.4) or names[:30]
+    raise InputError(f"no fact {str(wanted)!r}", field=f"{field}.name", remedy=f"there are: {', '.join(near)}")
+
+
+def _matches(name: _Name, wanted: FactName) -> bool:
+    return name[0] == wanted.plugin and wanted.rule in (None, name[1])
+
+
+async def _computed(ctx: Context, brand_id: int, facts: list[Fact], at: datetime, days: ZoneInfo) -> pl.DataFrame:
+    catalog = ctx.plugins.catalog
+    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        frames = await Lake(ctx.home, brand_id, catalog).peek(connection)
+    return await asyncio.to_thread(compute, facts, catalog, frames, at, days)
+
+
+def _column(name: str, parts: _Meaning, values: pl.DataFrame, at: datetime) -> Column:
+    kind = next(fact.kind for _, fact in parts if fact)
+    rows = [
+        cohort.of(values).select(
+            "user_id", (pl.col(fact.name) if fact else pl.lit(None)).cast(_TYPES[kind]).alias("value")
+        )
+        for cohort, fact in parts
+    ]
+    return Column(name, kind, at, pl.concat(rows).sort("user_id").rechunk())
