@@ -101,6 +101,9 @@ def once(make: Callable[[], Awaitable[V]]) -> Callable[[], Awaitable[V]]:
     async def get() -> V:
         if not tasks:
             tasks.append(asyncio.ensure_future(make()))
-        return await tasks[0]
+            # Whoever awaits it may be gone by the time that it fails.
+            tasks[0].add_done_callback(lambda done: done.cancelled() or done.exception())
+        # Of fields side by side one that fails cancels the others, which must not cancel what these share.
+        return await asyncio.shield(tasks[0])
 
     return get

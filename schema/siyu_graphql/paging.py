@@ -7,7 +7,6 @@ that pages neither skip nor repeat where rows are added meanwhile, and deep page
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar
@@ -20,6 +19,7 @@ from strawberry.relay import PageInfo
 
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
+from siyu_graphql.loading import once
 
 __all__ = [
     "OWN",
@@ -86,17 +86,13 @@ class Page(Generic[T]):
 
 @strawberry.type(description="A page of a list, and how to go on.")
 class Connection(Generic[T]):
-    """A page, read when something of it is asked for."""
+    """A page, read when something of it is asked for; fields that are resolved side by side share one reading."""
 
-    read: strawberry.Private[Callable[[], Awaitable[Page[Any]]]]
+    page: strawberry.Private[Callable[[], Awaitable[Page[Any]]]]
     count: strawberry.Private[Callable[[], Awaitable[int]]]
-    _page: strawberry.Private[asyncio.Task[Page[Any]] | None] = None
 
-    async def page(self) -> Page[T]:
-        """The page; fields that are resolved side by side share one reading."""
-        if self._page is None:
-            self._page = asyncio.ensure_future(self.read())
-        return await self._page
+    def __post_init__(self) -> None:
+        self.page = once(self.page)
 
     @computed("The entries of this page with their cursors.")
     async def edges(self) -> list[Edge[T]]:
@@ -279,7 +275,7 @@ def of_brand(info: Info, brand_id: int, listing: Listing[T], window: Window, *te
         async with loaders.connection(brand_id) as connection:
             return await listing.count(connection, Where(brand_id, *terms))
 
-    return Connection(read=read, count=count)
+    return Connection(page=read, count=count)
 
 
 def of_user(
@@ -299,4 +295,4 @@ def of_user(
     async def count() -> int:
         return await loaders.load(_counts_of_users, brand_id, user_id, listing, terms) or 0
 
-    return Connection(read=read, count=count)
+    return Connection(page=read, count=count)

@@ -33,6 +33,7 @@ from siyu_graphql.plugin.mutations import PluginMutations
 from siyu_graphql.run.mutations import RunMutations
 from siyu_graphql.run.subscriptions import RunSubscriptions
 from siyu_graphql.scalars import SCALARS
+from siyu_graphql.segment.mutations import SegmentMutations
 from siyu_graphql.server.queries import ServerQueries
 from siyu_graphql.token.queries import TokenQueries
 
@@ -40,7 +41,7 @@ __all__ = ["Schema", "build_schema", "print_sdl"]
 
 CORE = "siyu"
 QUERIES = (BrandQueries, NodeQueries, ServerQueries, TokenQueries)
-MUTATIONS = (EventMutations, MergeMutations, PluginMutations, RunMutations)
+MUTATIONS = (EventMutations, MergeMutations, PluginMutations, RunMutations, SegmentMutations)
 SUBSCRIPTIONS = (RunSubscriptions,)
 
 

@@ -17,6 +17,7 @@ import pytest
 import siyu_graphql
 from siyu.contract.manager import PluginManager
 from siyu.flow import plugins as settings
+from siyu.flow import segments
 from siyu.flow.context import Context, open_context
 from siyu.flow.decide import decide_users
 from siyu.flow.dispatch import dispatch
@@ -178,3 +179,4 @@ async def _live(ctx: Context, brand: Brand, members: int) -> None:
     await record(ctx, brand, [IncomingEvent("q2", "contact.added", {"email": "m@01", "member": "m01"}, {}, START)])
     await decide_users(ctx, brand.id)
     await dispatch(ctx, brand.id)
+    await segments.create(ctx, brand, "kept", {"tag": ["rfm.sleeping"]}, title="睡了", by="root")

@@ -14,7 +14,7 @@ import siyu_graphql
 from graphql import GraphQLObjectType, get_named_type, is_leaf_type, is_required_argument
 from siyu import NotFound
 from siyu.contract.manager import PluginManager
-from siyu.flow import plugins
+from siyu.flow import plugins, segments
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.merging import merge_users
 from siyu.flow.tokens import authenticate, create_token, revoke
@@ -66,6 +66,22 @@ MUTATIONS = {
         'unmergeUsers(brand: "shop", merge: "MERGE") { merge { id } users { id } userErrors { code } }',
         "operator admin",
     ),
+    "createSegment": (
+        'createSegment(brand: "shop", name: "new-ROLE", filter: {}) { segment { name } userErrors { code } }',
+        "operator admin",
+    ),
+    "updateSegment": (
+        'updateSegment(brand: "shop", name: "kept", title: "ROLE") { segment { name } userErrors { code } }',
+        "operator admin",
+    ),
+    "deleteSegment": (
+        'deleteSegment(brand: "shop", name: "old-ROLE") { segment { name } userErrors { code } }',
+        "operator admin",
+    ),
+    "restoreSegment": (
+        'restoreSegment(brand: "shop", name: "gone-ROLE") { segment { name } userErrors { code } }',
+        "operator admin",
+    ),
     "undoPlugin": ('undoPlugin(brand: "shop", plugin: "rfm") { plugin { name } userErrors { code } }', "admin"),
 }
 
@@ -75,10 +91,10 @@ async def rulebook(brand: Brand) -> str:
     return (await RulebookVersion.filter(brand_id=brand.id).order_by("id"))[0].version
 
 
-async def filled(world: Any, call: str) -> str:
-    """A call with what it names: a version of the rulebook, two users who are new, and a merge of them."""
+async def filled(world: Any, call: str, role: str = "admin") -> str:
+    """A call with what it names: the role, a version of the rulebook, two users who are new, and a merge of them."""
     shop = await Brand.get(slug="shop")
-    call = call.replace("VERSION", await rulebook(shop))
+    call = call.replace("ROLE", role).replace("VERSION", await rulebook(shop))
     if "ONE" in call or "MERGE" in call:
         names = [uuid4().hex, uuid4().hex]
         await record(
@@ -99,6 +115,10 @@ async def secrets(world: Any) -> dict[str, str]:
     shop, other = await Brand.get(slug="shop"), await Brand.get(slug="other")
     await plugins.disable(world.ctx, shop, "pets", percent=10)  # a change to roll out further
     await plugins.pin(world.ctx, shop, "rfm", "rfm", await rulebook(shop))  # a state to release
+    for role in ROLES:  # one each to delete, and to restore
+        await segments.create(world.ctx, shop, f"old-{role}", {})
+        await segments.create(world.ctx, shop, f"gone-{role}", {})
+        await segments.delete(shop, f"gone-{role}")
     made = {role: await create_token(role, shop, role) for role in ROLES}
     made["other"] = await create_token("admin", other)
     made["expired"] = await create_token("admin", None, expires_at=datetime.now(UTC) - timedelta(seconds=1))
@@ -157,6 +177,7 @@ async def test_a_brand_of_others_looks_like_one_that_is_not_there(world: Any, se
 # -- the walk -----------------------------------------------------------------------------------------------------
 
 EXAMPLES = {
+    "Brand.segment": '(name: "kept")',
     "Brand.user": '(identity: {kind: "member", value: "m01"})',
     "Brand.previewPlugin": '(plugin: "lifecycle", params: {lifecycle: {dormant_days: 20}})',
     "Brand.replay": '(since: "2026-05-30T00:00:00Z")',
@@ -167,8 +188,12 @@ SCHEMA = siyu_graphql.build_schema(MANAGER)._schema
 
 
 def selections(kind: GraphQLObjectType, within: tuple[str, ...] = ()) -> Iterator[str]:
-    """For every field below ``kind`` a selection of it alone; a type within itself is not entered again."""
-    for name, field in kind.fields.items():
+    """For every field below ``kind`` a selection of it alone; a type within itself is not entered again, and users of
+    what is within a brand are seen by their ids: they are seen whole as the brand's."""
+    fields = kind.fields
+    if kind.name == "User" and {"Action", "Event", "Segment"}.intersection(within):
+        fields = {"id": fields["id"]}
+    for name, field in fields.items():
         call = name + EXAMPLES.get(f"{kind.name}.{name}", "")
         assert call != name or not any(is_required_argument(arg) for arg in field.args.values()), f"{kind}.{name}"
         inner = get_named_type(field.type)
@@ -274,7 +299,7 @@ def test_every_mutation_is_in_the_matrix() -> None:
 @pytest.mark.parametrize("name", MUTATIONS)
 async def test_a_role_may_do_what_it_is_for(world: Any, secrets: Any, role: str, name: str) -> None:
     call, able = MUTATIONS[name]
-    answer = await world.ask(f"mutation {{ {await filled(world, call)} }}", token=secrets[role])
+    answer = await world.ask(f"mutation {{ {await filled(world, call, role)} }}", token=secrets[role])
     if role in able.split():
         assert "errors" not in answer
         assert answer["data"][name]["userErrors"] == []

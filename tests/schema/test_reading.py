@@ -180,7 +180,7 @@ async def test_everything_with_an_id_is_found_by_it(world: Any) -> None:
     query = """{ brand(slug: "shop") { id __typename
       users(first: 1, orderBy: {field: LAST_SEEN, direction: DESC}) { nodes { id __typename
         actions { nodes { id __typename } } events { nodes { id __typename } } } }
-      tags { id __typename } stages { id __typename } plugins { id __typename }
+      tags { id __typename } segments { nodes { id __typename } } stages { id __typename } plugins { id __typename }
       runs { nodes { id __typename } } rejectedEvents { nodes { id __typename } } } }"""
     found: dict[str, str] = {}
 
@@ -201,6 +201,7 @@ async def test_everything_with_an_id_is_found_by_it(world: Any) -> None:
         "Plugin",
         "RejectedEvent",
         "Run",
+        "Segment",
         "Stage",
         "Tag",
         "User",
@@ -208,6 +209,30 @@ async def test_everything_with_an_id_is_found_by_it(world: Any) -> None:
     for id, typename in found.items():
         data = await world.data("query ($id: ID!) { node(id: $id) { id __typename } }", id=id)
         assert data["node"] == {"id": id, "__typename": typename}
+    data = await world.data("query ($ids: [ID!]!) { nodes(ids: $ids) { id __typename } }", ids=list(found))
+    assert data["nodes"] == [{"id": id, "__typename": typename} for id, typename in found.items()]
+
+
+async def test_of_many_ids_those_of_nothing_are_null_each_with_an_error(world: Any) -> None:
+    query = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
+    good = (await user(world, "id"))["id"]
+    wrong = to_base64("User", "9:1")
+    answer = await world.ask(query, ids=[wrong, good, wrong, good])
+    assert answer["data"] == {"nodes": [None, {"id": good}, None, {"id": good}]}
+    assert [(error["path"], error["extensions"]["code"]) for error in answer["errors"]] == [
+        (["nodes", 0], "NOT_FOUND"),
+        (["nodes", 2], "NOT_FOUND"),
+    ]
+    [error] = (await world.ask(query, ids=[good] * 101))["errors"]
+    assert (error["extensions"]["field"], error["extensions"]["remedy"]) == ("ids", "give at most 100")
+
+
+async def test_many_ids_are_read_together(world: Any) -> None:
+    users = (await world.data('{ brand(slug: "shop") { users(first: 45) { nodes { id } } } }'))["brand"]["users"]
+    ids = [node["id"] for node in users["nodes"]]
+    with world.statements() as sent:
+        await world.data("query ($ids: [ID!]!) { nodes(ids: $ids) { id ... on User { lastSeen } } }", ids=ids)
+    assert len(sent) == 1
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from siyu.flow.rulebooks import made_of
 from siyu.store.db import Connection
 from siyu.store.lake import Lake
 
-__all__ = ["Column", "Meanings", "columns"]
+__all__ = ["Column", "Meanings", "check_tests", "columns", "literal"]
 
 MOST_BRANDS = 100
 """Brands whose names of facts stay at hand."""
@@ -56,7 +56,6 @@ class Column:
     ``values`` are rows of ``user_id`` (sorted) and ``value``, null where the fact is missing.
     """
 
-    name: str
     kind: Kind
     at: datetime
     values: pl.DataFrame
@@ -78,32 +77,38 @@ class Column:
 
     def holds(self, test: FactFilter, field: str) -> pl.Series:
         """The ids of the users for whom a test holds, sorted."""
-        value, terms = pl.col("value"), []
-        for name in ("eq", "gte", "gt", "lte", "lt"):
-            if (wanted := getattr(test, name)) is not None:
-                if name != "eq" and self.kind == "flag":
-                    raise InputError(f"{self.name} is true or false", field=f"{field}.{name}", remedy="use eq")
-                terms.append(getattr(value, _METHODS[name])(self.literal(wanted, f"{field}.{name}")))
-        if test.in_ is not None:
-            terms.append(value.is_in([self.literal(each, f"{field}.in") for each in test.in_]))
-        if test.is_missing is not None:
-            terms.append(value.is_null() if test.is_missing else value.is_not_null())
         # No test at all lets everybody through.
-        return self.values.filter(pl.all_horizontal(pl.lit(True), *terms)).get_column("user_id")
+        holds = pl.all_horizontal(pl.lit(True), *_terms(self.kind, test, field))
+        return self.values.filter(holds).get_column("user_id")
 
-    def literal(self, value: Any, field: str) -> Any:
-        """A value as the column has it, or an :class:`siyu.InputError` where it is of another kind."""
-        match self.kind, value:
-            case ("flag", bool()) | ("text", str()):
-                return value
-            case "number", int() | float() if not isinstance(value, bool):
-                return float(value)
-            case "date", str():
-                try:
-                    return date.fromisoformat(value)
-                except ValueError:
-                    pass
-        raise InputError(f"{value!r} for {self.name}", field=field, remedy=_REMEDIES[self.kind])
+
+def literal(kind: Kind, value: Any, field: str) -> Any:
+    """A value as columns of a kind have it, or an :class:`siyu.InputError` where it is of another."""
+    match kind, value:
+        case ("flag", bool()) | ("text", str()):
+            return value
+        case "number", int() | float() if not isinstance(value, bool):
+            return float(value)
+        case "date", str():
+            try:
+                return date.fromisoformat(value)
+            except ValueError:
+                pass
+    raise InputError(f"{value!r} where a {kind} is", field=field, remedy=_REMEDIES[kind])
+
+
+def _terms(kind: Kind, test: FactFilter, field: str) -> list[pl.Expr]:
+    value, terms = pl.col("value"), []
+    for name in ("eq", "gte", "gt", "lte", "lt"):
+        if (wanted := getattr(test, name)) is not None:
+            if name != "eq" and kind == "flag":
+                raise InputError(f"{name} of true and false", field=f"{field}.{name}", remedy="use eq")
+            terms.append(getattr(value, _METHODS[name])(literal(kind, wanted, f"{field}.{name}")))
+    if test.in_ is not None:
+        terms.append(value.is_in([literal(kind, each, f"{field}.in") for each in test.in_]))
+    if test.is_missing is not None:
+        terms.append(value.is_null() if test.is_missing else value.is_not_null())
+    return terms
 
 
 _METHODS = {"eq": "eq", "gte": "ge", "gt": "gt", "lte": "le", "lt": "lt"}
@@ -121,27 +126,36 @@ _TYPES: Mapping[Kind, pl.DataType] = {
 }
 
 
+async def check_tests(ctx: Context, brand_id: int, tests: Iterable[tuple[str, FactFilter]]) -> None:
+    """Refuse tests of facts, each with its field, as :func:`columns` and :meth:`Column.holds` would."""
+    async with ctx.db.connection() as connection:
+        texts, *_ = await made_of(connection, brand_id)
+        known = await _known(ctx, connection, brand_id, texts)
+    for field, test in tests:
+        _terms(_kind(known[_meant(known, test.named, field)]), test, field)
+
+
 async def columns(ctx: Context, brand_id: int, named: Iterable[tuple[str, FactName]]) -> list[Column]:
     """The columns of facts, each with the field of the request that names it. A name that the plugins which the brand
     has on do not give is an :class:`siyu.InputError` with those that they do."""
     async with ctx.db.connection() as connection:
         texts, at, days, _ = await made_of(connection, brand_id)
         known = await _known(ctx, connection, brand_id, texts)
-    meant = [(name, known[_meant(known, name, where)]) for where, name in named]
-    keys: dict[_Key, tuple[str, _Meaning]] = {}
+    keys: dict[_Key, _Meaning] = {}
     asked: list[_Key] = []
-    for name, parts in meant:
+    for field, name in named:
+        parts = known[_meant(known, name, field)]
         spelt = tuple((cohort.low, cohort.below, fact.name if fact else None) for cohort, fact in parts)
         key = _Key(brand_id, at.astimezone(days).date(), spelt)
-        keys[key] = str(name), parts
+        keys[key] = parts
         asked.append(key)
 
     async def make(missing: list[_Key]) -> dict[_Key, Column]:
-        facts = {fact.name: fact for key in missing for _, fact in keys[key][1] if fact}
+        facts = {fact.name: fact for key in missing for _, fact in keys[key] if fact}
         values = await _computed(ctx, brand_id, list(facts.values()), at, days)
 
         def parted() -> dict[_Key, Column]:
-            return {key: _column(*keys[key], values, at) for key in missing}
+            return {key: _column(keys[key], values, at) for key in missing}
 
         return await asyncio.to_thread(parted)
 
@@ -193,12 +207,16 @@ async def _computed(ctx: Context, brand_id: int, facts: list[Fact], at: datetime
     return await asyncio.to_thread(compute, facts, catalog, frames, at, days)
 
 
-def _column(name: str, parts: _Meaning, values: pl.DataFrame, at: datetime) -> Column:
-    kind = next(fact.kind for _, fact in parts if fact)
+def _kind(parts: _Meaning) -> Kind:
+    return next(fact.kind for _, fact in parts if fact)
+
+
+def _column(parts: _Meaning, values: pl.DataFrame, at: datetime) -> Column:
+    kind = _kind(parts)
     rows = [
         cohort.of(values).select(
             "user_id", (pl.col(fact.name) if fact else pl.lit(None)).cast(_TYPES[kind]).alias("value")
         )
         for cohort, fact in parts
     ]
-    return Column(name, kind, at, pl.concat(rows).sort("user_id").rechunk())
+    return Column(kind, at, pl.concat(rows).sort("user_id").rechunk())

@@ -136,13 +136,22 @@ class UserFilter(_Shape):
     last_seen: MomentRange | None = None
     fact: tuple[FactFilter, ...] | None = None
 
+    def within(self, field: str) -> Iterator[tuple[str, UserFilter]]:
+        """It and the filters within, at whatever depth, each with its place below ``field``."""
+        yield field, self
+        for name, some in (("AND", self.and_), ("OR", self.or_)):
+            for number, each in enumerate(some or ()):
+                yield from each.within(f"{field}.{name}.{number}")
+        if self.not_ is not None:
+            yield from self.not_.within(f"{field}.NOT")
+
     def facts(self, field: str) -> list[tuple[str, FactFilter]]:
-        """What it asks of facts, at whatever depth, each with its place below ``field``."""
-        found = [(f"{field}.fact.{number}", test) for number, test in enumerate(self.fact or ())]
-        for name, within in (("AND", self.and_), ("OR", self.or_)):
-            for number, each in enumerate(within or ()):
-                found += each.facts(f"{field}.{name}.{number}")
-        return found + (self.not_.facts(f"{field}.NOT") if self.not_ else [])
+        """What it asks of facts, each test with its place below ``field``."""
+        return [
+            (f"{place}.fact.{number}", test)
+            for place, each in self.within(field)
+            for number, test in enumerate(each.fact or ())
+        ]
 
     @property
     def sure(self) -> list[FactFilter]:

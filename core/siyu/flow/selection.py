@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from siyu.contract.errors import InputError
-from siyu.flow.columns import Column, columns
+from siyu.flow.columns import Column, columns, literal
 from siyu.flow.context import Context, brand_by_id, now
 from siyu.flow.filters import FactFilter, FactName, UserFilter, among, relaxed, users_where
 from siyu.store.db import Connection
@@ -71,7 +71,7 @@ class FactOrder:
         try:
             value, user_id = values
             number = BY_ID.key(encoded("+id", user_id))[0]
-            return (None if value is None else self.column.literal(value, field)), number
+            return (None if value is None else literal(self.column.kind, value, field)), number
         except (ValueError, InputError):
             raise InputError("not a cursor of this list", field=field, remedy="use one of the same list") from None
 

@@ -59,13 +59,14 @@ class Right(StrEnum):
     RECORD = "record"
     REFRESH = "refresh"
     MERGE = "merge"
+    SEGMENT = "segment"
     CONFIGURE = "configure"
 
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.VIEWER: frozenset({Right.READ}),
     Role.DEVELOPER: frozenset({Right.READ, Right.RECORD}),
-    Role.OPERATOR: frozenset({Right.READ, Right.RECORD, Right.REFRESH, Right.MERGE}),
+    Role.OPERATOR: frozenset({Right.READ, Right.RECORD, Right.REFRESH, Right.MERGE, Right.SEGMENT}),
     Role.ADMIN: frozenset(Right),
 }
 """The rules, all of them."""

@@ -23,6 +23,8 @@ from siyu_graphql.preview.queries import preview_of_plugin, replay_of_brand
 from siyu_graphql.preview.types import PluginPreview, Replay
 from siyu_graphql.run.queries import runs_of_brand
 from siyu_graphql.run.types import Run
+from siyu_graphql.segment.queries import segment_of_brand, segments_of_brand
+from siyu_graphql.segment.types import Segment
 from siyu_graphql.stage.queries import stages_of_brand
 from siyu_graphql.stage.types import Stage
 from siyu_graphql.tag.queries import tags_of_brand
@@ -51,6 +53,10 @@ class Brand(BrandNode):
     users: UserConnection = strawberry.field(resolver=users_of_brand, description="Its users.")
     user: User | None = strawberry.field(resolver=user_of_brand, description="One of its users.")
     tags: list[Tag] = strawberry.field(resolver=tags_of_brand, description="The tags that its plugins give, by key.")
+    segments: Connection[Segment] = strawberry.field(
+        resolver=segments_of_brand, description="The filters that are kept under a name, by it."
+    )
+    segment: Segment | None = strawberry.field(resolver=segment_of_brand, description="One of its segments.")
     stages: list[Stage] = strawberry.field(
         resolver=stages_of_brand, description="The stages of its tracks, in the order in which users pass through them."
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
+from siyu import InputError
 from strawberry.relay import GlobalID, Node
 
 from siyu_graphql.action.queries import ACTIONS
@@ -17,6 +19,7 @@ from siyu_graphql.merge.queries import MERGES
 from siyu_graphql.nodes import Find, by_number, find_node
 from siyu_graphql.plugin.queries import SETTING_CHANGES, find_plugin
 from siyu_graphql.run.queries import RUNS
+from siyu_graphql.segment.queries import SEGMENTS
 from siyu_graphql.stage.queries import STAGES
 from siyu_graphql.tag.queries import TAGS
 from siyu_graphql.user.queries import find_user
@@ -30,12 +33,16 @@ NODES: Mapping[str, Find] = {
     "Plugin": find_plugin,
     "RejectedEvent": by_number(REJECTED_EVENTS),
     "Run": by_number(RUNS),
+    "Segment": by_number(SEGMENTS),
     "SettingChange": by_number(SETTING_CHANGES),
     "Stage": by_number(STAGES),
     "Tag": by_number(TAGS),
     "User": find_user,
     "UserMerge": by_number(MERGES),
 }
+
+
+MOST = 100
 
 
 @strawberry.type
@@ -46,3 +53,13 @@ class NodeQueries:
     ) -> Node | None:
         node: Node = await find_node(info, NODES, id)
         return node
+
+    @computed("Things that have an `id`, by it, in that order; null, with an error, where there is none.")
+    async def nodes(
+        self, info: Info, ids: Annotated[list[GlobalID], strawberry.argument(description=f"At most {MOST} ids.")]
+    ) -> list[Node | None]:
+        if len(ids) > MOST:
+            raise InputError(f"{len(ids)} ids", field="ids", remedy=f"give at most {MOST}")
+        # What is raised for one of them is that one's error.
+        found: list[Any] = await gather(*(find_node(info, NODES, id) for id in ids), return_exceptions=True)
+        return found

@@ -18,7 +18,8 @@ class Role(Enum):
     VIEWER = strawberry.enum_value(tokens.Role.VIEWER.value, description="Reads.")
     DEVELOPER = strawberry.enum_value(tokens.Role.DEVELOPER.value, description="Reads, and reports events.")
     OPERATOR = strawberry.enum_value(
-        tokens.Role.OPERATOR.value, description="Reads, reports events, and asks for refreshes."
+        tokens.Role.OPERATOR.value,
+        description="Reads, reports events, asks for refreshes, merges users, and keeps segments.",
     )
     ADMIN = strawberry.enum_value(tokens.Role.ADMIN.value, description="All that, and sets plugins.")
 

@@ -114,7 +114,7 @@ def users_who(
     if by is not None or filter.facts("filter"):
         return _by_facts(info, brand_id, filter, window, listing, by, order)
     found = of_brand(info, brand_id, listing, window, users_where(filter))
-    return UserConnection(read=found.read, count=found.count, selected=_never)
+    return UserConnection(page=found.page, count=found.count, selected=_never)
 
 
 def _by_facts(
@@ -162,7 +162,7 @@ def _by_facts(
     async def as_of() -> datetime | None:
         return (await selected()).as_of
 
-    return UserConnection(read=read, count=count, selected=as_of)
+    return UserConnection(page=read, count=count, selected=as_of)
 
 
 async def _never() -> None:

@@ -73,6 +73,13 @@ def test_a_purchase_log_that_nobody_prepared_gives_rfm_tags(siyu: Shell) -> None
     assert "3 users decided, 0 changes" in siyu("refresh", "-b", "cdnow", "--engine", "duckdb")
     assert "engines are: polars, duckdb, spark" in siyu("refresh", "-b", "cdnow", "--engine", "abacus", status=2)
 
+    silent = {"fact": [{"plugin": "rfm", "rule": "rfm", "name": "recency", "gte": 5}]}
+    siyu("segment", "create", "silent", json.dumps(silent), "-b", "cdnow", "--title", "一阵子没来")
+    [segment] = json.loads(siyu("segment", "list", "-b", "cdnow", "--json"))
+    assert (segment["name"], segment["title"], segment["filter"]) == ("silent", "一阵子没来", silent)
+    assert "2 users as of 1997-01-12 00:00" in siyu("segment", "count", "silent", "-b", "cdnow")
+    assert "`brand.segments` lists them" in siyu("segment", "count", "loud", "-b", "cdnow", status=2)
+
     states = json.loads(siyu("plugin", "states", "rfm", "-b", "cdnow", "--json"))
     assert [(state["rule"], state["current"]) for state in states] == [("rfm", True)]
     assert "users decided" in siyu("plugin", "pin", "rfm", states[0]["version"], "-b", "cdnow")

@@ -11,6 +11,7 @@ from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
 from siyu.store.models.installation import Installation
 from siyu.store.models.rulebook import Fence, PluginSetting, RulebookVersion, SettingChange
 from siyu.store.models.run import Run
+from siyu.store.models.segment import Segment
 from siyu.store.models.stage import Stage, StageHistory, UserStage
 from siyu.store.models.tag import Tag, TagAssignment, TagHistory
 from siyu.store.models.token import AccessToken
@@ -34,6 +35,7 @@ __all__ = [
     "RulebookVersion",
     "Run",
     "SealedRange",
+    "Segment",
     "SettingChange",
     "Stage",
     "StageHistory",

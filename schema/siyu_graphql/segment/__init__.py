@@ -1,0 +1,1 @@
+"""Segments: filters of users that are kept under a name."""
