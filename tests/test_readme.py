@@ -78,7 +78,7 @@ def _wait_for_answer(client: httpx2.Client, url: str) -> None:
 
 def test_the_queries_give_the_answers_of_the_readme(demo: Ask) -> None:
     pairs = list(zip(blocks("graphql"), blocks("json"), strict=True))
-    assert len(pairs) == 3
+    assert len(pairs) == 4
     for query, text in pairs:
         wanted, given = json.loads(text), demo(query)
         # "A moment later": the worker decides and dispatches in the background.

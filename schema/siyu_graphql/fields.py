@@ -12,9 +12,10 @@ __all__ = ["computed", "followed"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def computed(description: str) -> Callable[[F], F]:
-    """Make a method a field. To type checkers it stays the method, where Strawberry's own decorator makes it Any."""
-    return cast(Callable[[F], F], strawberry.field(description=description))
+def computed(description: str, *, name: str | None = None) -> Callable[[F], F]:
+    """Make a method a field, by another ``name`` where Python keeps its own for itself. To type checkers it stays the
+    method, where Strawberry's own decorator makes it Any."""
+    return cast(Callable[[F], F], strawberry.field(name=name, description=description))
 
 
 def followed(description: str) -> Callable[[F], F]:

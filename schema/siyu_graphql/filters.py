@@ -49,10 +49,12 @@ def moments(column: str, wanted: DateTimeRange | None) -> Iterable[Term]:
     return (Term(f"({sql}) IS TRUE", values) for sql, values in terms)
 
 
-def one_of(column: str, wanted: Sequence[Any] | None) -> Iterable[Term]:
-    """A text among those that are wanted."""
+def one_of(column: str, wanted: Sequence[Any] | None, field: str = "") -> Iterable[Term]:
+    """A text among those that are wanted; ``field`` is their name where it is not the column's, in a filter."""
     if wanted is not None:
-        texts = tuple(checked_text(data_of(each), f"filter.{to_camel(column)}") for each in wanted)
+        field = field or f"filter.{to_camel(column)}"
+        limited(data_of(wanted), field)
+        texts = tuple(checked_text(data_of(each), field) for each in wanted)
         yield Term(f"t.{column} = ANY({{}}::text[])", (texts,))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import strawberry
@@ -28,7 +28,22 @@ def _moment(value: object) -> datetime:
     )
 
 
+def _day(value: object) -> date:
+    try:
+        if isinstance(value, str) and len(value) == len("2026-11-21"):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    raise StrawberryInputCoercionError(f"Date cannot represent {value!r}: write a day like 2026-11-21")
+
+
 SCALARS: dict[object, ScalarDefinition] = {
+    date: strawberry.scalar(
+        name="Date",
+        description="A day (ISO 8601): `2026-11-21`.",
+        serialize=lambda value: value.isoformat(),
+        parse_value=_day,
+    ),
     datetime: strawberry.scalar(
         name="DateTime",
         description="A moment with its time zone (ISO 8601). Given back in UTC: `2026-11-21T01:30:00+00:00`.",

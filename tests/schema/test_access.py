@@ -180,6 +180,7 @@ EXAMPLES = {
     "Brand.segment": '(name: "kept")',
     "Brand.user": '(identity: {kind: "member", value: "m01"})',
     "Brand.previewPlugin": '(plugin: "lifecycle", params: {lifecycle: {dormant_days: 20}})',
+    "Brand.stageFlows": '(track: "lifecycle", since: "2026-01-01T00:00:00Z")',
     "Brand.replay": '(since: "2026-05-30T00:00:00Z")',
 }
 """Arguments of fields that give nothing without."""

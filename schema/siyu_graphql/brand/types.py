@@ -13,18 +13,22 @@ from siyu_graphql.action.queries import actions_of_brand
 from siyu_graphql.action.types import Action
 from siyu_graphql.event.queries import events_of_brand, rejected_events
 from siyu_graphql.event.types import Event, RejectedEvent
+from siyu_graphql.explanation.queries import ROWS
 from siyu_graphql.merge.queries import merges_of_brand
 from siyu_graphql.merge.types import UserMerge
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
-from siyu_graphql.plugin.queries import changes_of_brand, plugins_of_brand
-from siyu_graphql.plugin.types import Plugin, SettingChange
+from siyu_graphql.plugin.changes import SettingChange, changes_of_brand
+from siyu_graphql.plugin.queries import plugins_of_brand
+from siyu_graphql.plugin.types import Plugin
 from siyu_graphql.preview.queries import preview_of_plugin, replay_of_brand
 from siyu_graphql.preview.types import PluginPreview, Replay
 from siyu_graphql.run.queries import runs_of_brand
 from siyu_graphql.run.types import Run
+from siyu_graphql.run.waiting import Waiting, waiting_of_brand
 from siyu_graphql.segment.queries import segment_of_brand, segments_of_brand
 from siyu_graphql.segment.types import Segment
+from siyu_graphql.stage.flows import StageFlow, flows_of_brand
 from siyu_graphql.stage.queries import stages_of_brand
 from siyu_graphql.stage.types import Stage
 from siyu_graphql.tag.queries import tags_of_brand
@@ -63,6 +67,11 @@ class Brand(BrandNode):
     events: Connection[Event] = strawberry.field(
         resolver=events_of_brand, description="What happened to its users, the latest received first."
     )
+    stage_flows: list[StageFlow] = strawberry.field(
+        resolver=flows_of_brand,
+        description="How many users went from which stage of a track to which in a period: the most first, within each"
+        f" day. Counts for {ROWS} rows of the request.",
+    )
     actions: Connection[Action] = strawberry.field(
         resolver=actions_of_brand, description="What was and is to be done for its users, the latest planned first."
     )
@@ -79,6 +88,7 @@ class Brand(BrandNode):
         resolver=merges_of_brand,
         description="Users who were found to be one person, the latest first; undone ones too.",
     )
+    waiting: Waiting = strawberry.field(resolver=waiting_of_brand, description="The work that waits to be done.")
     rejected_events: Connection[RejectedEvent] = strawberry.field(
         resolver=rejected_events, description="Events that were refused, the latest first."
     )

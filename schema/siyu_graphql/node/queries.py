@@ -17,7 +17,8 @@ from siyu_graphql.event.queries import EVENTS, REJECTED_EVENTS
 from siyu_graphql.fields import computed
 from siyu_graphql.merge.queries import MERGES
 from siyu_graphql.nodes import Find, by_number, find_node
-from siyu_graphql.plugin.queries import SETTING_CHANGES, find_plugin
+from siyu_graphql.plugin.changes import SETTING_CHANGES
+from siyu_graphql.plugin.queries import find_plugin
 from siyu_graphql.run.queries import RUNS
 from siyu_graphql.segment.queries import SEGMENTS
 from siyu_graphql.stage.queries import STAGES

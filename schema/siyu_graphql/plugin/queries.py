@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import strawberry
 from siyu.store.models import PluginSetting
 
 from siyu_graphql.context import Info, OfBrand
-from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Window, of_brand
-from siyu_graphql.plugin.types import Plugin, SettingChange
+from siyu_graphql.plugin.types import Plugin
 
-__all__ = ["SETTING_CHANGES", "changes_of_brand", "find_plugin", "plugin_of", "plugins_of_brand"]
-
-
-def _change(brand_id: int, row: Mapping[str, Any]) -> SettingChange:
-    return SettingChange(
-        brand_id=brand_id,
-        number=row["id"],
-        plugin=row["plugin"],
-        by=row["by"],
-        at=row["at"],
-        before=json.loads(row["before"]),
-        after=json.loads(row["after"]),
-        undoes=None if row["undoes"] is None else strawberry.ID(str(row["undoes"])),
-    )
-
-
-SETTING_CHANGES = Listing("setting_change t", "t.id, t.plugin, t.by, t.at, t.before, t.after, t.undoes", _change)
-
-
-async def changes_of_brand(
-    brand: strawberry.Parent[OfBrand],
-    info: Info,
-    first: First = None,
-    after: After = None,
-    last: Last = None,
-    before: Before = None,
-) -> Connection[SettingChange]:
-    return of_brand(info, brand.brand_id, SETTING_CHANGES, Window(first, after, last, before))
+__all__ = ["find_plugin", "plugin_of", "plugins_of_brand"]
 
 
 async def plugins_of_brand(brand: strawberry.Parent[OfBrand], info: Info) -> list[Plugin]:

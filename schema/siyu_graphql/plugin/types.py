@@ -14,6 +14,8 @@ from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 from siyu_graphql.mutations import Payload
 from siyu_graphql.nodes import BrandNode
+from siyu_graphql.paging import After, Before, Connection, First, Last, Term, Window, of_brand
+from siyu_graphql.plugin.changes import SETTING_CHANGES, SettingChange
 from siyu_graphql.plugin.status import PluginStatus, status_of
 from siyu_graphql.scalars import JSON
 from siyu_graphql.stage.queries import stages_of_brand
@@ -22,20 +24,7 @@ from siyu_graphql.state.queries import FittedRule
 from siyu_graphql.tag.queries import tags_of_brand
 from siyu_graphql.tag.types import Tag
 
-__all__ = ["Plugin", "PluginPayload", "RollOut", "SettingChange"]
-
-
-@strawberry.type(description="A change of how a brand has set a plugin.")
-class SettingChange(BrandNode):
-    plugin: str = strawberry.field(description="The name of the plugin.")
-    by: str = strawberry.field(description="Who made it: the name of a token, or its prefix.")
-    at: datetime = strawberry.field(description="When it was made.")
-    before: JSON = strawberry.field(
-        description="What was set before: `enabled`, `params`; where for some users only, for what `percent`, and"
-        " under `base` what for the others; and under `pinned` the rules that were kept to a state."
-    )
-    after: JSON = strawberry.field(description="What was set from then on.")
-    undoes: strawberry.ID | None = strawberry.field(description="The number of the change that it takes back, if any.")
+__all__ = ["Plugin", "PluginPayload", "RollOut"]
 
 
 @strawberry.type(description="A change of how a plugin is set that holds for some of the users yet.")
@@ -114,6 +103,13 @@ class Plugin(BrandNode):
     @computed("The stages of the tracks that it rules in the brand.")
     async def stages(self, info: Info) -> list[Stage]:
         return [stage for stage in await stages_of_brand(self, info) if stage.plugin == self.installed.name]
+
+    @computed("Who changed how it is set, the latest first.")
+    async def changes(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[SettingChange]:
+        mine = Term("t.plugin = {}", (self.installed.name,))
+        return of_brand(info, self.brand_id, SETTING_CHANGES, Window(first, after, last, before), mine)
 
     @computed("When the brand last changed how it is set; null if it never did.")
     def changed_at(self) -> datetime | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import strawberry
 
 from siyu_graphql.context import Info, OfBrand
+from siyu_graphql.filters import one_of
 from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Window, of_brand
 from siyu_graphql.run.types import Run, RunStatus
 
@@ -28,6 +29,9 @@ def run_of(brand_id: int, row: Mapping[str, Any]) -> Run:
     )
 
 
+Statuses = Annotated[list[RunStatus] | None, strawberry.argument(description="Only those that are so far.")]
+Kinds = Annotated[list[str] | None, strawberry.argument(description="Only of these kinds: `refresh`, `import`.")]
+
 RUNS = Listing("run t", "t.id, t.status, t.seconds, " + ", ".join(f"t.{name}" for name in SHOWN), run_of)
 
 
@@ -38,5 +42,8 @@ async def runs_of_brand(
     after: After = None,
     last: Last = None,
     before: Before = None,
+    status: Statuses = None,
+    kind: Kinds = None,
 ) -> Connection[Run]:
-    return of_brand(info, brand.brand_id, RUNS, Window(first, after, last, before))
+    terms = (*one_of("status", status, "status"), *one_of("kind", kind, "kind"))
+    return of_brand(info, brand.brand_id, RUNS, Window(first, after, last, before), *terms)

@@ -13,7 +13,7 @@ from siyu_graphql.paging import After, Before, Connection, First, Last, Listing,
 from siyu_graphql.reasons import Decision
 from siyu_graphql.stage.types import PastStage, Stage, UserStage
 
-__all__ = ["STAGES", "stage_history", "stages_of_brand", "stages_of_user"]
+__all__ = ["STAGES", "stage_history", "stage_named", "stages_of_brand", "stages_of_user"]
 
 Track = Annotated[str | None, strawberry.argument(description="Only this track, e.g. `lifecycle`.")]
 IncludeInactive = Annotated[
@@ -48,6 +48,12 @@ async def stages_of_brand(
 ) -> list[Stage]:
     stages = await info.context.loaders.load(_all_stages, brand.brand_id, None) or []
     return [s for s in stages if track in (None, s.track) and (s.active or include_inactive)]
+
+
+async def stage_named(info: Info, brand_id: int, track: str, key: str) -> Stage | None:
+    """The stage of that track and key, whether the rulebook has it still or not."""
+    stages = await info.context.loaders.load(_all_stages, brand_id, None) or []
+    return next((stage for stage in stages if (stage.track, stage.key) == (track, key)), None)
 
 
 async def stages_of_user(user: strawberry.Parent[OfUser], info: Info, track: Track = None) -> list[UserStage]:

@@ -19,7 +19,7 @@ class Role(Enum):
     DEVELOPER = strawberry.enum_value(tokens.Role.DEVELOPER.value, description="Reads, and reports events.")
     OPERATOR = strawberry.enum_value(
         tokens.Role.OPERATOR.value,
-        description="Reads, reports events, asks for refreshes, merges users, and keeps segments.",
+        description="Reads, reports events, asks for refreshes, merges users, keeps segments.",
     )
     ADMIN = strawberry.enum_value(tokens.Role.ADMIN.value, description="All that, and sets plugins.")
 

@@ -26,6 +26,8 @@ from siyu_graphql.stage.queries import stage_history, stages_of_user
 from siyu_graphql.stage.types import PastStage, UserStage
 from siyu_graphql.tag.queries import tag_history, tags_of_user
 from siyu_graphql.tag.types import PastTag, UserTag
+from siyu_graphql.timeline.queries import timeline_of_user
+from siyu_graphql.timeline.types import TimelineEntry
 from siyu_graphql.user.loaders import identities_of_users
 
 __all__ = ["User", "UserConnection"]
@@ -63,6 +65,10 @@ class User(BrandNode):
     )
     events: Connection[Event] = strawberry.field(
         resolver=events_of_user, description="What happened, the latest first."
+    )
+    timeline: Connection[TimelineEntry] = strawberry.field(
+        resolver=timeline_of_user,
+        description="All that happened, was decided and was done, in one list, the latest first.",
     )
     explain: Explanation | None = strawberry.field(
         resolver=explanation_of_user,

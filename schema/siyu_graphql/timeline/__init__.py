@@ -1,0 +1,1 @@
+"""Timelines: all that happened to a user, was decided and was done."""
