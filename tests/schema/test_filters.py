@@ -66,6 +66,9 @@ async def crowd(
                 events.append(IncomingEvent(f"o{number}-{order}", "order.paid", name, paid, at + timedelta(days=order)))
         events.append(IncomingEvent("end", "contact.added", {"member": "m1"}, {}, START + timedelta(days=151)))
         await record(ctx, brand, events)
+        # Who came from the guide by e-mail turns out to be m5, who came from nowhere.
+        await record(ctx, brand, [IncomingEvent("g1", "contact.added", {"email": "5@m"}, {"source": "guide"}, START)])
+        await record(ctx, brand, [IncomingEvent("g2", "contact.added", {"email": "5@m", "member": "m5"}, {}, START)])
         await refresh(ctx, brand.id)
         client = Api(ctx, await create_token("viewer", brand))
         yield client
@@ -167,7 +170,7 @@ LEAVES: dict[str, st.SearchStrategy[Any]] = {
     "anyStage": st.lists(stages, max_size=2),
     "attribute": st.lists(attributes, max_size=2),
     "source": st.lists(st.sampled_from(SOURCES), max_size=2),
-    "identity": st.lists(st.sampled_from(["phone", "member", "none"]), max_size=2),
+    "identity": st.lists(st.sampled_from(["phone", "email", "none"]), max_size=2),
     "firstSeen": moments,
     "lastSeen": moments,
     "fact": st.lists(facts, min_size=1, max_size=2),
@@ -377,3 +380,16 @@ async def test_of_a_user_of_another_brand_there_is_nothing(crowd: Api, id: str) 
 async def test_filters_of_events_have_limits(crowd: Api) -> None:
     [error, *_] = (await crowd.ask(EVENTS, filter={"kind": ["x"] * 21}, last=1))["errors"]
     assert (error["extensions"]["field"], error["extensions"]["remedy"]) == ("filter.kind", "give at most 20")
+
+
+async def test_who_was_merged_is_found_as_whom_they_count_as(crowd: Api) -> None:
+    query = """query ($filter: UserFilter, $events: EventFilter) { brand(slug: "crowd") {
+      users(filter: $filter) { nodes { id identities { value } } }
+      events(filter: $events, last: 100) { nodes { key user { identities { value } } } } } }"""
+    by_mail = {"identity": ["email"], "source": ["guide"]}
+    brand = (await crowd.data(query, filter=by_mail, events={}))["brand"]
+    [node] = brand["users"]["nodes"]
+    assert {name["value"] for name in node["identities"]} == {"5@m", "m5"}
+    events = (await crowd.data(query, filter=by_mail, events={"user": node["id"]}))["brand"]["events"]["nodes"]
+    assert {"g1", "g2", "c5"} <= {event["key"] for event in events}
+    assert all({"value": "m5"} in event["user"]["identities"] for event in events)
