@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from siyu.flow import segments
 from siyu.flow.ingest import IncomingEvent, record
-from siyu.store.models import Action, Brand, Run, SettingChange, TagHistory
+from siyu.store.models import Action, Brand, Run, SettingChange, TagHistory, UserMerge
 
 from .conftest import START
 
@@ -27,6 +27,8 @@ LISTS = {
     "changes of settings": "settingChanges(%s) { PAGE }",
     "rejected events": "rejectedEvents(%s) { PAGE }",
     "segments": "segments(%s) { PAGE }",
+    "merges": "merges(%s) { PAGE }",
+    "changes of a plugin": "plugins { changes(%s) { PAGE } }",
     "events of a user": USER % "events(%s) { PAGE }",
     "actions of a user": USER % "actions(%s) { PAGE }",
     "tags that a user had": USER % "tagHistory(%s) { PAGE }",
@@ -40,7 +42,8 @@ _numbers = itertools.count()
 def found(data: Any) -> Any:
     """The page, wherever it is in an answer."""
     while "edges" not in data:
-        [data] = data.values()
+        # Of plugins the last, which is the one that is changed.
+        data = data[-1] if isinstance(data, list) else next(iter(data.values()))
     return data
 
 
@@ -60,6 +63,7 @@ async def grow(api: Any) -> None:
     await Run.create(brand_id=brand.id, kind="import", at=at)
     await SettingChange.create(brand_id=brand.id, plugin="rfm", by="me", before={}, after={})
     await segments.create(api.ctx, brand, f"{'az'[number % 2]}-{number}", {})
+    await UserMerge.create(brand_id=brand.id, user_id=1, other_id=2, by="me", undone_at=at)
     past = await TagHistory.filter(brand_id=brand.id).first()
     action = await Action.filter(brand_id=brand.id).first()
     assert past
