@@ -337,7 +337,7 @@ async def test_facts_say_how_old_they_are_and_are_computed_once_for_all_who_ask(
 async def test_a_filter_that_lets_hardly_anybody_through_ends(crowd: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("FIRST_PIECE", 2), ("PIECE", 2), ("MOST_PIECES", 3)):
         monkeypatch.setattr(selection, name, value)
-    nobody = {"OR": [fact("recency", gt=9_000)]}
+    nobody = {"OR": [fact("recency", gt=9_000), {"tag": ["rfm.no_such"]}]}
     [error] = (await crowd.ask(LIST, filter=nobody))["errors"][:1]
     assert (error["extensions"]["code"], error["extensions"]["field"]) == ("TOO_LARGE", "filter")
 

@@ -154,11 +154,6 @@ class UserFilter(_Shape):
         ]
 
     @property
-    def sure(self) -> list[FactFilter]:
-        """What it asks of the facts of everybody whom it lets through."""
-        return [*(self.fact or ()), *(test for each in self.and_ or () for test in each.sure)]
-
-    @property
     def data(self) -> dict[str, Any]:
         """As JSON data, which :func:`filter_of` reads again."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

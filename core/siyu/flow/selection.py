@@ -20,7 +20,7 @@ from siyu.contract.errors import InputError
 from siyu.flow.columns import Column, columns, literal
 from siyu.flow.context import Context, brand_by_id, now
 from siyu.flow.filters import FactFilter, FactName, UserFilter, among, relaxed, users_where
-from siyu.store.db import Connection
+from siyu.store.db import Connection, copy_out
 from siyu.store.keyset import Order, Term, Where, decoded, encoded
 
 __all__ = ["Counted", "FactOrder", "Selection", "TooSparse", "counted", "select"]
@@ -141,17 +141,45 @@ class Selection:
         return self.order.cursor(value, row["id"]) if self.order else order.cursor(row)
 
     async def count(self, connection: Connection) -> int:
-        """How many pass."""
-        if (some := await asyncio.to_thread(self._sure)) is None:
-            pieces = self._in_order(connection, BY_ID, [], PIECE)
-            return sum([len(await self._passing(connection, users)) async for _, users in pieces])
-        pieces_of = (some.slice(start, PIECE) for start in range(0, len(some), PIECE))
-        return sum([len(await self._passing(connection, piece)) for piece in pieces_of])
+        """How many pass, as of :attr:`as_of`: all of them are looked at, so that it takes longer than a page."""
+        return len(await self._ids(connection, self.filter))
 
-    def _sure(self) -> pl.Series | None:
+    async def _ids(self, connection: Connection, filter: UserFilter) -> pl.Series:
+        """The ids of all for whom a filter holds, sorted: what tables say is asked of them, the rest is put together
+        here."""
+        if not filter.facts(""):
+            return await self._asked(connection, filter)
+        found = [self.passed[test] for test in filter.fact or ()]
+        own = filter.model_copy(update=dict.fromkeys(("fact", "and_", "or_", "not_")))
+        if own != UserFilter():
+            found.append(await self._asked(connection, own))
+        found += [await self._ids(connection, each) for each in filter.and_ or ()]
+        if filter.or_ is not None:
+            any_of = [await self._ids(connection, each) for each in filter.or_]
+            found.append(await asyncio.to_thread(_together, any_of))
+        if not found:
+            found = [await self._asked(connection, UserFilter())]
+        users = await asyncio.to_thread(reduce, _both, sorted(found, key=len))
+        if filter.not_ is None:
+            return users
+        without = await self._ids(connection, filter.not_)
+        return await asyncio.to_thread(lambda: users.filter(~_in(users, without)))
+
+    async def _asked(self, connection: Connection, filter: UserFilter) -> pl.Series:
+        where = Where(self.brand_id, users_where(filter))
+        sql = f"SELECT t.id FROM users t WHERE {where.sql}"
+        found = await copy_out(connection, sql, *where.values, schema={"id": pl.Int64()})
+        return found.get_column("id").sort()
+
+    def _sure(self, filter: UserFilter) -> pl.Series | None:
         """Those among whom are all who pass, sorted; None where facts do not say."""
-        sure = [self.passed[test] for test in self.filter.sure]
-        return reduce(_both, sorted(sure, key=len)) if sure else None
+        found = [self.passed[test] for test in filter.fact or ()]
+        found += [some for each in filter.and_ or () if (some := self._sure(each)) is not None]
+        if filter.or_ is not None:
+            parts = [some for each in filter.or_ if (some := self._sure(each)) is not None]
+            if len(parts) == len(filter.or_):
+                found.append(_together(parts))
+        return reduce(_both, sorted(found, key=len)) if found else None
 
     async def _passing(self, connection: Connection, users: pl.Series) -> list[int]:
         where = Where(self.brand_id, among(users.to_list()), self.condition(users.sort()))
@@ -163,7 +191,7 @@ class Selection:
         self, connection: Connection, order: Order, keys: Sequence[Any], backward: bool
     ) -> AsyncIterator[_Piece]:
         """All who may pass, in order."""
-        some = await asyncio.to_thread(self._sure)
+        some = await asyncio.to_thread(self._sure, self.filter)
         if (by := self.order) is not None:
 
             def frames() -> list[pl.DataFrame]:
@@ -236,6 +264,11 @@ def _in(users: pl.Series, sorted_ids: pl.Series) -> pl.Series:
         return pl.Series([False], dtype=pl.Boolean).new_from_index(0, len(users))
     places = sorted_ids.search_sorted(users).clip(0, len(sorted_ids) - 1)
     return sorted_ids.gather(places) == users
+
+
+def _together(parts: Sequence[pl.Series]) -> pl.Series:
+    """Who is in any of them, sorted."""
+    return pl.concat([pl.Series([], dtype=pl.Int64), *parts]).unique().sort()
 
 
 def _both(some: pl.Series, others: pl.Series) -> pl.Series:

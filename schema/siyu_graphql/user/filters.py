@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 FRESH = (
-    " Facts of all users are computed when they are asked for and kept for a minute: `asOf` of the connection says as"
-    " of when. Who came later has none yet."
+    " Facts of all users are computed when they are asked for and kept for a minute, as is a `totalCount` over them:"
+    " `asOf` of the connection says as of when. Who came later has none yet."
 )
 
 

@@ -11,7 +11,7 @@ import strawberry
 from siyu import InputError, NotFound
 from siyu.flow import filters
 from siyu.flow.filters import among, users_where
-from siyu.flow.selection import Selection, select
+from siyu.flow.selection import Selection, counted, select
 from siyu.store.db import Connection as DatabaseConnection
 from siyu.store.merges import persons
 from strawberry.relay import GlobalID
@@ -155,9 +155,8 @@ def _by_facts(
         return window.page(edges)
 
     async def count() -> int:
-        selection = await selected()
-        async with loaders.connection(brand_id) as connection:
-            return await selection.count(connection)
+        loaders.check(brand_id)
+        return (await counted(ctx, brand_id, filter)).users
 
     async def as_of() -> datetime | None:
         return (await selected()).as_of

@@ -87,12 +87,16 @@ async def test_of_a_plugin_that_is_off_there_are_no_facts(house: Context, shop: 
     assert caught.value.field == "fact.plugin"
 
 
-async def test_many_are_counted_in_pieces(house: Context, shop: Brand, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_passes_is_counted_however_tests_are_put_together(house: Context, shop: Brand) -> None:
     users = await lived(house, shop)
     await plugins.enable(house, shop, "rfm")
-    monkeypatch.setattr("siyu.flow.selection.PIECE", 7)
     bought = {"fact": [{"plugin": "rfm", "rule": "rfm", "name": "frequency", "gte": 1}]}
-    for filter, wanted in ((bought, 30), ({"NOT": bought}, 10), ({"OR": [bought, {"identity": ["member"]}]}, 40)):
+    for filter, wanted in (
+        (bought, 30),
+        ({"NOT": bought}, 10),
+        ({"OR": [bought, {"identity": ["member"]}]}, 40),
+        ({"OR": []} | bought, 0),
+    ):
         assert (await counted(house, shop.id, filter_of(filter))).users == wanted
     assert len(users) == 40
 
