@@ -53,6 +53,7 @@ from siyu.engine.days import fixed_offset, window_start
 from siyu.engine.finish import Finish, own_column, part_column
 from siyu.engine.passes import adds_up, base, bounds, is_total_of_repeats, repeats
 from siyu.engine.segments import Segments, aligned, layers, merged, rows_of
+from siyu.frames import written_over
 
 __all__ = ["Frames", "compute", "compute_all"]
 
@@ -99,7 +100,7 @@ def compute(
         mine = touched if wanted is None else touched.filter(touched.is_in(wanted.implode()))
         both = {name: pl.concat([rows_of(tables[name], mine), newer[name]]).sort(keys[name]) for name in names}
         again = _Now(catalog, both, at, zone, tuple(facts)).facts(mine)
-        found = pl.concat([found.filter(~pl.col("user_id").is_in(mine.implode())), again]).sort("user_id")
+        found = written_over(found, again)
     return found
 
 

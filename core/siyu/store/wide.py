@@ -9,6 +9,8 @@ from functools import reduce
 import polars as pl
 import polars.selectors as cs
 
+from siyu.frames import written_over
+
 __all__ = ["overlaid", "together", "wide"]
 
 
@@ -54,27 +56,14 @@ def overlaid(frame: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
         name not in fresh.columns or set(fresh.get_column(name).drop_nulls().unique()) <= set(_codes(columns[name]))
         for name in stages
     )
-    mine = fresh.filter(pl.col("user_id").is_in(frame.get_column("user_id").implode()))
-    others = fresh.join(mine, on="user_id", how="anti", maintain_order="left")
     if not alike:
         kept = frame.join(fresh, on="user_id", how="anti", maintain_order="left")
         return together([kept, fresh])
-    places = frame.get_column("user_id").search_sorted(mine.get_column("user_id"))
-
-    def written(name: str) -> pl.Series:
-        old, dtype = frame.get_column(name), columns[name]
-        new = (
-            mine.get_column(name)
-            if name in mine.columns
-            else pl.Series(name, [None], dtype).new_from_index(0, len(mine))
-        )
-        if name in stages:
-            codes = old.to_physical().clone().scatter(places, new.cast(dtype).to_physical())
-            return codes.cat.to(dtype)
-        return old.clone().scatter(places, new.cast(dtype))
-
-    result = frame.select("user_id", *(written(name) for name in frame.columns[1:])) if len(mine) else frame
-    return together([result, others]) if len(others) else result
+    given = (
+        fresh.get_column(name).cast(dtype) if name in fresh.columns else pl.Series(name, [], dtype).clear(len(fresh))
+        for name, dtype in columns.items()
+    )
+    return written_over(frame, pl.DataFrame(given))
 
 
 def _codes(dtype: pl.DataType) -> list[str]:

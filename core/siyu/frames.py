@@ -1,0 +1,28 @@
+"""What the engine and the store both do with frames of users."""
+
+from __future__ import annotations
+
+import polars as pl
+
+__all__ = ["written_over"]
+
+
+def written_over(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """``frame`` with ``rows`` in the place of those of the same users, and those of others among them; both are sorted
+    and have the same columns. To write over few takes a small part of the time that putting all in order again does."""
+    ids = frame.get_column("user_id")
+    known = rows.get_column("user_id").is_in(ids.implode())
+    mine, others = rows.filter(known), rows.filter(~known)
+    places = ids.search_sorted(mine.get_column("user_id"))
+
+    def column(old: pl.Series, new: pl.Series) -> pl.Series:
+        if isinstance(old.dtype, pl.Enum):
+            return old.to_physical().clone().scatter(places, new.to_physical()).cat.to(old.dtype)
+        return old.clone().scatter(places, new)
+
+    if len(mine):
+        frame = pl.DataFrame([ids, *map(column, frame.get_columns()[1:], mine.get_columns()[1:])])
+    if others.is_empty():
+        return frame
+    both = pl.concat([frame, others])
+    return both if len(ids) == 0 or others.item(0, "user_id") > ids[-1] else both.sort("user_id")
