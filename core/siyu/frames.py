@@ -21,7 +21,8 @@ def written_over(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         return old.clone().scatter(places, new)
 
     if len(mine):
-        frame = pl.DataFrame([ids, *map(column, frame.get_columns()[1:], mine.get_columns()[1:])])
+        # Columns that lie in different pieces would be brought together anew by whatever looks at two of them.
+        frame = pl.DataFrame([ids.rechunk(), *map(column, frame.get_columns()[1:], mine.get_columns()[1:])])
     if others.is_empty():
         return frame
     both = pl.concat([frame, others])
