@@ -71,9 +71,11 @@ def plugins() -> PluginManager:
 
 
 @pytest.fixture
-async def ctx(database_url: str, plugins: PluginManager, tmp_path: Path) -> AsyncIterator[Context]:
+async def ctx(
+    addresses: Addresses, database_url: str, plugins: PluginManager, tmp_path: Path
+) -> AsyncIterator[Context]:
     """What the steps of the loop are given."""
-    async with open_context(database_url, plugins, tmp_path) as opened:
+    async with open_context(database_url, plugins, tmp_path, redis_url=addresses.redis_url) as opened:
         yield opened
 
 

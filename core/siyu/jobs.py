@@ -27,6 +27,7 @@ from siyu.engine.days import window_start
 from siyu.flow import decide, dispatch
 from siyu.flow.context import Context, ask_refresh, zone
 from siyu.flow.refresh import AlreadyRunning, refresh
+from siyu.store.changes import forget
 from siyu.store.db import Lock
 from siyu.store.models import Brand, Run
 from siyu.telemetry import logs, tracing
@@ -145,14 +146,16 @@ async def sweep_job(given: JobContext, _: int = 0) -> None:
             "   AND a.due_at <= now() AND (status = 'planned' OR (status = 'leased' AND leased_until < now())))"
             " UNION ALL SELECT id, 'refresh_brand' FROM brand WHERE refresh_asked IS NOT NULL"
         )
-        await _close_dead_runs(connection)
+        await _close_dead_runs(given.ctx, connection)
     for row in due:
         await given.queue.push(row["job"], row["id"])
 
 
 async def nightly_job(given: JobContext) -> None:
-    """Ask for a refresh of every live brand whose midnight has passed since its last one."""
+    """Ask for a refresh of every live brand whose midnight has passed since its last one; forget old changes."""
     now = datetime.now(UTC)
+    async with given.ctx.db.connection() as connection:
+        await forget(connection)
     for brand in await Brand.filter(replayed_to=None):
         midnight = window_start(now, zone(brand.zone), 1)
         if brand.refreshed_at is None or brand.refreshed_at < midnight:
@@ -161,7 +164,7 @@ async def nightly_job(given: JobContext) -> None:
             await given.queue.push("refresh_brand", brand.id)
 
 
-async def _close_dead_runs(connection: Any) -> None:
+async def _close_dead_runs(ctx: Context, connection: Any) -> None:
     for run in await Run.filter(status="running", kind="refresh"):
         # The server frees the lock of a process that died, so whoever can take it knows that nobody runs.
         if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", Lock.REFRESH, run.brand_id):
@@ -171,6 +174,7 @@ async def _close_dead_runs(connection: Any) -> None:
                 )
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1, $2)", Lock.REFRESH, run.brand_id)
+            await ctx.db.signals.tell(run.brand_id, "run")
 
 
 WORK: Mapping[Job, Callable[..., Any]] = {

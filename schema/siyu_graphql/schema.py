@@ -20,6 +20,7 @@ from strawberry.types.graphql import OperationType
 
 from siyu_graphql import hooks
 from siyu_graphql.brand.queries import BrandQueries
+from siyu_graphql.change.subscriptions import ChangeSubscriptions
 from siyu_graphql.context import Caller
 from siyu_graphql.errors import presented
 from siyu_graphql.event.mutations import EventMutations
@@ -30,6 +31,7 @@ from siyu_graphql.mutations import Guard
 from siyu_graphql.node.queries import NodeQueries
 from siyu_graphql.ops.observed import Observed
 from siyu_graphql.plugin.mutations import PluginMutations
+from siyu_graphql.plugin.subscriptions import PluginSubscriptions
 from siyu_graphql.run.mutations import RunMutations
 from siyu_graphql.run.subscriptions import RunSubscriptions
 from siyu_graphql.scalars import SCALARS
@@ -42,7 +44,7 @@ __all__ = ["Schema", "build_schema", "print_sdl"]
 CORE = "siyu"
 QUERIES = (BrandQueries, NodeQueries, ServerQueries, TokenQueries)
 MUTATIONS = (EventMutations, MergeMutations, PluginMutations, RunMutations, SegmentMutations)
-SUBSCRIPTIONS = (RunSubscriptions,)
+SUBSCRIPTIONS = (ChangeSubscriptions, PluginSubscriptions, RunSubscriptions)
 
 
 STREAMS = "a subscription needs Accept: text/event-stream, or a WebSocket (graphql-transport-ws)"

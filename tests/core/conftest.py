@@ -32,10 +32,11 @@ async def house_url(addresses: Addresses, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="module")
 async def house(
-    house_url: str, plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory
+    addresses: Addresses, house_url: str, plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Context]:
     """What the steps of the loop are given; shared by the tests of a module."""
-    async with open_context(house_url, plugins, tmp_path_factory.mktemp("house")) as opened:
+    home = tmp_path_factory.mktemp("house")
+    async with open_context(house_url, plugins, home, redis_url=addresses.redis_url) as opened:
         yield opened
 
 

@@ -176,8 +176,8 @@ def codes(answer: Any) -> list[str]:
     return [error["extensions"]["code"] for error in answer["errors"]]
 
 
-async def begun(brand: Brand) -> Running:
-    return Running(await Run.create(brand_id=brand.id, kind="refresh", at=datetime.now(UTC)), None)
+async def begun(ctx: Context, brand: Brand) -> Running:
+    return Running(await Run.create(brand_id=brand.id, kind="refresh", at=datetime.now(UTC)), ctx.db.signals)
 
 
 # -- over each transport ------------------------------------------------------------------------------------------
@@ -200,8 +200,8 @@ async def test_a_refresh_is_followed_from_before_it_begins_to_its_end(ask: Follo
     assert len({run["id"] for run in told}) == 1
 
 
-async def test_a_run_is_followed_by_its_id(ask: Follow, brand: Brand) -> None:
-    run = await begun(brand)
+async def test_a_run_is_followed_by_its_id(ask: Follow, ctx: Context, brand: Brand) -> None:
+    run = await begun(ctx, brand)
     id = to_base64("Run", f"{brand.id}:{run.row.id}")
     answers = ask(PROGRESS, brand="shop", run=id)
     async with asyncio.timeout(20), aclosing(answers):
@@ -214,10 +214,10 @@ async def test_a_run_is_followed_by_its_id(ask: Follow, brand: Brand) -> None:
             await anext(answers)
 
 
-async def test_what_is_not_the_bearers_is_not_there(ask: Follow, brand: Brand) -> None:
+async def test_what_is_not_the_bearers_is_not_there(ask: Follow, ctx: Context, brand: Brand) -> None:
     other = await Brand.create(slug="other", name="Other")
     stranger = await create_token("admin", other)
-    run = await begun(brand)
+    run = await begun(ctx, brand)
     id = to_base64("Run", f"{brand.id}:{run.row.id}")
     asked = [
         {"token": stranger, "brand": "shop"},
@@ -272,9 +272,9 @@ async def test_what_breaks_inside_is_masked_and_found_by_its_request(
     assert error["extensions"]["requestId"] in caplog.text
 
 
-async def test_a_token_that_is_ended_ends_what_it_follows(ask: Follow, brand: Brand) -> None:
+async def test_a_token_that_is_ended_ends_what_it_follows(ask: Follow, ctx: Context, brand: Brand) -> None:
     secret = await create_token("viewer", brand)
-    run = await begun(brand)
+    run = await begun(ctx, brand)
     answers = ask(PROGRESS, token=secret, brand="shop")
     async with asyncio.timeout(20), aclosing(answers):
         assert "errors" not in await anext(answers)
@@ -289,7 +289,7 @@ async def test_a_token_that_is_ended_ends_what_it_follows(ask: Follow, brand: Br
 async def test_nobody_listens_any_more_when_the_client_has_gone(
     ask: Follow, ctx: Context, brand: Brand, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = await begun(brand)
+    run = await begun(ctx, brand)
     assert "errors" not in await first(ask(PROGRESS, brand="shop"))
     await run.phase("facts", 0.2)
     await until(lambda: followers(ctx) == 0)
@@ -403,7 +403,7 @@ async def test_a_role_may_do_no_more_over_a_websocket(server: Server, brand: Bra
 
 
 async def test_many_follow_over_one_connection_and_each_may_stop(server: Server, ctx: Context, brand: Brand) -> None:
-    run = await begun(brand)
+    run = await begun(ctx, brand)
     async with server.socket() as ws:
         payload = {"query": PROGRESS, "variables": {"brand": "shop"}}
         for number in range(MOST_SUBSCRIPTIONS):

@@ -70,7 +70,9 @@ def session(work: Callable[[Session], Awaitable[None]]) -> None:
         with servers as addresses:
 
             async def opened() -> None:
-                async with open_context(addresses.database_url, plugins, settings.home, settings.engine) as ctx:
+                async with open_context(
+                    addresses.database_url, plugins, settings.home, settings.engine, redis_url=addresses.redis_url
+                ) as ctx:
                     await work(Session(ctx, servers, addresses))
 
             try:

@@ -58,14 +58,17 @@ class Context:
 
 @asynccontextmanager
 async def open_context(
-    database_url: str, plugins: PluginManager, home: Path, engine: str = "polars"
+    database_url: str, plugins: PluginManager, home: Path, engine: str = "polars", *, redis_url: str | None = None
 ) -> AsyncIterator[Context]:
-    """Connect, bring the tables up to date, and close again."""
+    """Connect, bring the tables up to date, and close again. Without ``redis_url`` nobody is told of changes."""
     db = await Database.open(database_url)
     try:
         await db.migrate()
         # The lake of one database must never be read for another's, whatever home they share.
-        yield Context(db, plugins, home / "databases" / await db.name(), engine)
+        name = await db.name()
+        if redis_url is not None:
+            db.signals.open(redis_url, name)
+        yield Context(db, plugins, home / "databases" / name, engine)
     finally:
         await db.close()
 

@@ -26,7 +26,7 @@ from siyu.store.events import claim
 from siyu.store.lake import Lake
 from siyu.store.merges import retire
 
-__all__ = ["Decided", "decide_users", "write"]
+__all__ = ["Decided", "decide_users", "tell", "write"]
 
 FEW = 1500
 """Up to so many users the generated Python is faster than a frame (measured with 67 tags: they cross at 1,500 rows)."""
@@ -77,7 +77,13 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
             written += await write(
                 ctx, connection, brand_id, cohort.on, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
             )
+    await tell(ctx, brand_id, written)
     return written
+
+
+async def tell(ctx: Context, brand_id: int, written: Decided) -> None:
+    """Tell who follows, once it is committed."""
+    await ctx.db.signals.tell(brand_id, "decision", *(("action",) if written.actions else ()))
 
 
 def _decide(decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, stood: pl.DataFrame, at: datetime) -> Changes:

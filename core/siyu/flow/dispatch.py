@@ -48,6 +48,8 @@ async def dispatch(ctx: Context, brand_id: int, *, limit: int = 200) -> int:
         known = {key: channel for _, channels in cohorts for key, (channel, _) in channels.items()}
         repeatable = [key for key, channel in known.items() if channel.repeatable]
         rows = await lease(connection, brand_id, limit, repeatable)
+    if rows:
+        await ctx.db.signals.tell(brand_id, "action")
     by_channel: dict[tuple[int, str], list[Message]] = defaultdict(list)
     for row in rows:
         number = next(number for number, (cohort, _) in enumerate(cohorts) if row["user_id"] in cohort)
@@ -63,6 +65,7 @@ async def dispatch(ctx: Context, brand_id: int, *, limit: int = 200) -> int:
                 await settle(connection, brand_id, outcomes)
             for _, status, _ in outcomes:
                 ACTIONS.labels(status).inc()
+            await ctx.db.signals.tell(brand_id, "action")
     return len(rows)
 
 

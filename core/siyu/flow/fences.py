@@ -100,6 +100,7 @@ async def retry(ctx: Context, brand: Brand, name: str) -> None:
         )
         await note(connection, brand.id, failed, all_asked=False)
         await ask_refresh(connection, brand.id)
+    await ctx.db.signals.tell(brand.id, "plugin")
 
 
 def _words(error: Exception) -> str:

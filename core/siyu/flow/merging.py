@@ -95,4 +95,5 @@ async def unmerge_users(ctx: Context, brand: Brand, merge_id: int, *, by: str) -
             by,
         )
         users = await merges.unmerge(connection, brand.id, row["user_id"], row["other_id"])
+    await ctx.db.signals.tell(brand.id, "decision")
     return Parted(await UserMerge.get(id=merge_id), users)

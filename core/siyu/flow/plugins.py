@@ -273,6 +273,7 @@ async def _change(
                 _NOTE, brand.id, name, by, *history, undoes and undoes.id, mark, (undoes and undoes.mark) or None
             )
         await ask_refresh(connection, brand.id)
+    await ctx.db.signals.tell(brand.id, "plugin")
     return await PluginSetting.get(brand_id=brand.id, plugin=name)
 
 

@@ -25,7 +25,7 @@ from siyu.engine.fit import fit_facts, fit_fenced
 from siyu.engine.rulebook import Failed, Rulebook, bind_fenced
 from siyu.flow import engines, fences, plugins
 from siyu.flow.context import Context, brand_by_id, now, zone
-from siyu.flow.decide import Decided, write
+from siyu.flow.decide import Decided, tell, write
 from siyu.flow.engines import Engine
 from siyu.flow.plugins import content_of, kept_rulebooks, undone
 from siyu.flow.rulebooks import keep_versions, needed, standing
@@ -171,9 +171,11 @@ async def refresh(
                 newest = await decisions.written(writer)
                 # What was given back stands otherwise than it was decided: the tables know.
                 await decisions.forget(writer, users, upto=newest if mark is None else None)
+            await tell(ctx, brand_id, written)
             await phase("snapshot", 0.95)
             if mark is None:
                 await decisions.snapshot(_kept(before, after, newer), users, newest)
+    await ctx.db.signals.tell(brand_id, "plugin")
     return written
 
 

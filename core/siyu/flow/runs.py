@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from siyu.contract.errors import NotFound
 from siyu.flow.context import Context
 from siyu.store.db import Connection
 from siyu.store.models import Run
+from siyu.store.signals import Signals
 from siyu.telemetry.metrics import DECIDED, RUNS
 
 __all__ = ["Progress", "Running", "follow", "run"]
@@ -20,16 +20,14 @@ __all__ = ["Progress", "Running", "follow", "run"]
 Progress = Callable[[str, float], None]
 """Told the phase and the share done, 0 to 1."""
 
-PATIENCE = 10.0
-"""Seconds after which a follower looks even where nobody told it to: a listening connection may be dead unnoticed."""
-
 
 class Running:
     """A run under way: :meth:`phase` says what it is at, and times it."""
 
-    def __init__(self, row: Run, progress: Progress | None) -> None:
+    def __init__(self, row: Run, signals: Signals, progress: Progress | None = None) -> None:
         self.row = row
         self.seconds: dict[str, float] = {}
+        self._signals = signals
         self._progress = progress
         self._started = time.perf_counter()
 
@@ -40,6 +38,7 @@ class Running:
         if self._progress:
             self._progress(name, share)
         await self.row.save(update_fields=["phase", "progress"])
+        await self._signals.tell(self.row.brand_id, "run")
 
     async def count(self, connection: Connection, users: int, changes: int) -> None:
         """Note what the run came to, together with what it wrote."""
@@ -64,6 +63,7 @@ class Running:
         RUNS.labels(self.row.kind, status).inc()
         if self.row.kind == "refresh" and status == "done":
             DECIDED.labels("refresh").inc(self.row.users)
+        await self._signals.tell(self.row.brand_id, "run")
 
 
 @asynccontextmanager
@@ -72,7 +72,8 @@ async def run(
 ) -> AsyncIterator[Running]:
     """A row for the work in the block: done at its end, failed with the error where it raises."""
     row = await Run.create(brand_id=brand_id, kind=kind, at=at)
-    running = Running(row, progress)
+    running = Running(row, ctx.db.signals, progress)
+    await ctx.db.signals.tell(brand_id, "run")
     try:
         yield running
     except BaseException as error:
@@ -89,7 +90,7 @@ async def follow(ctx: Context, brand_id: int, run_id: int | None = None) -> Asyn
     Without ``run_id`` it is the refresh under way or, where there is none, the next.
     """
     shown: Mapping[str, Any] | None = None
-    with ctx.db.signals.of(f"run:{brand_id}") as told:
+    with ctx.db.signals.of(brand_id, "run") as told:
         async with ctx.db.connection() as connection:
             past = await connection.fetchval("SELECT max(id) FROM run WHERE brand_id = $1", brand_id) or 0
         while True:
@@ -103,9 +104,7 @@ async def follow(ctx: Context, brand_id: int, run_id: int | None = None) -> Asyn
                 yield found
                 if found["status"] != "running":
                     return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    await told.wait()
+            await ctx.db.signals.wait(told)
 
 
 _FOLLOWED = """

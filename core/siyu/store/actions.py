@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from siyu.store.changes import note
 from siyu.store.db import Connection, give
 
 __all__ = ["LEASE", "lease", "plan_actions", "put_in_outbox", "settle"]
@@ -30,15 +31,17 @@ async def plan_actions(
 ) -> int:
     """Plan an action a row (key, user_id, plugin, playbook, channel, purpose, text, because), once for each key."""
     planned, given = await give(connection, "planned", _PLANNED, rows, first=4)
-    done = await connection.execute(
+    made = await connection.fetch(
         f"{planned} INSERT INTO action (brand_id, {', '.join(_PLANNED)}, rulebook_id, planned_at, due_at)"
-        " SELECT $1, p.*, $2, $3, $3 FROM planned p ORDER BY user_id ON CONFLICT (brand_id, key) DO NOTHING",
+        " SELECT $1, p.*, $2, $3, $3 FROM planned p ORDER BY user_id ON CONFLICT (brand_id, key) DO NOTHING"
+        " RETURNING id",
         brand_id,
         rulebook_id,
         at,
         *given,
     )
-    return int(done.split()[-1])
+    await note(connection, brand_id, (("planned", row["id"]) for row in made), at)
+    return len(made)
 
 
 async def lease(connection: Connection, brand_id: int, limit: int, repeatable: Sequence[str]) -> list[Any]:
@@ -47,9 +50,10 @@ async def lease(connection: Connection, brand_id: int, limit: int, repeatable: S
     An action whose lease ran out may have been delivered. On a ``repeatable`` channel it is taken again; on another
     it becomes ``unknown``, for a person to look at, and is never repeated.
     """
-    await connection.execute(
+    lost = await connection.fetch(
         "UPDATE action SET status = 'unknown', detail = 'nothing was heard of it since it was handed over'"
-        " WHERE brand_id = $1 AND status = 'leased' AND leased_until < now() AND NOT channel = ANY($2::text[])",
+        " WHERE brand_id = $1 AND status = 'leased' AND leased_until < now() AND NOT channel = ANY($2::text[])"
+        " RETURNING id, status",
         brand_id,
         list(repeatable),
     )
@@ -64,18 +68,21 @@ async def lease(connection: Connection, brand_id: int, limit: int, repeatable: S
         limit,
         LEASE,
     )
+    await note(connection, brand_id, ((row["status"], row["id"]) for row in (*lost, *rows)), datetime.now(UTC))
     return sorted(rows, key=lambda row: (row["due_at"], row["id"]))
 
 
 async def settle(connection: Connection, brand_id: int, outcomes: Sequence[tuple[int, str, str]]) -> None:
     """Note what became of leased actions: (id, status, detail). A late receipt is believed where nobody knew."""
-    await connection.execute(
-        "UPDATE action a SET status = o.status, detail = o.detail, leased_until = NULL, done_at = now()"
-        " FROM unnest($2::bigint[], $3::text[], $4::text[]) AS o (id, status, detail)"
-        " WHERE a.brand_id = $1 AND a.id = o.id AND a.status IN ('leased', 'unknown')",
-        brand_id,
-        *(list(column) for column in zip(*outcomes, strict=True)),
-    )
+    async with connection.transaction():
+        rows = await connection.fetch(
+            "UPDATE action a SET status = o.status, detail = o.detail, leased_until = NULL, done_at = now()"
+            " FROM unnest($2::bigint[], $3::text[], $4::text[]) AS o (id, status, detail)"
+            " WHERE a.brand_id = $1 AND a.id = o.id AND a.status IN ('leased', 'unknown') RETURNING a.id, a.status",
+            brand_id,
+            *(list(column) for column in zip(*outcomes, strict=True)),
+        )
+        await note(connection, brand_id, ((row["status"], row["id"]) for row in rows), datetime.now(UTC))
 
 
 async def put_in_outbox(

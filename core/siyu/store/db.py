@@ -48,6 +48,7 @@ class Lock(IntEnum):
     DECISIONS = 2  # one writer of decisions a brand
     REFRESH = 3  # one refresh a brand
     IDENTITIES = 4  # shared by writers of new users, exclusive to tie names together; taken after EVENTS
+    ACTIONS = 5  # one writer of changes of actions a brand; taken last
 
 
 class Database:
@@ -56,7 +57,7 @@ class Database:
     def __init__(self, context: TortoiseContext) -> None:
         self._context = context
         self._migrated = False
-        self.signals = Signals(self.connection)
+        self.signals = Signals()
 
     @classmethod
     async def open(cls, url: str, *, pool: int = 20) -> Database:
@@ -70,7 +71,7 @@ class Database:
 
     async def close(self) -> None:
         """Close the pool."""
-        self.signals.close()
+        await self.signals.close()
         await self._context.close_connections()
 
     async def migrate(self) -> None:

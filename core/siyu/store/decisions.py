@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from siyu.contract.events import MOMENT
+from siyu.store.changes import note_decisions
 from siyu.store.db import Connection, Lock, copy_out, fetch, give
 from siyu.store.wide import overlaid, together, wide
 
@@ -156,6 +157,7 @@ class Decisions:
         With a ``mark``, a change that leads back to what stood when that was the newest decision gives it back: since
         when, by which rulebook and why, as though nothing had been in between. Returns the other changes of stage.
         """
+        await note_decisions(connection, self._brand_id, tags, stages, at)
         values = (self._brand_id, at, rulebook_id, noted)
         if len(tags):
             known = await connection.fetch("SELECT id, key FROM tag WHERE brand_id = $1", self._brand_id)

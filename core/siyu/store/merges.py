@@ -18,6 +18,7 @@ from typing import Any
 
 import polars as pl
 
+from siyu.store.changes import NOTE
 from siyu.store.db import Connection, Lock, copy_out
 
 __all__ = [
@@ -223,7 +224,13 @@ UPDATE users u SET first_seen = s.first, last_seen = s.last, attributes = COALES
 FROM seen s LEFT JOIN profile p USING (user_id) WHERE u.brand_id = $1 AND u.id = s.user_id
 """
 
-_RETIRE_TAGS = """
+_NO_TAGS = """
+    SELECT user_id, NULL::text, t.key, NULL::text FROM lost JOIN tag t ON t.brand_id = $1 AND t.id = lost.tag_id"""
+_NO_STAGES = "SELECT user_id, track, stage, NULL::text FROM lost"
+_TAGS_AGAIN = "SELECT $2, NULL::text, NULL::text, t.key FROM held JOIN tag t ON t.brand_id = $1 AND t.id = held.tag_id"
+_STAGES_AGAIN = "SELECT $2, track, NULL::text, stage FROM held"
+
+_RETIRE_TAGS = f"""
 WITH lost AS (
     DELETE FROM tag_assignment a USING merged_user m
     WHERE a.brand_id = $1 AND m.brand_id = $1 AND a.user_id = m.user_id AND m.user_id = ANY($3::bigint[])
@@ -234,12 +241,14 @@ WITH lost AS (
     SELECT $1, user_id, tag_id, since, $2, id, rulebook_id, why, rulebook_id, why, merge_id FROM lost
 ), noted AS (
     INSERT INTO decided_user (brand_id, user_id) SELECT DISTINCT $1, user_id FROM lost
+), told AS (
+    {NOTE.format(noun="tag", at="$2", rows=_NO_TAGS)}
 )
 UPDATE tag t SET users = users - n FROM (SELECT tag_id, count(*) AS n FROM lost GROUP BY 1) d
 WHERE t.brand_id = $1 AND t.id = d.tag_id
 """
 
-_RETIRE_STAGES = """
+_RETIRE_STAGES = f"""
 WITH lost AS (
     DELETE FROM user_stage s USING merged_user m
     WHERE s.brand_id = $1 AND m.brand_id = $1 AND s.user_id = m.user_id AND m.user_id = ANY($3::bigint[])
@@ -249,13 +258,15 @@ WITH lost AS (
     SELECT $1, user_id, track, stage, since, $2, id, rulebook_id, why, merge_id FROM lost
 ), noted AS (
     INSERT INTO decided_user (brand_id, user_id) SELECT DISTINCT $1, user_id FROM lost
+), told AS (
+    {NOTE.format(noun="stage", at="$2", rows=_NO_STAGES)}
 )
 UPDATE stage t SET users = users - n FROM (SELECT track, stage, count(*) AS n FROM lost GROUP BY 1, 2) d
 WHERE t.brand_id = $1 AND t.track = d.track AND t.key = d.stage
 """
 
 # A refresh that was under way may have written decisions of a user that had just been merged; the later ones count.
-_GIVE_BACK_TAGS = """
+_GIVE_BACK_TAGS = f"""
 WITH back AS (
     DELETE FROM tag_history WHERE brand_id = $1 AND user_id = $2 AND merge_id IS NOT NULL RETURNING *
 ), held AS (
@@ -265,11 +276,13 @@ WITH back AS (
     RETURNING tag_id
 ), noted AS (
     INSERT INTO decided_user (brand_id, user_id) VALUES ($1, $2)
+), told AS (
+    {NOTE.format(noun="tag", at="now()", rows=_TAGS_AGAIN)}
 )
 UPDATE tag t SET users = users + 1 FROM held h WHERE t.brand_id = $1 AND t.id = h.tag_id
 """
 
-_GIVE_BACK_STAGES = """
+_GIVE_BACK_STAGES = f"""
 WITH back AS (
     DELETE FROM stage_history WHERE brand_id = $1 AND user_id = $2 AND merge_id IS NOT NULL RETURNING *
 ), held AS (
@@ -279,6 +292,8 @@ WITH back AS (
     RETURNING track, stage
 ), noted AS (
     INSERT INTO decided_user (brand_id, user_id) VALUES ($1, $2)
+), told AS (
+    {NOTE.format(noun="stage", at="now()", rows=_STAGES_AGAIN)}
 )
 UPDATE stage t SET users = users + 1 FROM held h WHERE t.brand_id = $1 AND t.track = h.track AND t.key = h.stage
 """

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from siyu.contract.errors import NotFound
-from siyu.flow import runs
 from siyu.flow.context import Context
 from siyu.flow.refresh import refresh
 from siyu.flow.runs import Running, follow
+from siyu.store import signals
 from siyu.store.models import Brand, Run
 from siyu.store.signals import Signals
 
@@ -37,7 +37,7 @@ async def to_its_end(rows: Rows) -> list[Mapping[str, Any]]:
 
 
 async def test_a_run_is_told_as_it_stands_then_as_it_changes_until_it_ends(ctx: Context, brand: Brand) -> None:
-    run = Running(await begun(brand), None)
+    run = Running(await begun(brand), ctx.db.signals)
     await run.phase("events", 0.1)
     async with aclosing(follow(ctx, brand.id, run.row.id)) as rows:
         assert await soon(rows) == ("events", "running")
@@ -55,7 +55,7 @@ async def test_a_run_that_has_ended_is_told_once(ctx: Context, brand: Brand) -> 
 
 
 async def test_a_follower_who_is_slow_gets_the_newest_and_not_all(ctx: Context, brand: Brand) -> None:
-    run = Running(await begun(brand), None)
+    run = Running(await begun(brand), ctx.db.signals)
     async with aclosing(follow(ctx, brand.id, run.row.id)) as rows:
         await soon(rows)
         for number in range(50):
@@ -88,9 +88,10 @@ async def test_a_run_of_another_brand_is_none(ctx: Context, brand: Brand) -> Non
 async def test_who_is_told_nothing_looks_by_themselves(
     ctx: Context, brand: Brand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "PATIENCE", 0.05)
-    monkeypatch.setattr(Signals, "_tell", lambda *_: None)
-    run = Running(await begun(brand), None)
+    monkeypatch.setattr(signals, "PATIENCE", 0.05)
+    monkeypatch.setattr(signals, "POLL", 0.05)
+    monkeypatch.setattr(Signals, "_set", lambda *_: None)
+    run = Running(await begun(brand), ctx.db.signals)
     async with aclosing(follow(ctx, brand.id, run.row.id)) as rows:
         assert await soon(rows) == ("", "running")
         await run.phase("facts", 0.2)

@@ -1,82 +1,105 @@
-"""What a trigger tells reaches whoever waits, also after the connection that listens was lost."""
+"""What a writer tells reaches whoever waits, also after Valkey was away."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from siyu.flow.context import Context
+from siyu.runtime import Addresses, Servers, Settings
 from siyu.store import signals
-
-TOPIC = "run:1"
-LISTENERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN \"siyu\"'"
+from siyu.store.signals import Signals
 
 
-async def tell(ctx: Context, topic: str) -> None:
-    async with ctx.db.connection() as connection:
-        await connection.execute("SELECT pg_notify('siyu', $1)", topic)
+@pytest.fixture
+async def valkey(addresses: Addresses) -> AsyncIterator[Any]:
+    async with Redis.from_url(addresses.redis_url) as redis:
+        yield redis
 
 
-async def listening(ctx: Context) -> list[int]:
-    async with ctx.db.connection() as connection:
-        return [row["pid"] for row in await connection.fetch(LISTENERS)]
+async def listeners(valkey: Any) -> int:
+    return len(await valkey.client_list(_type="pubsub"))
 
 
-async def comes(told: asyncio.Event) -> None:
-    async with asyncio.timeout(5):
+async def comes(told: asyncio.Event, seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
         await told.wait()
     told.clear()
 
 
-async def test_all_who_wait_for_a_topic_are_told_and_no_others(ctx: Context) -> None:
-    with ctx.db.signals.of(TOPIC) as one, ctx.db.signals.of(TOPIC) as two, ctx.db.signals.of("run:2") as other:
-        for told in (one, two, other):
+async def test_all_who_wait_for_a_topic_are_told_and_no_others(ctx: Context, valkey: Any) -> None:
+    at = ctx.db.signals
+    with at.of(1, "run") as one, at.of(1, "run") as two, at.of(2, "run") as brand, at.of(1, "action") as topic:
+        for told in (one, two, brand, topic):
             await comes(told)  # once, as soon as somebody listens
-        await tell(ctx, TOPIC)
+        await at.tell(1, "run")
         await asyncio.gather(comes(one), comes(two))
-        assert not other.is_set()
-        assert len(await listening(ctx)) == 1
+        assert not brand.is_set()
+        assert not topic.is_set()
+        assert await listeners(valkey) == 1
 
 
-async def test_nobody_listens_when_nobody_waits(ctx: Context) -> None:
+async def test_those_of_another_database_are_not_told(ctx: Context, addresses: Addresses) -> None:
+    other = Signals()
+    other.open(addresses.redis_url, "another")
+    with ctx.db.signals.of(1, "run") as told:
+        await comes(told)
+        await other.tell(1, "run")
+        with pytest.raises(TimeoutError):
+            await comes(told, 0.2)
+    await other.close()
+
+
+async def test_nobody_listens_when_nobody_waits(ctx: Context, valkey: Any) -> None:
     for _ in range(3):
-        with ctx.db.signals.of(TOPIC) as told:
+        with ctx.db.signals.of(1, "run") as told:
             await comes(told)
-            assert len(await listening(ctx)) == 1
+            assert await listeners(valkey) == 1
         async with asyncio.timeout(5):
-            while await listening(ctx):  # noqa: ASYNC110 (the other side is a database)
+            while await listeners(valkey):  # noqa: ASYNC110 (the other side is a server)
                 await asyncio.sleep(0.01)
 
 
 async def test_who_waits_looks_again_after_the_connection_was_lost(
-    ctx: Context, monkeypatch: pytest.MonkeyPatch
+    ctx: Context, valkey: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signals, "RETRY_SECONDS", 0.05)
-    with ctx.db.signals.of(TOPIC) as told:
+    with ctx.db.signals.of(1, "run") as told:
         await comes(told)
-        [pid] = await listening(ctx)
-        async with ctx.db.connection() as connection:
-            await connection.execute("SELECT pg_terminate_backend($1)", pid)
-        await comes(told)
-        assert await listening(ctx) != [pid]
-        await tell(ctx, TOPIC)
+        await valkey.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await comes(told)  # at once, as nobody hears what is said meanwhile
+        await comes(told)  # and when somebody listens again
+        await ctx.db.signals.tell(1, "run")
         await comes(told)
 
 
-async def test_a_database_that_is_away_is_waited_for(
-    ctx: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_valkey_that_is_away_stops_no_writer_and_is_waited_for(
+    tmp_path: Path, addresses: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "RETRY_SECONDS", 0.01)
-    connect, failures = ctx.db.connection, iter([OSError("no route"), OSError("no route")])
-
-    def shaky() -> object:
-        for failure in failures:
-            raise failure
-        return connect()
-
-    monkeypatch.setattr(ctx.db.signals, "_connect", shaky)
-    with ctx.db.signals.of(TOPIC) as told:
+    monkeypatch.setattr(signals, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(signals, "POLL", 0.05)
+    settings = Settings.from_env({"SIYU_HOME": str(tmp_path), "DATABASE_URL": "postgresql://nobody"})
+    at = Signals()
+    servers = Servers(settings)
+    at.open((await asyncio.to_thread(servers.start)).redis_url, "test")
+    with at.of(1, "run") as told:
         await comes(told)
-    assert [record.getMessage() for record in caplog.records].count(
-        "cannot listen to the database (no route); trying again"
-    ) == 2
+        await asyncio.to_thread(servers.stop)
+        await comes(told)
+        began = asyncio.get_running_loop().time()
+        for _ in range(100):
+            await at.tell(1, "run")
+        assert asyncio.get_running_loop().time() - began < 1
+        await at.wait(told)  # goes on by itself
+        assert not told.is_set()
+        await asyncio.to_thread(servers.start)
+        await comes(told)
+        await asyncio.sleep(signals.RETRY_SECONDS)
+        await at.tell(1, "run")
+        await comes(told)
+    await at.close()
+    await asyncio.to_thread(servers.stop)

@@ -6,6 +6,7 @@ The primary key that Tortoise knows is ``id``; in PostgreSQL the keys of the lar
 
 from siyu.store.models.action import Action, OutboxMessage
 from siyu.store.models.brand import Brand
+from siyu.store.models.change import ChangeBatch
 from siyu.store.models.decided import DecidedUser, DecisionSnapshot
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
 from siyu.store.models.installation import Installation
@@ -21,6 +22,7 @@ __all__ = [
     "AccessToken",
     "Action",
     "Brand",
+    "ChangeBatch",
     "DecidedUser",
     "DecisionSnapshot",
     "DirtyUser",

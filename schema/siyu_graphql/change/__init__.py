@@ -1,0 +1,1 @@
+"""Changes: what happens to tags, stages and actions, as it is followed."""
