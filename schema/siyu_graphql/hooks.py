@@ -46,6 +46,6 @@ def siyu_graphql_types() -> Contribution:  # type: ignore[empty-body]
     """GraphQL types, fields and mutations beyond the declared ones.
 
     Called once, without arguments, when the schema is built. What is returned is part of the schema for every brand,
-    whether the plugin is on there or not; where it is off, return null. A field or type that is there already is a
-    :class:`siyu.PluginError` naming both who add it.
+    whether the plugin is on there or not; where it is off, return null. Where a field or type is there already,
+    all that the plugin adds is left out, and ``plugin.status`` names both who add it; the rest of the plugin goes on.
     """

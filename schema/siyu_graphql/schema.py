@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import strawberry
 from graphql import GraphQLError
-from siyu import PluginError
-from siyu.contract.manager import PluginManager
+from siyu import PluginError, SiyuError
+from siyu.contract.manager import ENTRY_POINT_GROUP, PluginManager
 from strawberry.exceptions import DuplicatedTypeName
 from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.exceptions import InvalidOperationTypeError
-from strawberry.types.base import get_object_definition
+from strawberry.types.base import StrawberryObjectDefinition, get_object_definition
 from strawberry.types.execution import ExecutionContext, ExecutionResult, PreExecutionError
+from strawberry.types.field import StrawberryField
 from strawberry.types.graphql import OperationType
 
 from siyu_graphql import hooks
 from siyu_graphql.brand.queries import BrandQueries
 from siyu_graphql.change.subscriptions import ChangeSubscriptions
 from siyu_graphql.context import Caller
-from siyu_graphql.errors import presented
+from siyu_graphql.errors import log, presented
 from siyu_graphql.event.mutations import EventMutations
 from siyu_graphql.hooks import Contribution
 from siyu_graphql.limits import Limits
@@ -32,12 +35,14 @@ from siyu_graphql.node.queries import NodeQueries
 from siyu_graphql.ops.observed import Observed
 from siyu_graphql.plugin.mutations import PluginMutations
 from siyu_graphql.plugin.subscriptions import PluginSubscriptions
+from siyu_graphql.plugin.typed import field_of
 from siyu_graphql.run.mutations import RunMutations
 from siyu_graphql.run.subscriptions import RunSubscriptions
 from siyu_graphql.scalars import SCALARS
 from siyu_graphql.segment.mutations import SegmentMutations
 from siyu_graphql.server.queries import ServerQueries
 from siyu_graphql.token.queries import TokenQueries
+from siyu_graphql.user.types import User
 
 __all__ = ["Schema", "build_schema", "print_sdl"]
 
@@ -51,7 +56,22 @@ STREAMS = "a subscription needs Accept: text/event-stream, or a WebSocket (graph
 
 
 class Schema(strawberry.Schema):
-    """Strawberry's, which logs every mistake in a client's query as an error of the server; the view logs ours."""
+    """Strawberry's, which logs every mistake in a client's query as an error of the server; the view logs ours.
+
+    ``refused`` are the plugins that could not add what they would, and why.
+    """
+
+    def __init__(
+        self, *args: Any, user_fields: Sequence[StrawberryField], refused: Mapping[str, PluginError], **given: Any
+    ) -> None:
+        self.refused = refused
+        self._user_fields = list(user_fields)
+        super().__init__(*args, **given)
+
+    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        """The fields of a type. Those of plugins are this schema's; the class is everybody's."""
+        more = self._user_fields if type_definition.origin is User else []
+        return [*super().get_fields(type_definition), *more]
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         return
@@ -96,11 +116,63 @@ def _single(given: Mapping[str, Any]) -> set[OperationType]:
     return set(given.get("allowed_operation_types") or OperationType) - {OperationType.SUBSCRIPTION}
 
 
+@dataclass(frozen=True)
+class Added:
+    """What a plugin adds: what it contributes, and the field of ``User`` for what it declares."""
+
+    plugin: str
+    contribution: Contribution
+    field: StrawberryField | None
+
+
 def build_schema(plugins: PluginManager) -> Schema:
-    """The schema with what ``plugins`` add. Root types are made anew, as one class cannot be in two schemas."""
-    added = list(_contributions(plugins))
-    queries = [(CORE, part) for part in QUERIES] + [(name, c.query) for name, c in added if c.query]
-    mutations = [(CORE, part) for part in MUTATIONS] + [(name, c.mutation) for name, c in added if c.mutation]
+    """The schema with what ``plugins`` add.
+
+    Where that cannot be put together, what a plugin adds is left out, alone, and :attr:`Schema.refused` says why;
+    between the plugins that come with siyu it is a :class:`siyu.PluginError`.
+    """
+    refused: dict[str, PluginError] = {}
+    bundled = {entry.name for entry in metadata.entry_points(group=ENTRY_POINT_GROUP) if _ours(entry)}
+
+    def refuse(name: str, error: PluginError) -> None:
+        if name in bundled:
+            raise error
+        refused[name] = error
+        log.error("the schema is without what the plugin %s adds: %s", name, error)
+
+    added: list[Added] = []
+    for name in plugins.plugins:
+        try:
+            added.append(_added(plugins, name))
+        except PluginError as error:
+            refuse(name, error)
+    try:
+        return _built(added, refused)
+    except PluginError:
+        # Whose fault it is shows where they come one by one, our own first.
+        stand: list[Added] = []
+        for each in sorted(added, key=lambda each: each.plugin not in bundled):
+            try:
+                _built([*stand, each], refused)
+                stand.append(each)
+            except PluginError as error:
+                refuse(each.plugin, error)
+        return _built(stand, refused)
+
+
+def _ours(entry: metadata.EntryPoint) -> bool:
+    return entry.dist is not None and entry.dist.name == CORE
+
+
+def _added(plugins: PluginManager, name: str) -> Added:
+    return Added(name, _contribution(plugins, name), field_of(plugins.plugins[name]))
+
+
+def _built(added: Sequence[Added], refused: Mapping[str, PluginError]) -> Schema:
+    """Root types are made anew, as one class cannot be in two schemas."""
+    given = [(each.plugin, each.contribution) for each in added]
+    queries = [(CORE, part) for part in QUERIES] + [(name, c.query) for name, c in given if c.query]
+    mutations = [(CORE, part) for part in MUTATIONS] + [(name, c.mutation) for name, c in given if c.mutation]
     subscriptions = [(CORE, part) for part in SUBSCRIPTIONS]
     config = StrawberryConfig(scalar_map=SCALARS)
     for name, part in mutations:
@@ -110,13 +182,19 @@ def build_schema(plugins: PluginManager) -> Schema:
             query=_merged("Query", "What can be read.", queries, config),
             mutation=_merged("Mutation", "What can be done.", mutations, config),
             subscription=_merged("Subscription", "What can be followed.", subscriptions, config),
-            types=[type_ for _, contribution in added for type_ in contribution.types],
+            types=[type_ for each in added for type_ in each.contribution.types],
             extensions=[Observed, Limits, ParserCache, ValidationCache],
             config=config,
+            user_fields=_user_fields(added, config),
+            refused=refused,
         )
     except DuplicatedTypeName as error:
         both = " and ".join(str(getattr(cls, "__module__", "?")) for cls in (error.first_cls, error.second_cls))
         raise PluginError(f"{error.message}: by {both}", field="siyu_graphql_types", remedy="rename one") from None
+    except SiyuError:
+        raise
+    except Exception as error:  # Strawberry has many, for what cannot be a type
+        raise _cannot(" or ".join(each.plugin for each in added), error) from error
 
 
 def print_sdl(plugins: PluginManager | None = None) -> str:
@@ -124,38 +202,66 @@ def print_sdl(plugins: PluginManager | None = None) -> str:
     return build_schema(plugins or PluginManager.load(extra_specs=[hooks])).as_str()
 
 
-def _contributions(plugins: PluginManager) -> Iterable[tuple[str, Contribution]]:
-    """What each plugin adds. A manager without our specification has refused whoever implements it."""
+def _contribution(plugins: PluginManager, name: str) -> Contribution:
+    """What a plugin contributes. A manager without our specification has refused whoever implements it."""
     caller = vars(plugins.hooks.hook).get(hooks.siyu_graphql_types.__name__)
     for implementation in caller.get_hookimpls() if caller else ():
-        contribution = implementation.function()
+        if implementation.plugin_name != name:
+            continue
+        try:
+            contribution = implementation.function()
+        except Exception as error:  # whatever a plugin's code may raise
+            raise _cannot(name, error) from error
         if not isinstance(contribution, Contribution):
             raise PluginError(
-                f"siyu_graphql_types of plugin {implementation.plugin_name} returned {contribution!r}",
+                f"siyu_graphql_types of plugin {name} returned {contribution!r}",
                 field="siyu_graphql_types",
                 remedy="return a siyu_graphql.Contribution",
             )
-        yield implementation.plugin_name, contribution
+        return contribution
+    return Contribution()
+
+
+def _cannot(what: str, error: Exception) -> PluginError:
+    return PluginError(
+        f"what {what} adds cannot be made part of the schema: {error!r}", field="siyu_graphql_types", remedy="mend it"
+    )
+
+
+def _user_fields(added: Sequence[Added], config: StrawberryConfig) -> list[StrawberryField]:
+    owners = {config.name_converter.get_graphql_name(field): CORE for field in _fields(User)}
+    found = []
+    for each in added:
+        if each.field is not None:
+            _take(owners, "User", str(each.field.graphql_name), each.plugin)
+            found.append(each.field)
+    return found
+
+
+def _fields(part: type) -> list[StrawberryField]:
+    return get_object_definition(part, strict=True).fields
+
+
+def _take(owners: dict[str, str], type_name: str, field: str, owner: str) -> None:
+    """Note whose field it is; a :class:`siyu.PluginError` where it is another's."""
+    if field in owners:
+        raise PluginError(
+            f"{owners[field]} and {owner} both add {type_name}.{field}", field=field, remedy="rename one of them"
+        )
+    owners[field] = owner
 
 
 def _merged(name: str, description: str, parts: Sequence[tuple[str, type]], config: StrawberryConfig) -> type:
     """One type with the fields of all ``parts`` (owner, type). Strawberry's merge_types only warns about clashes."""
     owners: dict[str, str] = {}
     for owner, part in parts:
-        for field in get_object_definition(part, strict=True).fields:
-            field_name = config.name_converter.get_graphql_name(field)
-            if field_name in owners:
-                raise PluginError(
-                    f"{owners[field_name]} and {owner} both add {name}.{field_name}",
-                    field=field_name,
-                    remedy="rename one of them",
-                )
-            owners[field_name] = owner
+        for field in _fields(part):
+            _take(owners, name, config.name_converter.get_graphql_name(field), owner)
     return strawberry.type(type(name, tuple(part for _, part in parts), {}), description=description)
 
 
 def _refuse_unguarded(owner: str, part: type) -> None:
-    for field in get_object_definition(part, strict=True).fields:
+    for field in _fields(part):
         if not any(isinstance(extension, Guard) for extension in field.extensions):
             raise PluginError(
                 f"the mutation {field.python_name} of {owner} asks for no right",

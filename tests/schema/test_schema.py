@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from importlib import resources
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import siyu
@@ -120,6 +123,13 @@ class TagQueries:
         return None
 
 
+@strawberry.type
+class Fine:
+    @computed("A plugin that nothing is wrong with.")
+    def fine(self) -> str:
+        return "well"
+
+
 def manager(**contributions: Any) -> PluginManager:
     """All installed plugins, and one for each contribution."""
     loaded = PluginManager.load(extra_specs=[hooks])
@@ -157,6 +167,25 @@ async def test_a_plugin_adds_fields_and_types(api: Any, brand: Brand) -> None:
         ({"palette": BeautyQueries}, "siyu_graphql_types of plugin palette returned"),
     ],
 )
-def test_what_clashes_is_refused_naming_both(contributions: Any, says: str) -> None:
-    with pytest.raises(PluginError, match=says):
-        siyu_graphql.build_schema(manager(**contributions))
+async def test_what_clashes_is_left_out_alone_naming_both(
+    contributions: Any, says: str, api: Any, brand: Brand
+) -> None:
+    ctx = type(api.ctx)(api.ctx.db, manager(fine=Contribution(query=Fine), **contributions), api.ctx.home)
+    client = type(api)(ctx, api.token)
+    data = await client.data('{ fine version brand(slug: "shop") { plugins { name status { state error } } } }')
+    assert data["fine"] == "well"
+    wrong = {each["name"]: each["status"] for each in data["brand"]["plugins"] if each["status"]["error"]}
+    assert list(wrong) == [list(contributions)[-1]]
+    [status] = wrong.values()
+    assert status["state"] == "OFF"
+    assert re.search(says, status["error"])
+    await client.http.aclose()
+
+
+def test_a_clash_between_those_that_come_with_siyu_is_an_error() -> None:
+    with patch("siyu_graphql.schema._ours", return_value=True):
+        loaded = manager()
+        ours = next(iter(loaded.plugins.values()))
+        loaded.plugins[ours.name] = replace(ours, name="tags")
+        with pytest.raises(PluginError, match=r"siyu and \w+ both add User\.tags"):
+            siyu_graphql.build_schema(loaded)

@@ -38,7 +38,7 @@ from siyu.contract.facts import (
 )
 from siyu.engine.passes import DATE, INTEGER, MONEY, adds_up, cents, is_total_of_repeats
 
-__all__ = ["Finish", "codes", "own_column", "part_column"]
+__all__ = ["Finish", "attribute", "codes", "own_column", "part_column"]
 
 
 class Finish:
@@ -74,7 +74,7 @@ class Finish:
         own = pl.col(own_column(fact)) if own_column(fact) in columns else None
         match fact:
             case Attribute():
-                return _attribute(fact, own)
+                return attribute(fact, own)
             case DaysUntil():
                 return self._until(fact, own)
             case Age():
@@ -184,7 +184,8 @@ def codes(fact: Attribute) -> pl.Enum:
     return pl.Enum(sorted(fact.values))
 
 
-def _attribute(fact: Attribute, text: pl.Expr | None) -> pl.Expr:
+def attribute(fact: Attribute, text: pl.Expr | None) -> pl.Expr:
+    """What the text of an attribute stands for."""
     value = pl.lit(None, pl.String) if text is None else text
     if fact.values:
         value = value.cast(codes(fact), strict=False)

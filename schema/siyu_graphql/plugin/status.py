@@ -47,7 +47,9 @@ class Fence:
 @strawberry.type(description="Whether the plugin works for the brand, and if not, since when and why.")
 class PluginStatus:
     state: PluginState = strawberry.field(description="Whether it works.")
-    error: str | None = strawberry.field(description="Why it does not, with the remedy where siyu knows one.")
+    error: str | None = strawberry.field(
+        description="Why it does not, or not wholly, with the remedy where siyu knows one."
+    )
     since: datetime | None = strawberry.field(description="Since when a rule of it fails; null where none does.")
     last_good: datetime | None = strawberry.field(
         description="When all of its rules last decided for the whole brand; null where it is off or they never did."
@@ -68,11 +70,17 @@ async def status_of(info: Info, brand_id: int, plugin: Installed, setting: Plugi
         state, good = PluginState.ON, await loaders.load(_refreshed, brand_id, brand_id)
     return PluginStatus(
         state=PluginState.REFUSED if refused else state,
-        error=refused or next((each.error for each in fences), None),
+        error=refused or next((each.error for each in fences), None) or _left_out(info, plugin),
         since=min((each.since for each in fences), default=None),
         last_good=good,
         fences=fences,
     )
+
+
+def _left_out(info: Info, plugin: Installed) -> str | None:
+    """Why the schema is without what the plugin would add."""
+    error = getattr(info.schema, "refused", {}).get(plugin.name)
+    return None if error is None else f"its part of the GraphQL schema is left out: {error}"
 
 
 def _good(fences: Sequence[Fence]) -> datetime | None:
