@@ -24,7 +24,7 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 
 from siyu.engine.days import window_start
-from siyu.flow import decide, dispatch
+from siyu.flow import decide, dispatch, files
 from siyu.flow.context import Context, ask_refresh, zone
 from siyu.flow.refresh import AlreadyRunning, refresh
 from siyu.store.changes import forget
@@ -35,12 +35,12 @@ from siyu.telemetry.metrics import CONNECTIONS, DECIDED, JOBS
 
 __all__ = ["Job", "JobContext", "Queue", "run_worker", "watch_connections"]
 
-Job = Literal["decide", "dispatch", "refresh_brand", "sweep"]
+Job = Literal["decide", "dispatch", "files", "refresh_brand", "sweep"]
 
 log = logging.getLogger("siyu.jobs")
 
 FAST, SLOW = "siyu:fast", "siyu:slow"
-LANES: Mapping[Job, str] = {"decide": FAST, "dispatch": FAST, "refresh_brand": SLOW, "sweep": FAST}
+LANES: Mapping[Job, str] = {"decide": FAST, "dispatch": FAST, "files": SLOW, "refresh_brand": SLOW, "sweep": FAST}
 TIMEOUTS: Mapping[str, int] = {FAST: 60, SLOW: 3 * 3600}
 NIGHT_MINUTE = 2
 """Brands are refreshed just after their own midnight: what time alone changes, it changes then. So between two nights
@@ -137,6 +137,11 @@ async def refresh_job(given: JobContext, brand_id: int) -> None:
             await given.queue.push("dispatch", brand_id)
 
 
+async def files_job(given: JobContext, brand_id: int) -> None:
+    """Make the exports and take in the imports that wait."""
+    await files.work(given.ctx, brand_id)
+
+
 async def sweep_job(given: JobContext, _: int = 0) -> None:
     """Ask for all work that the database says is due, and close the rows of runs that died."""
     async with given.ctx.db.connection() as connection:
@@ -145,6 +150,7 @@ async def sweep_job(given: JobContext, _: int = 0) -> None:
             " UNION ALL SELECT id, 'dispatch' FROM brand b WHERE EXISTS (SELECT FROM action a WHERE a.brand_id = b.id"
             "   AND a.due_at <= now() AND (status = 'planned' OR (status = 'leased' AND leased_until < now())))"
             " UNION ALL SELECT id, 'refresh_brand' FROM brand WHERE refresh_asked IS NOT NULL"
+            " UNION ALL SELECT DISTINCT brand_id, 'files' FROM file WHERE status = 'waiting'"
         )
         await _close_dead_runs(given.ctx, connection)
     for row in due:
@@ -152,10 +158,11 @@ async def sweep_job(given: JobContext, _: int = 0) -> None:
 
 
 async def nightly_job(given: JobContext) -> None:
-    """Ask for a refresh of every live brand whose midnight has passed since its last one; forget old changes."""
+    """Ask for a refresh of every live brand whose midnight has passed since its last one, and forget what is old."""
     now = datetime.now(UTC)
     async with given.ctx.db.connection() as connection:
         await forget(connection)
+    await files.remove_old(given.ctx)
     for brand in await Brand.filter(replayed_to=None):
         midnight = window_start(now, zone(brand.zone), 1)
         if brand.refreshed_at is None or brand.refreshed_at < midnight:
@@ -180,6 +187,7 @@ async def _close_dead_runs(ctx: Context, connection: Any) -> None:
 WORK: Mapping[Job, Callable[..., Any]] = {
     "decide": decide_job,
     "dispatch": dispatch_job,
+    "files": files_job,
     "refresh_brand": refresh_job,
     "sweep": sweep_job,
 }

@@ -3,6 +3,7 @@
 | route | what it gives |
 |---|---|
 | ``POST /graphql``, ``GET /graphql?query=`` | answers, to whoever has a token; subscriptions as SSE or multipart |
+| ``GET``, ``PUT /files/…`` | exports and imports, by signed links |
 | WebSocket ``/graphql`` | the same over graphql-transport-ws, the token in ``connection_init`` |
 | ``GET /graphql`` by a browser | GraphiQL, in which the token is typed |
 | ``GET /healthz``, ``/readyz``, ``/metrics`` | whether it lives, is ready, and how it does (:mod:`siyu_graphql.ops`) |
@@ -39,6 +40,7 @@ from strawberry.types import ExecutionResult
 
 from siyu_graphql.context import Queue, RequestContext
 from siyu_graphql.errors import error_body, log, present
+from siyu_graphql.file.routes import routes as file_routes
 from siyu_graphql.ops.leaving import Streams
 from siyu_graphql.ops.routes import Operations, routes
 from siyu_graphql.schema import Schema, build_schema
@@ -79,6 +81,7 @@ def create_app(
             Route("/graphql", endpoint.respond, methods=["GET", "POST"]),
             WebSocketRoute("/graphql", endpoint.connect),
             Mount("/static", StaticFiles(directory=STATIC)),
+            *file_routes(ctx, queue),
             *routes(ctx, queue, operations),
         ],
         middleware=[Middleware(Streams, leaving=operations.ending.leaving)],

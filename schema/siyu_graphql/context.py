@@ -20,7 +20,7 @@ from siyu_graphql.loading import Loaders
 
 __all__ = ["Caller", "Info", "Job", "OfBrand", "OfUser", "Queue", "RequestContext", "visible_brand", "visible_brands"]
 
-Job: TypeAlias = Literal["decide", "dispatch", "refresh_brand", "sweep"]
+Job: TypeAlias = Literal["decide", "dispatch", "files", "refresh_brand", "sweep"]
 
 
 class Queue(Protocol):

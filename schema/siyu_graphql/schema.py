@@ -27,6 +27,7 @@ from siyu_graphql.change.subscriptions import ChangeSubscriptions
 from siyu_graphql.context import Caller
 from siyu_graphql.errors import log, presented
 from siyu_graphql.event.mutations import EventMutations
+from siyu_graphql.file.mutations import FileMutations
 from siyu_graphql.hooks import Contribution
 from siyu_graphql.limits import Limits
 from siyu_graphql.merge.mutations import MergeMutations
@@ -48,7 +49,7 @@ __all__ = ["Schema", "build_schema", "print_sdl"]
 
 CORE = "siyu"
 QUERIES = (BrandQueries, NodeQueries, ServerQueries, TokenQueries)
-MUTATIONS = (EventMutations, MergeMutations, PluginMutations, RunMutations, SegmentMutations)
+MUTATIONS = (EventMutations, FileMutations, MergeMutations, PluginMutations, RunMutations, SegmentMutations)
 SUBSCRIPTIONS = (ChangeSubscriptions, PluginSubscriptions, RunSubscriptions)
 
 

@@ -16,8 +16,8 @@ import httpx2
 import pytest
 import siyu_graphql
 from siyu.contract.manager import PluginManager
+from siyu.flow import files, segments
 from siyu.flow import plugins as settings
-from siyu.flow import segments
 from siyu.flow.context import Context, open_context
 from siyu.flow.decide import decide_users
 from siyu.flow.dispatch import dispatch
@@ -171,6 +171,8 @@ async def _live(ctx: Context, brand: Brand, members: int) -> None:
     ]
     skin = IncomingEvent("p1", "profile.updated", {"member": "m00", "phone": "139"}, {"skin": "油性"}, START)
     await record(ctx, brand, [*orders, skin, IncomingEvent("x", "order.lost", {"member": "m00"})])
+    await files.create_export(ctx, brand, "users", by="root")
+    await files.work(ctx, brand.id)
     await refresh(ctx, brand.id, at=START + timedelta(days=150))
     await record(ctx, brand, [_order(0, 9, 151), _order(1, 9, 151)])
     await decide_users(ctx, brand.id)

@@ -30,6 +30,12 @@ from tests.schema.conftest import START
 INTROSPECTION = "{ __schema { types { name } } }"
 ROLES = ("viewer", "developer", "operator", "admin")
 MUTATIONS = {
+    "createExport": ('createExport(brand: "shop", what: USERS) { file { direction } userErrors { code } }', "admin"),
+    "createImport": (
+        'createImport(brand: "shop", kind: "article.opened",'
+        ' mapping: {identityKind: "member", user: "who", at: "when"}) { file { what } userErrors { code } }',
+        "admin",
+    ),
     "recordEvents": (
         'recordEvents(brand: "shop", events: []) { accepted userErrors { code } }',
         "developer operator admin",
@@ -177,6 +183,7 @@ async def test_a_brand_of_others_looks_like_one_that_is_not_there(world: Any, se
 # -- the walk -----------------------------------------------------------------------------------------------------
 
 EXAMPLES = {
+    "Brand.users": "(first: 3)",
     "Brand.segment": '(name: "kept")',
     "Brand.user": '(identity: {kind: "member", value: "m01"})',
     "Brand.previewPlugin": '(plugin: "lifecycle", params: {lifecycle: {dormant_days: 20}})',

@@ -282,7 +282,8 @@ async def test_a_brand_tells_of_itself(world: Any) -> None:
     assert brand["now"] == "2026-06-01T12:00:00+00:00"
     assert brand["refreshedAt"]
     assert brand["refreshAskedAt"] is None
-    [run] = brand["runs"]["nodes"]
+    run, before = brand["runs"]["nodes"]
+    assert before["kind"] == "export"
     assert (run["kind"], run["status"], run["progress"], run["users"]) == ("refresh", "DONE", 1.0, 45)
     assert run["seconds"]["facts"] >= 0
     [rejected] = brand["rejectedEvents"]["nodes"]

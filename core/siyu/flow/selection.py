@@ -142,7 +142,11 @@ class Selection:
 
     async def count(self, connection: Connection) -> int:
         """How many pass, as of :attr:`as_of`: all of them are looked at, so that it takes longer than a page."""
-        return len(await self._ids(connection, self.filter))
+        return len(await self.ids(connection))
+
+    async def ids(self, connection: Connection) -> pl.Series:
+        """The ids of all who pass, sorted."""
+        return await self._ids(connection, self.filter)
 
     async def _ids(self, connection: Connection, filter: UserFilter) -> pl.Series:
         """The ids of all for whom a filter holds, sorted: what tables say is asked of them, the rest is put together

@@ -60,6 +60,7 @@ class Right(StrEnum):
     REFRESH = "refresh"
     MERGE = "merge"
     SEGMENT = "segment"
+    EXPORT = "export"
     CONFIGURE = "configure"
 
 

@@ -49,6 +49,7 @@ class Lock(IntEnum):
     REFRESH = 3  # one refresh a brand
     IDENTITIES = 4  # shared by writers of new users, exclusive to tie names together; taken after EVENTS
     ACTIONS = 5  # one writer of changes of actions a brand; taken last
+    FILES = 6  # one process a brand makes its files
 
 
 class Database:

@@ -14,6 +14,8 @@ from siyu_graphql.action.types import Action
 from siyu_graphql.event.queries import events_of_brand, rejected_events
 from siyu_graphql.event.types import Event, RejectedEvent
 from siyu_graphql.explanation.queries import ROWS
+from siyu_graphql.file.queries import files_of_brand
+from siyu_graphql.file.types import File
 from siyu_graphql.merge.queries import merges_of_brand
 from siyu_graphql.merge.types import UserMerge
 from siyu_graphql.nodes import BrandNode
@@ -61,6 +63,9 @@ class Brand(BrandNode):
         resolver=segments_of_brand, description="The filters that are kept under a name, by it."
     )
     segment: Segment | None = strawberry.field(resolver=segment_of_brand, description="One of its segments.")
+    files: list[File] = strawberry.field(
+        resolver=files_of_brand, description="Its exports and imports of a day, the latest 100, the newest first."
+    )
     stages: list[Stage] = strawberry.field(
         resolver=stages_of_brand, description="The stages of its tracks, in the order in which users pass through them."
     )

@@ -15,6 +15,7 @@ from siyu_graphql.brand.queries import find_brand
 from siyu_graphql.context import Info
 from siyu_graphql.event.queries import EVENTS, REJECTED_EVENTS
 from siyu_graphql.fields import computed
+from siyu_graphql.file.queries import find_file
 from siyu_graphql.merge.queries import MERGES
 from siyu_graphql.nodes import Find, by_number, find_node
 from siyu_graphql.plugin.changes import SETTING_CHANGES
@@ -31,6 +32,7 @@ NODES: Mapping[str, Find] = {
     "Action": by_number(ACTIONS),
     "Brand": find_brand,
     "Event": by_number(EVENTS),
+    "File": find_file,
     "Plugin": find_plugin,
     "RejectedEvent": by_number(REJECTED_EVENTS),
     "Run": by_number(RUNS),

@@ -1,6 +1,10 @@
-"""Changes of tags, stages and actions in the order of commits, to be followed; signals go over Valkey."""
+"""Changes of tags, stages and actions in the order of commits, to be followed; signals go over Valkey; files."""
+
+import functools
+from json import dumps, loads
 
 from tortoise import fields, migrations
+from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
 
 from siyu.store.ddl import CreateTable
@@ -52,5 +56,34 @@ class Migration(migrations.Migration):
             );
             CREATE INDEX ON change_batch USING brin (written_at) WITH (autosummarize = on);
             """,
+        ),
+        ops.CreateModel(
+            name="File",
+            fields=[
+                ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("brand_id", fields.IntField()),
+                ("direction", fields.CharField(max_length=10)),
+                ("what", fields.CharField(max_length=80)),
+                ("format", fields.CharField(max_length=10)),
+                (
+                    "options",
+                    fields.JSONField(encoder=functools.partial(dumps, separators=(",", ":")), decoder=loads),
+                ),
+                ("status", fields.CharField(max_length=10)),
+                ("run_id", fields.BigIntField(null=True)),
+                ("rows", fields.BigIntField(default=0)),
+                ("rejects", fields.BigIntField(default=0)),
+                ("size", fields.BigIntField(default=0)),
+                ("error", fields.TextField(null=True, unique=False)),
+                ("created_at", fields.DatetimeField(auto_now=False, auto_now_add=True)),
+                ("created_by", fields.CharField(max_length=200)),
+            ],
+            options={
+                "table": "file",
+                "app": "siyu",
+                "indexes": [Index(fields=["brand_id", "id"])],
+                "pk_attr": "id",
+                "table_description": "An export (``what`` it holds, with its ``options``) or an import (the event kind that its lines are).",
+            },
         ),
     ]

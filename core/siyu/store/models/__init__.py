@@ -9,6 +9,7 @@ from siyu.store.models.brand import Brand
 from siyu.store.models.change import ChangeBatch
 from siyu.store.models.decided import DecidedUser, DecisionSnapshot
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
+from siyu.store.models.file import File
 from siyu.store.models.installation import Installation
 from siyu.store.models.rulebook import Fence, PluginSetting, RulebookVersion, SettingChange
 from siyu.store.models.run import Run
@@ -28,6 +29,7 @@ __all__ = [
     "DirtyUser",
     "Event",
     "Fence",
+    "File",
     "Identity",
     "Installation",
     "MergedUser",

@@ -1,0 +1,1 @@
+"""Files: exports and imports, reached by signed links."""
