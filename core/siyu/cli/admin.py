@@ -199,13 +199,14 @@ def token_create(
     brand: Annotated[str | None, typer.Option("--brand", "-b", help="For one brand only; without it for all.")] = None,
     name: Annotated[str, typer.Option(help="What it is for.")] = "",
     days: Annotated[int | None, typer.Option(min=1, help="Expires after so many days.")] = None,
+    personal: Annotated[bool, typer.Option(help="Sees personal data, whatever the role.")] = False,
 ) -> None:
     """Make an access token. It is shown once."""
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand) if brand else None
         expires = datetime.now(UTC) + timedelta(days=days) if days else None
-        print(await tokens.create_token(role, target, name=name, expires_at=expires))
+        print(await tokens.create_token(role, target, name=name, expires_at=expires, personal=personal))
 
     session(work)
 
@@ -230,7 +231,7 @@ def token_list() -> None:
 
     async def work(_: Session) -> None:
         slugs = {each.id: each.slug for each in await Brand.all()}
-        table = Table("prefix", "name", "role", "brand", "made", "ends")
+        table = Table("prefix", "name", "role", "brand", "made", "used", "ends")
         for row in await AccessToken.all().order_by("id"):
             ends = row.revoked_at or row.expires_at
             state = "revoked " if row.revoked_at else ""
@@ -238,9 +239,10 @@ def token_list() -> None:
             table.add_row(
                 row.prefix,
                 row.name,
-                row.role,
+                row.role + (" + personal" if row.personal else ""),
                 brand,
                 f"{row.created_at:%Y-%m-%d}",
+                f"{row.used_at:%Y-%m-%d %H:%M}" if row.used_at else "",
                 f"{state}{ends:%Y-%m-%d}" if ends else "",
             )
         out.print(table)

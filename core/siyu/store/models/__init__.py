@@ -1,13 +1,16 @@
-"""Tortoise models, a module per noun. Every table but ``brand`` and ``access_token`` starts with the brand.
+"""Tortoise models, a module per noun. Every table but ``brand``, ``access_token`` and ``trusted_document`` starts
+with the brand.
 
 The primary key that Tortoise knows is ``id``; in PostgreSQL the keys of the large tables are composite and start with
 ``brand_id`` (see the migrations), so queries always name the brand.
 """
 
 from siyu.store.models.action import Action, OutboxMessage
+from siyu.store.models.audit import AuditEntry
 from siyu.store.models.brand import Brand
 from siyu.store.models.change import ChangeBatch
 from siyu.store.models.decided import DecidedUser, DecisionSnapshot
+from siyu.store.models.document import TrustedDocument
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
 from siyu.store.models.file import File
 from siyu.store.models.installation import Installation
@@ -22,6 +25,7 @@ from siyu.store.models.user import Identity, MergedUser, User, UserMerge
 __all__ = [
     "AccessToken",
     "Action",
+    "AuditEntry",
     "Brand",
     "ChangeBatch",
     "DecidedUser",
@@ -46,6 +50,7 @@ __all__ = [
     "Tag",
     "TagAssignment",
     "TagHistory",
+    "TrustedDocument",
     "User",
     "UserMerge",
     "UserStage",

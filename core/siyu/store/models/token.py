@@ -7,7 +7,10 @@ from tortoise.models import Model
 
 
 class AccessToken(Model):
-    """A bearer token with a role, for one brand or (null) for all."""
+    """A bearer token with a role, for one brand or (null) for all.
+
+    ``personal`` says that it sees personal data whatever its role; ``used_at`` is right to a minute.
+    """
 
     id = fields.IntField(primary_key=True)
     name = fields.CharField(max_length=200, default="")
@@ -15,9 +18,11 @@ class AccessToken(Model):
     hash = fields.CharField(max_length=64, unique=True)
     role = fields.CharField(max_length=20)
     brand_id = fields.IntField(null=True)
+    personal = fields.BooleanField(default=False, db_default=False)
     created_at = fields.DatetimeField(auto_now_add=True)
     expires_at = fields.DatetimeField(null=True)
     revoked_at = fields.DatetimeField(null=True)
+    used_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "access_token"
