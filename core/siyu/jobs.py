@@ -88,6 +88,14 @@ class Queue:
         """Note that a job begins, before it looks at anything."""
         await self._redis.delete(_asked(job, brand_id))
 
+    async def add(self, key: str, amount: int, seconds: int) -> int:
+        """Add to a number that is forgotten after so many seconds, and return it."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.incrby(key, amount)
+            pipeline.expire(key, seconds)
+            total, _ = await pipeline.execute()
+        return int(total)
+
     async def ping(self) -> None:
         """Raise where the queue does not answer."""
         await self._redis.ping()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from siyu_graphql.app import Page, create_app
     from siyu_graphql.breaking import Changes, changes
     from siyu_graphql.context import Info, Queue, RequestContext, visible_brand
+    from siyu_graphql.documents import mistakes_in
     from siyu_graphql.errors import UserError
     from siyu_graphql.fields import computed
     from siyu_graphql.mutations import Payload, mutation
@@ -36,6 +37,7 @@ __all__ = [
     "changes",
     "computed",
     "create_app",
+    "mistakes_in",
     "mutation",
     "print_sdl",
     "visible_brand",
@@ -56,6 +58,7 @@ _HOMES = {
     "changes": "siyu_graphql.breaking",
     "computed": "siyu_graphql.fields",
     "create_app": "siyu_graphql.app",
+    "mistakes_in": "siyu_graphql.documents",
     "mutation": "siyu_graphql.mutations",
     "print_sdl": "siyu_graphql.schema",
     "visible_brand": "siyu_graphql.context",

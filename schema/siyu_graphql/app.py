@@ -13,16 +13,21 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cross_web import HTTPException
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from graphql import GraphQLError
+from siyu import SiyuError
 from siyu.flow.context import Context
+from siyu.runtime import ApiSettings
 from siyu.telemetry import logs, tracing
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -30,21 +35,24 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
-from strawberry.http import GraphQLHTTPResponse
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.http.parse_content_type import parse_content_type
 from strawberry.subscriptions import (
     GRAPHQL_SSE_PROTOCOL,
     GRAPHQL_TRANSPORT_WS_PROTOCOL,
     MULTIPART_SUBSCRIPTION_PROTOCOL,
 )
 from strawberry.types import ExecutionResult
+from strawberry.types.execution import PreExecutionError
 
-from siyu_graphql.context import Queue, RequestContext
+from siyu_graphql.context import Queue
 from siyu_graphql.errors import error_body, log, present
 from siyu_graphql.file.routes import routes as file_routes
 from siyu_graphql.ops.leaving import Streams
 from siyu_graphql.ops.routes import Operations, routes
-from siyu_graphql.schema import Schema, build_schema
-from siyu_graphql.sockets import Adapter, Handler, Socket, bearer
+from siyu_graphql.schema import MOST_OPERATIONS, Schema, build_schema
+from siyu_graphql.service import Service
+from siyu_graphql.sockets import Adapter, Handler, Socket
 
 __all__ = ["MOST_BYTES", "Page", "create_app"]
 
@@ -66,11 +74,24 @@ class Page:
 
 
 def create_app(
-    ctx: Context, queue: Queue, *, page: Page | None = None, operations: Operations | None = None
+    ctx: Context,
+    queue: Queue,
+    *,
+    page: Page | None = None,
+    operations: Operations | None = None,
+    settings: ApiSettings | None = None,
 ) -> Starlette:
     """The application. ``ctx`` and ``queue`` are open, and stay the caller's to close."""
     operations = operations or Operations()
-    endpoint = Endpoint(ctx, queue, build_schema(ctx.plugins), page or Page())
+    service = Service(ctx, queue, settings or ApiSettings())
+    endpoint = Endpoint(service, build_schema(ctx.plugins), page or Page())
+    origins = Middleware(
+        CORSMiddleware,
+        allow_origins=service.settings.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["X-Request-Id"],
+    )
 
     async def home(request: Request) -> Response:
         return RedirectResponse("graphql")
@@ -84,7 +105,10 @@ def create_app(
             *file_routes(ctx, queue),
             *routes(ctx, queue, operations),
         ],
-        middleware=[Middleware(Streams, leaving=operations.ending.leaving)],
+        middleware=[
+            *([origins] if service.settings.origins else []),
+            Middleware(Streams, leaving=operations.ending.leaving),
+        ],
     )
 
 
@@ -94,10 +118,12 @@ class View(GraphQL[Any, None]):
     websocket_adapter_class = Adapter
     graphql_transport_ws_handler_class = Handler
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, service: Service) -> None:
+        self._documents = service.documents
         super().__init__(
             schema,
             graphql_ide=None,
+            allowed_origins=service.settings.origins,
             subscription_protocols=(
                 GRAPHQL_TRANSPORT_WS_PROTOCOL,
                 MULTIPART_SUBSCRIPTION_PROTOCOL,
@@ -114,7 +140,53 @@ class View(GraphQL[Any, None]):
         body: GraphQLHTTPResponse = {"data": result.data}
         if result.errors:
             body["errors"] = [present(error, request.state.id) for error in result.errors]
+        if result.extensions:
+            body["extensions"] = result.extensions
         return body
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData | list[GraphQLRequestData]:
+        """As Strawberry's, which knows no ``documentId``, and takes each entry of a batch for an object."""
+        transport = self._get_stream_transport_from_headers(request.headers)
+        protocol: Any = transport.protocol if transport else "http"
+        if request.method == "GET":
+            data = self.parse_query_params(request.query_params)
+        elif parse_content_type(request.content_type or "")[0] == "application/json":
+            data = self.parse_json(await request.get_body())
+        else:
+            raise HTTPException(400, "Unsupported content type")
+        if not isinstance(data, list):
+            return _asked(data, protocol)
+        if not 0 < len(data) <= MOST_OPERATIONS or transport:
+            raise HTTPException(400, f"a batch holds 1 to {MOST_OPERATIONS} operations, and is not streamed")
+        return [_asked(each, protocol) for each in data]
+
+    async def execute_operation(
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        request_data: GraphQLRequestData | list[GraphQLRequestData],
+        context: Any,
+        root_value: None,
+        sub_response: Response,
+    ) -> Any:
+        """As Strawberry's; documents are looked up, and of a batch one operation follows the other."""
+        if isinstance(request_data, list):
+            results = []
+            for each in request_data:
+                more = (each, context, root_value, sub_response)
+                results.append(await self.execute_operation(request, request_adapter, *more))
+                context = context.another()
+            return results
+        try:
+            request_data.query = await self._documents.text(
+                request_data.query, getattr(request_data, "document_id", None), request_data.extensions
+            )
+        except SiyuError as error:
+            refused = PreExecutionError(data=None, errors=[GraphQLError(str(error), original_error=error)])
+            return _alone(refused) if self._get_stream_transport(request_data.protocol) else refused
+        return await super().execute_operation(
+            request, request_adapter, request_data, context, root_value, sub_response
+        )
 
     def decode_json(self, data: str | bytes) -> object:
         try:
@@ -133,10 +205,9 @@ class View(GraphQL[Any, None]):
 class Endpoint:
     """What happens to a request before and after the view."""
 
-    def __init__(self, ctx: Context, queue: Queue, schema: Schema, page: Page) -> None:
-        self._ctx = ctx
-        self._queue = queue
-        self._view = View(schema)
+    def __init__(self, service: Service, schema: Schema, page: Page) -> None:
+        self._service = service
+        self._view = View(schema, service)
         # A page that holds "</script>" must not end the script that it stands in.
         shown = json.dumps(asdict(page)).replace("<", "\\u003c")
         self._html = (STATIC / "graphiql" / "index.html").read_text(encoding="utf-8").replace("{{page}}", shown)
@@ -144,7 +215,7 @@ class Endpoint:
     async def respond(self, request: Request) -> Response:
         """The page, the answer, or an error with no data at all."""
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(self._html)
+            return HTMLResponse(self._html) if self._service.settings.shows_graphiql else Response(status_code=404)
         request.state.id = uuid.uuid4().hex
         about = {"http.request.method": request.method, "url.path": request.url.path, "request_id": request.state.id}
         span = tracing.span(f"{request.method} {request.url.path}", "server", request.headers, about)
@@ -167,10 +238,10 @@ class Endpoint:
 
     async def connect(self, websocket: WebSocket) -> None:
         """Answer over a WebSocket until it is closed."""
-        await self._view.run(websocket, context=Socket(self._ctx, self._queue))
+        await self._view.run(websocket, context=Socket(self._service))
 
     async def _answer(self, request: Request) -> Response:
-        access = await bearer(request.headers.get("authorization", ""))
+        access = await self._service.bearer(request.headers.get("authorization", ""))
         if access is None:
             return JSONResponse(
                 error_body("UNAUTHENTICATED", "a valid access token is needed: Authorization: Bearer siyu_…"),
@@ -178,8 +249,31 @@ class Endpoint:
                 {"WWW-Authenticate": "Bearer"},
             )
         limited = Request(request.scope, _limited(request.receive))
-        context = RequestContext(self._ctx, self._queue, access, request.state.id)
-        return await self._view.run(limited, context=context)
+        return await self._view.run(limited, context=self._service.request(access, request.state.id))
+
+
+@dataclass
+class Asked(GraphQLRequestData):
+    """What a client asks, which may name a document in place of a query."""
+
+    document_id: str | None = None
+
+
+def _asked(data: Any, protocol: Any) -> Asked:
+    """The request of an operation; 400 where it is none."""
+    shapes = {"query": str, "variables": dict, "operationName": str, "extensions": dict, "documentId": str}
+    if not isinstance(data, dict):
+        raise HTTPException(400, 'an operation is an object, like {"query": "{ version }"}')
+    for name, shape in shapes.items():
+        if not isinstance(data.get(name), shape | None):
+            raise HTTPException(400, f"`{name}` is not {'an object' if shape is dict else 'a text'}")
+    query, variables, operation_name, extensions, document_id = (data.get(name) for name in shapes)
+    return Asked(query, variables, operation_name, extensions, protocol, document_id)
+
+
+async def _alone(result: ExecutionResult) -> AsyncGenerator[ExecutionResult]:
+    """A stream of one answer."""
+    yield result
 
 
 def _limited(receive: Receive) -> Receive:

@@ -18,7 +18,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 
 from siyu_graphql.ops.figures import ERRORS, Names
 
-__all__ = ["UserError", "error_body", "log", "present", "presented"]
+__all__ = ["NO_OPERATION", "UserError", "error_body", "log", "present", "presented"]
 
 NO_OPERATION = (CannotGetOperationTypeError, InvalidOperationTypeError, MissingQueryError)
 """What Strawberry raises where a document has nothing that may be done."""

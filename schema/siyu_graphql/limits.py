@@ -1,8 +1,8 @@
-"""How large a document may be. What it may ask for is limited where pages are read."""
+"""How large a document may be, what it may cost, and whether it may ask for the schema itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from graphql import (
@@ -15,9 +15,14 @@ from graphql import (
     OperationDefinitionNode,
     SelectionSetNode,
 )
+from siyu.flow.tokens import Right
 from strawberry.extensions import SchemaExtension
+from strawberry.types.graphql import OperationType
 
-__all__ = ["MOST_ALIASES", "MOST_DEPTH", "MOST_LETTERS", "MOST_TOKENS", "Limits"]
+from siyu_graphql.context import RequestContext
+from siyu_graphql.cost import price
+
+__all__ = ["MOST_ALIASES", "MOST_DEPTH", "MOST_LETTERS", "MOST_TOKENS", "RULES", "Limits"]
 
 MOST_DEPTH = 12
 MOST_ALIASES = 30
@@ -67,16 +72,43 @@ class DepthAndAliases(ASTValidationRule):
         return self._measured[name]
 
 
+class NoIntrospection(ASTValidationRule):
+    """Refuses to show the schema itself."""
+
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
+        if node.name.value in ("__schema", "__type"):
+            extensions = {"code": "FORBIDDEN", "remedy": "a developer's token may, unless introspection is off"}
+            self.report_error(GraphQLError("the schema may not be read", node, extensions=extensions))
+
+
 RULES = (DepthAndAliases,)
+WITHOUT_INTROSPECTION = (*RULES, NoIntrospection)
 
 
 class Limits(SchemaExtension):
     """Sets the limits of an operation. The rules are the same objects each time: they are a key of the cache."""
+
+    @property
+    def _request(self) -> RequestContext:
+        request: RequestContext = self.execution_context.context
+        return request
 
     def on_operation(self) -> Iterator[None]:
         context = self.execution_context
         if context.query and len(context.query) > MOST_LETTERS:
             raise GraphQLError(f"the document has {len(context.query)} letters; {MOST_LETTERS} are allowed")
         context.parse_options["max_tokens"] = MOST_TOKENS
-        context.validation_rules = (*context.validation_rules, *RULES)
+        open_ = self._request.settings.shows_schema and self._request.access.may(Right.INTROSPECT)
+        context.validation_rules = (*context.validation_rules, *(RULES if open_ else WITHOUT_INTROSPECTION))
         yield
+
+    async def on_execute(self) -> AsyncIterator[None]:
+        context = self.execution_context
+        assert context.graphql_document is not None
+        self._request.begins(context.operation_name, follows=context.operation_type is OperationType.SUBSCRIPTION)
+        asked = price(context.schema._schema, context.graphql_document, context.operation_name)
+        await self._request.pay(asked.of(context.variables))
+        yield
+
+    def get_results(self) -> dict[str, Any]:
+        return {"cost": self._request.bill} if self._request.bill else {}

@@ -8,27 +8,18 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from siyu import InputError, NotFound
+from siyu import NotFound
 from siyu.flow.tokens import Access
 from siyu.store.db import Connection, Database
 from strawberry.dataloader import DataLoader
 
-__all__ = ["MOST_ROWS", "Batch", "Loaders", "TooLarge", "once"]
+__all__ = ["Batch", "Loaders", "once"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 Batch: TypeAlias = Callable[..., Awaitable[Mapping[Any, V]]]
 """``await batch(connection, brand_id, keys, *args)`` finds values by key; keys without one may be left out."""
-
-MOST_ROWS = 20_000
-"""The most rows that nested lists of one request may ask for."""
-
-
-class TooLarge(InputError):
-    """The request asks for more than one request may."""
-
-    code = "TOO_LARGE"
 
 
 class Loaders:
@@ -37,11 +28,11 @@ class Loaders:
     A batch holds one connection and awaits no other loader, so requests cannot wait for each other's connections.
     """
 
-    def __init__(self, db: Database, access: Access) -> None:
+    def __init__(self, db: Database, access: Access, deadline: float | None = None) -> None:
         self._db = db
         self._access = access
+        self._deadline = deadline
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
-        self._rows = 0
 
     async def load(self, batch: Batch[V], brand_id: int, key: Hashable, *args: Hashable) -> V | None:
         """The value of ``key`` in the brand, None if there is none."""
@@ -65,19 +56,12 @@ class Loaders:
         found: V | None = await self._loaders[name].load(key)
         return found
 
-    def spend(self, rows: int) -> None:
-        """Count rows that nested lists ask for; :class:`TooLarge` beyond :data:`MOST_ROWS`."""
-        self._rows += rows
-        if self._rows > MOST_ROWS:
-            raise TooLarge(
-                f"nested lists ask for more than {MOST_ROWS} rows", field="first", remedy="ask for shorter pages"
-            )
-
     @asynccontextmanager
     async def connection(self, brand_id: int) -> AsyncIterator[Connection]:
-        """A connection to read that brand with."""
+        """A connection to read that brand with, until the deadline: what runs on it then is cancelled."""
         self.check(brand_id)
-        async with self._db.connection() as connection:
+        # A batch is a task of its own, which the end of the operation does not reach.
+        async with asyncio.timeout_at(self._deadline), self._db.connection() as connection:
             yield connection
 
     def check(self, brand_id: int) -> None:

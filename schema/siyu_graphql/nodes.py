@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import strawberry
 from siyu import NotFound
+from siyu.flow.tokens import Right
 from strawberry.relay import GlobalID, Node
 
 from siyu_graphql.context import Info
@@ -42,6 +43,7 @@ def by_number(listing: Listing[Any]) -> Find:
 
 async def find_node(info: Info, kinds: Mapping[str, Find], id: GlobalID) -> Any:
     """The node with that id, or :class:`siyu.NotFound`, also where it is another brand's."""
+    info.context.access.require(Right.READ)
     brand, _, name = id.node_id.partition(":")
     brand_id = number_of(brand, most=2**31)
     find = kinds.get(id.type_name)

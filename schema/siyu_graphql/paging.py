@@ -106,7 +106,7 @@ class Connection(Generic[T]):
     async def page_info(self) -> PageInfo:
         return (await self.page()).info
 
-    @computed("How many there are on all pages together. Counted only when asked for.")
+    @computed("How many there are on all pages together. Counted only when asked for.", cost=10)
     async def total_count(self) -> int:
         return await self.count()
 
@@ -286,7 +286,6 @@ def of_user(
     loaders = info.context.loaders
 
     async def read() -> Page[T]:
-        loaders.spend(limit)
         rows = await loaders.load(
             _pages_of_users, brand_id, user_id, listing, limit + 1, (*terms, *within), window.backward
         )

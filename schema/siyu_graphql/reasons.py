@@ -39,6 +39,7 @@ class Decision:
 
     brand_id: int
     rulebook_id: int
+    user_id: int
     key: str
     why: str
     track: str = ""
@@ -47,7 +48,12 @@ class Decision:
 async def words(info: Info, decision: Decision) -> str:
     """The reason in words."""
     entry = await _entry(info, decision)
-    return render(entry.reason, json.loads(decision.why)) if entry and entry.reason is not None else RULE_GONE
+    if entry is None or entry.reason is None:
+        return RULE_GONE
+    values = json.loads(decision.why)
+    for index, ((_, declared), value) in enumerate(zip(entry.reason.get("facts", ()), values, strict=False)):
+        values[index] = info.context.personal.fact(decision.brand_id, decision.user_id, declared, value)
+    return render(entry.reason, values)
 
 
 @strawberry.type(description="Something that the rulebook decided for a user.")

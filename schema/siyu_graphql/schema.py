@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,10 +23,11 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.graphql import OperationType
 
 from siyu_graphql import hooks
+from siyu_graphql.audit.queries import AuditQueries
 from siyu_graphql.brand.queries import BrandQueries
 from siyu_graphql.change.subscriptions import ChangeSubscriptions
-from siyu_graphql.context import Caller
-from siyu_graphql.errors import log, presented
+from siyu_graphql.context import Caller, RequestContext
+from siyu_graphql.errors import NO_OPERATION, log, presented
 from siyu_graphql.event.mutations import EventMutations
 from siyu_graphql.file.mutations import FileMutations
 from siyu_graphql.hooks import Contribution
@@ -42,17 +44,29 @@ from siyu_graphql.run.subscriptions import RunSubscriptions
 from siyu_graphql.scalars import SCALARS
 from siyu_graphql.segment.mutations import SegmentMutations
 from siyu_graphql.server.queries import ServerQueries
+from siyu_graphql.token.me import MeQueries
+from siyu_graphql.token.mutations import TokenMutations
 from siyu_graphql.token.queries import TokenQueries
 from siyu_graphql.user.types import User
 
 __all__ = ["Schema", "build_schema", "print_sdl"]
 
 CORE = "siyu"
-QUERIES = (BrandQueries, NodeQueries, ServerQueries, TokenQueries)
-MUTATIONS = (EventMutations, FileMutations, MergeMutations, PluginMutations, RunMutations, SegmentMutations)
+QUERIES = (AuditQueries, BrandQueries, MeQueries, NodeQueries, ServerQueries, TokenQueries)
+MUTATIONS = (
+    EventMutations,
+    FileMutations,
+    MergeMutations,
+    PluginMutations,
+    RunMutations,
+    SegmentMutations,
+    TokenMutations,
+)
 SUBSCRIPTIONS = (ChangeSubscriptions, PluginSubscriptions, RunSubscriptions)
 
 
+MOST_OPERATIONS = 10
+"""The most operations that one request may hold."""
 STREAMS = "a subscription needs Accept: text/event-stream, or a WebSocket (graphql-transport-ws)"
 
 
@@ -79,12 +93,20 @@ class Schema(strawberry.Schema):
 
     async def execute(self, *args: Any, **given: Any) -> ExecutionResult:
         """As Strawberry's, which takes a subscription for a query where the client wants one answer."""
+        context: RequestContext = given["context_value"]
         try:
-            return await super().execute(*args, **{**given, "allowed_operation_types": _single(given)})
+            async with context.within():
+                result = await super().execute(*args, **{**given, "allowed_operation_types": _single(given)})
+            await context.note_personal()
+            return result
         except InvalidOperationTypeError as error:
             if error.operation_type is not OperationType.SUBSCRIPTION:
                 raise
             return ExecutionResult(data=None, errors=[GraphQLError(STREAMS)])
+        except NO_OPERATION:
+            raise
+        except Exception as error:
+            return ExecutionResult(data=None, errors=[GraphQLError(str(error), original_error=error)])
 
     async def stream(self, *args: Any, **given: Any) -> AsyncGenerator[Any]:
         """As Strawberry's, with errors as clients may see them.
@@ -100,17 +122,29 @@ class Schema(strawberry.Schema):
             context = await caller.request()
             request_id = context.request_id
             answers: AsyncGenerator[Any] = await super().stream(*args, **{**given, "context_value": context})
-            async with aclosing(answers):
-                async for result in answers:
-                    await context.recheck()
-                    if result.errors:
-                        result.errors = [presented(error, request_id) for error in result.errors]
-                    yield result
-                    context.forget()
+            watching = asyncio.create_task(context.watch())
+            try:
+                with context.slots.one(context.access.key):
+                    async with aclosing(answers):
+                        while (result := await _next(answers, context)) is not None:
+                            await context.recheck()
+                            await context.note_personal()
+                            if result.errors:
+                                result.errors = [presented(error, request_id) for error in result.errors]
+                            yield result
+                            context.forget()
+            finally:
+                watching.cancel()
         # Strawberry lets through what its extensions refuse.
         except Exception as error:
             refused = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
             yield PreExecutionError(data=None, errors=[presented(refused, request_id)])
+
+
+async def _next(answers: AsyncGenerator[Any], context: RequestContext) -> Any:
+    """The next answer, None at the end."""
+    async with context.within():
+        return await anext(answers, None)
 
 
 def _single(given: Mapping[str, Any]) -> set[OperationType]:
@@ -175,7 +209,7 @@ def _built(added: Sequence[Added], refused: Mapping[str, PluginError]) -> Schema
     queries = [(CORE, part) for part in QUERIES] + [(name, c.query) for name, c in given if c.query]
     mutations = [(CORE, part) for part in MUTATIONS] + [(name, c.mutation) for name, c in given if c.mutation]
     subscriptions = [(CORE, part) for part in SUBSCRIPTIONS]
-    config = StrawberryConfig(scalar_map=SCALARS)
+    config = StrawberryConfig(scalar_map=SCALARS, batching_config={"max_operations": MOST_OPERATIONS})
     for name, part in mutations:
         _refuse_unguarded(name, part)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -40,11 +41,17 @@ class RecordingQueue:
 
     def __init__(self) -> None:
         self.pushed: list[tuple[Job, int]] = []
+        self.numbers: Counter[str] = Counter()
         self.away = False
 
     async def push(self, job: Job, brand_id: int) -> None:
         await self.ping()
         self.pushed.append((job, brand_id))
+
+    async def add(self, key: str, amount: int, seconds: int) -> int:
+        await self.ping()
+        self.numbers[key] += amount
+        return self.numbers[key]
 
     async def ping(self) -> None:
         if self.away:

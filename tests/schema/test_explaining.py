@@ -66,7 +66,7 @@ async def test_many_users_are_explained_in_a_few_statements(world: Any) -> None:
     with world.statements() as sent:
         await world.data(query % 40)
     assert len(sent) == two
-    [error, *_] = (await world.ask(query % 41))["errors"]
+    [error, *_] = (await world.ask(query % 60))["errors"]
     assert error["extensions"]["code"] == "TOO_LARGE"
 
 

@@ -163,9 +163,9 @@ async def test_facts_of_many_are_counted(api: Any, brand: Brand) -> None:
         await known(api.ctx, brand, str(member), due_date="2026-03-01")
     rules = "motherBaby { dueDate babyAge { due } nextProducts { due } formulaIntent { due } }"
     query = '{ brand(slug: "shop") { users(first: %d) { nodes { %s } } } }'
-    data = await api.data(query % (40, rules))
-    assert len(data["brand"]["users"]["nodes"]) == 40
-    answer = await api.ask(query % (41, rules))
+    data = await api.data(query % (49, rules))
+    assert len(data["brand"]["users"]["nodes"]) == 41
+    answer = await api.ask(query % (50, rules))
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"TOO_LARGE"}
     assert "errors" not in await api.ask(query % (41, "motherBaby { dueDate }"))
 

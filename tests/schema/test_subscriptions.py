@@ -14,14 +14,17 @@ from unittest.mock import patch
 
 import httpx2
 import pytest
+import siyu_graphql
 import uvicorn
 from graphql import get_introspection_query
 from siyu.flow.context import Context
+from siyu.flow.documents import register
 from siyu.flow.refresh import refresh
 from siyu.flow.runs import Running
 from siyu.flow.tokens import create_token, revoke
+from siyu.runtime import ApiSettings
 from siyu.store.models import Brand, Run
-from siyu_graphql import limits
+from siyu_graphql import context, limits, sockets
 from siyu_graphql.app import MOST_SUBSCRIPTIONS
 from strawberry.relay import to_base64
 from websockets.asyncio.client import ClientConnection, connect
@@ -417,6 +420,106 @@ async def test_many_follow_over_one_connection_and_each_may_stop(server: Server,
         await run.phase("facts", 0.2)
         told = {(await heard(ws))["id"] for _ in range(MOST_SUBSCRIPTIONS - 1)}
         assert told == set(map(str, range(1, MOST_SUBSCRIPTIONS)))
+
+
+async def test_a_document_is_asked_for_by_its_hash_over_a_websocket_too(server: Server, brand: Brand) -> None:
+    row = await register("named", "query Named($slug: String!) { brand(slug: $slug) { slug } }", lambda _: [])
+    async with server.socket() as ws:
+        ways: list[dict[str, Any]] = [
+            {"documentId": f"sha256:{row.hash}"},
+            {"extensions": {"persistedQuery": {"sha256Hash": row.hash}}},
+        ]
+        for number, payload in enumerate(ways):
+            await say(ws, "subscribe", id=str(number), payload={**payload, "variables": {"slug": "shop"}})
+            assert (await heard(ws))["payload"]["data"] == {"brand": {"slug": "shop"}}
+            assert (await heard(ws))["type"] == "complete"
+        await say(ws, "subscribe", id="x", payload={"documentId": "0" * 64})
+        refused = await heard(ws)
+        assert (refused["type"], refused["payload"][0]["extensions"]["code"]) == ("error", "PERSISTED_QUERY_NOT_FOUND")
+        await say(ws, "subscribe", id="y", payload={})
+        assert (await heard(ws))["payload"][0]["extensions"]["code"] == "INVALID_REQUEST"
+
+
+async def test_a_connection_on_which_nothing_happens_ends_with_its_token(server: Server, brand: Brand) -> None:
+    secret = await create_token("viewer", brand)
+    with patch.object(sockets, "RECHECK_SECONDS", 0.05):
+        async with server.socket(secret) as ws:
+            await revoke(secret)
+            assert await closed(ws) == 4401
+
+
+async def test_what_is_followed_ends_with_its_token_although_nothing_happens(
+    ask: Follow, ctx: Context, brand: Brand
+) -> None:
+    secret = await create_token("viewer", brand)
+    await begun(ctx, brand)
+    with patch.object(context, "RECHECK_SECONDS", 0.05):
+        answers = ask(PROGRESS, token=secret, brand="shop")
+        async with asyncio.timeout(20), aclosing(answers):
+            assert "errors" not in await anext(answers)
+            await revoke(secret)
+            answer = await anext(answers)
+            assert (answer["data"], codes(answer)) == (None, ["UNAUTHENTICATED"])
+
+
+async def test_a_token_has_so_many_connections_and_streams_and_no_more(server: Server, brand: Brand) -> None:
+    slots = server.api.app.routes[1].endpoint.__self__._service.slots
+    other = await create_token("viewer", brand)
+    with patch.object(slots, "_most", 2):
+        async with server.socket(), server.socket() as second:
+            async with connect(server.ws, subprotocols=[Subprotocol("graphql-transport-ws")]) as third:
+                await say(third, "connection_init", payload={"Authorization": f"Bearer {server.api.token}"})
+                assert await closed(third) == 4429
+            await begun(server.api.ctx, brand)
+            for follow in (server.over_sse, server.over_multipart):
+                assert codes(await first(follow(PROGRESS, brand="shop"))) == ["TOO_MANY_STREAMS"]
+            answer = await first(operation(second, PROGRESS, brand="shop"))
+            assert codes(answer) == ["TOO_MANY_STREAMS"]
+            assert "errors" not in await first(server.over_sse(PROGRESS, token=other, brand="shop"))
+        await until(lambda: not slots._open)
+        assert "errors" not in await first(server.over_sse(PROGRESS, brand="shop"))
+    await until(lambda: not slots._open)
+
+
+async def test_what_is_followed_may_take_longer_than_an_operation_and_a_query_may_not(
+    server: Server, brand: Brand
+) -> None:
+    run = await begun(server.api.ctx, brand)
+    service = server.api.app.routes[1].endpoint.__self__._service
+    with patch.object(service, "settings", ApiSettings(operation_seconds=0.4)):
+        answers = server.over_ws(PROGRESS, brand="shop")
+        async with asyncio.timeout(20), aclosing(answers):
+            assert "errors" not in await anext(answers)
+            await asyncio.sleep(0.8)
+            await run.phase("facts", 0.2)
+            assert "errors" not in await anext(answers)
+        with patch("siyu_graphql.brand.queries.visible_brand", lambda *_, **__: asyncio.sleep(60)):
+            answer = await first(server.over_ws('{ brand(slug: "shop") { slug } }'))
+        assert (answer["data"], codes(answer)) == (None, ["TIMEOUT"])
+
+
+async def test_pages_of_configured_origins_may_ask_and_open_connections(server: Server, api: Any, port: Port) -> None:
+    mine, other = "https://shop.example.com", "https://elsewhere.example"
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    plain = await api.http.options("/graphql", headers={"origin": mine, **asks})
+    assert "access-control-allow-origin" not in plain.headers
+    port.app = siyu_graphql.create_app(api.ctx, api.queue, settings=ApiSettings(origins=(mine,)))
+    transport = httpx2.ASGITransport(app=port.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://siyu") as http:
+        for origin, allowed in ((mine, mine), (other, None)):
+            headers = {"origin": origin, "authorization": f"Bearer {api.token}"}
+            for answer in (
+                await http.options("/graphql", headers={"origin": origin, **asks}),
+                await http.post("/graphql", json={"query": "{ version }"}, headers=headers),
+            ):
+                assert answer.headers.get("access-control-allow-origin") == allowed
+                assert "access-control-allow-credentials" not in answer.headers
+    async with connect(server.ws, origin=Origin(mine), subprotocols=[Subprotocol("graphql-transport-ws")]) as ws:
+        await say(ws, "connection_init", payload={"Authorization": f"Bearer {api.token}"})
+        assert await heard(ws) == {"type": "connection_ack"}
+    with pytest.raises(InvalidStatus):
+        async with connect(server.ws, origin=Origin(other), subprotocols=[Subprotocol("graphql-transport-ws")]):
+            pass
 
 
 # -- plain HTTP ---------------------------------------------------------------------------------------------------

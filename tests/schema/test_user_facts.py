@@ -200,5 +200,5 @@ async def test_the_facts_of_a_page_are_computed_together(grocer: Api) -> None:
     with grocer.statements() as sent:
         await grocer.data(query % 40)
     assert len(sent) == two
-    [error, *_] = (await grocer.ask(query % 41))["errors"]
+    [error, *_] = (await grocer.ask(query % 60))["errors"]
     assert error["extensions"]["code"] == "TOO_LARGE"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from siyu import __version__
-from siyu.cli import admin, data, running, segments, states, users, whatif
+from siyu.cli import admin, data, documents, running, segments, states, users, whatif
 
 __all__ = ["app"]
 
@@ -20,6 +20,7 @@ app.add_typer(states.plugin, name="plugin")
 app.add_typer(segments.app, name="segment")
 app.add_typer(admin.token, name="token")
 app.add_typer(users.user, name="user")
+app.add_typer(documents.documents, name="documents")
 
 
 def _version(wanted: bool) -> None:

@@ -16,7 +16,7 @@ import uvicorn
 
 from siyu.cli.session import Session, api, err, fail
 from siyu.jobs import FINISH_SECONDS, Queue, run_worker, watch_connections
-from siyu.runtime import ServerError
+from siyu.runtime import ApiSettings, ServerError
 from siyu.telemetry import metrics
 
 __all__ = ["background", "listen", "serve_here", "serve_in_processes", "stopped"]
@@ -114,10 +114,10 @@ async def serve_here(
     Told to stop, it is not ready any more; after the drain it closes the socket, tells streams to go, and lets
     requests under way end.
     """
-    settings = at_hand.servers.settings
+    settings, limits = at_hand.servers.settings, ApiSettings.from_env()
     queue = await Queue.open(at_hand.addresses.redis_url)
     operations = api().Operations(metrics_token=settings.metrics_token)
-    asgi = api().create_app(at_hand.ctx, queue, page=api().Page(query=query), operations=operations)
+    asgi = api().create_app(at_hand.ctx, queue, page=api().Page(query=query), operations=operations, settings=limits)
     server = _Server(
         uvicorn.Config(
             asgi,

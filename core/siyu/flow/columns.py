@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -30,7 +31,7 @@ from siyu.flow.rulebooks import made_of
 from siyu.store.db import Connection
 from siyu.store.lake import Lake
 
-__all__ = ["Column", "Meanings", "check_tests", "columns", "literal"]
+__all__ = ["Column", "Meanings", "check_tests", "columns", "declarations", "literal"]
 
 MOST_BRANDS = 100
 """Brands whose names of facts stay at hand."""
@@ -133,6 +134,18 @@ async def check_tests(ctx: Context, brand_id: int, tests: Iterable[tuple[str, Fa
         known = await _known(ctx, connection, brand_id, texts)
     for field, test in tests:
         _terms(_kind(known[_meant(known, test.named, field)]), test, field)
+
+
+async def declarations(ctx: Context, brand_id: int, names: Iterable[FactName]) -> dict[FactName, tuple[str, ...]]:
+    """How the facts are declared that names mean to a brand; names that mean none, or several, are left out."""
+    async with ctx.db.connection() as connection:
+        texts, *_ = await made_of(connection, brand_id)
+        known = await _known(ctx, connection, brand_id, texts)
+    found: dict[FactName, tuple[str, ...]] = {}
+    for name in names:
+        with suppress(InputError):
+            found[name] = tuple(fact.name for _, fact in known[_meant(known, name, "")] if fact)
+    return found
 
 
 async def columns(ctx: Context, brand_id: int, named: Iterable[tuple[str, FactName]]) -> list[Column]:

@@ -11,9 +11,11 @@ from siyu.store import models
 
 from siyu_graphql.action.queries import actions_of_brand
 from siyu_graphql.action.types import Action
+from siyu_graphql.audit.queries import audit_log_of_brand
+from siyu_graphql.audit.types import AuditEntry
+from siyu_graphql.cost import priced
 from siyu_graphql.event.queries import events_of_brand, rejected_events
 from siyu_graphql.event.types import Event, RejectedEvent
-from siyu_graphql.explanation.queries import ROWS
 from siyu_graphql.file.queries import files_of_brand
 from siyu_graphql.file.types import File
 from siyu_graphql.merge.queries import merges_of_brand
@@ -35,10 +37,18 @@ from siyu_graphql.stage.queries import stages_of_brand
 from siyu_graphql.stage.types import Stage
 from siyu_graphql.tag.queries import tags_of_brand
 from siyu_graphql.tag.types import Tag
+from siyu_graphql.token.queries import tokens_of_brand
+from siyu_graphql.token.types import AccessToken
 from siyu_graphql.user.queries import user_of_brand, users_of_brand
 from siyu_graphql.user.types import User, UserConnection
 
 __all__ = ["Brand"]
+
+
+ALL_USERS = 10_000
+"""The cost of what evaluates the rules for all users."""
+ALL_MOVES = 500
+"""The cost of what reads the moves of a period."""
 
 
 @strawberry.type(description="A brand. Everything else belongs to one, and nothing is seen from another.")
@@ -75,7 +85,8 @@ class Brand(BrandNode):
     stage_flows: list[StageFlow] = strawberry.field(
         resolver=flows_of_brand,
         description="How many users went from which stage of a track to which in a period: the most first, within each"
-        f" day. Counts for {ROWS} rows of the request.",
+        " day. Costs as much as 500 objects.",
+        metadata=priced(ALL_MOVES),
     )
     actions: Connection[Action] = strawberry.field(
         resolver=actions_of_brand, description="What was and is to be done for its users, the latest planned first."
@@ -97,15 +108,26 @@ class Brand(BrandNode):
     rejected_events: Connection[RejectedEvent] = strawberry.field(
         resolver=rejected_events, description="Events that were refused, the latest first."
     )
+    tokens: Connection[AccessToken] | None = strawberry.field(
+        resolver=tokens_of_brand,
+        description="The tokens for this brand alone, the latest first. Needs the right to manage tokens.",
+    )
+    audit_log: Connection[AuditEntry] | None = strawberry.field(
+        resolver=audit_log_of_brand,
+        description="Who did what in the brand, who read personal data, and how plugins were set; the latest first."
+        " Needs the right to read the audit log.",
+    )
     preview_plugin: PluginPreview | None = strawberry.field(
         resolver=preview_of_plugin,
         description="What switching or setting a plugin would change, now. Needs the right to configure."
         " Nothing is written.",
+        metadata=priced(ALL_USERS),
     )
     replay: Replay | None = strawberry.field(
         resolver=replay_of_brand,
         description="How many users each stage and tag would have had at past moments, under today's rules and, with"
         " the right to configure, under others. Nothing is written.",
+        metadata=priced(ALL_USERS),
     )
 
     @classmethod

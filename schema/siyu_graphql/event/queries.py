@@ -25,8 +25,8 @@ def _event(brand_id: int, row: Mapping[str, Any]) -> Event:
         key=row["key"],
         kind=row["kind"],
         at=row["at"],
-        payload=json.loads(row["payload"]),
         received_at=row["received_at"],
+        known=json.loads(row["payload"]),
     )
 
 
@@ -43,8 +43,8 @@ def _rejected(brand_id: int, row: Mapping[str, Any]) -> RejectedEvent:
         brand_id=brand_id,
         number=row["id"],
         field=row["field"],
-        reason=row["reason"],
-        received=json.loads(row["received"]),
+        why=row["reason"],
+        came=json.loads(row["received"]),
         received_at=row["received_at"],
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
@@ -21,12 +21,18 @@ __all__ = ["Event", "EventInput", "Identity", "IdentityInput", "RecordEventsPayl
 
 @strawberry.type(description="Something that happened to a user. Events are only ever appended.")
 class Event(BrandNode):
-    user_id: strawberry.Private[int]
     key: str = strawberry.field(description="The `id` under which its sender reported it.")
     kind: str = strawberry.field(description="What happened: `order.paid`.")
     at: datetime = strawberry.field(description="When it happened.")
-    payload: JSON = strawberry.field(description="What is known of it, in the shape of its kind.")
     received_at: datetime = strawberry.field(description="When siyu was told.")
+    user_id: strawberry.Private[int]
+    known: strawberry.Private[dict[str, Any]]
+
+    @computed(
+        "What is known of it, in the shape of its kind; what is personal by its name is masked as in `user.attributes`."
+    )
+    def payload(self, info: Info) -> JSON:
+        return JSON(info.context.personal.shown(self.brand_id, self.user_id, self.known))
 
     @computed("To whom it happened.")
     async def user(self, info: Info) -> Annotated[User, strawberry.lazy("siyu_graphql.user.types")] | None:
@@ -38,15 +44,33 @@ class Event(BrandNode):
 @strawberry.type(description="An event that was refused. It counts for nothing and is kept, so that it can be mended.")
 class RejectedEvent(BrandNode):
     field: str | None = strawberry.field(description="Where it is wrong.")
-    reason: str = strawberry.field(description="What is wrong.")
-    received: JSON = strawberry.field(description="The event as it came.")
+    why: strawberry.Private[str]
+    came: strawberry.Private[Any]
     received_at: datetime = strawberry.field(description="When it came.")
+
+    @computed("What is wrong.")
+    def reason(self, info: Info) -> str:
+        return info.context.personal.told(self.brand_id, self._whose, self.came, self.why)
+
+    @computed("The event as it came; what is personal by its name is masked as in `user.attributes`.")
+    def received(self, info: Info) -> JSON:
+        return JSON(info.context.personal.shown(self.brand_id, self._whose, self.came))
+
+    @property
+    def _whose(self) -> str:
+        return f"rejected event {self.number}"  # nobody's yet
 
 
 @strawberry.type(description="A name that the user goes by somewhere.")
 class Identity:
     kind: str = strawberry.field(description="What kind of name: `member`, `openid`, `phone`, …")
-    value: str = strawberry.field(description="The name.")
+    name: strawberry.Private[str]
+    brand_id: strawberry.Private[int]
+    user_id: strawberry.Private[int]
+
+    @computed("The name; masked as in `user.attributes` where its kind is personal.")
+    def value(self, info: Info) -> str:
+        return str(info.context.personal.named(self.brand_id, self.user_id, self.kind, self.name))
 
 
 @strawberry.input(description="A name that a user goes by somewhere: a member number, an openid, a phone, …")
@@ -86,3 +110,6 @@ class RecordEventsPayload(Payload):
     rejected: list[Rejection] = strawberry.field(
         default_factory=list, description="Those that were refused. They are kept in `brand.rejectedEvents`."
     )
+
+    def noted(self) -> dict[str, int]:
+        return {"accepted": self.accepted, "duplicates": self.duplicates, "rejected": len(self.rejected)}

@@ -15,9 +15,6 @@ from siyu_graphql.explanation.types import Explanation
 
 __all__ = ["explanation_of_user"]
 
-ROWS = 500
-"""What an explanation counts among the rows of a request: it reads all events of the user."""
-
 At = Annotated[
     datetime | None,
     strawberry.argument(description="As of a past moment, beside what stood then; the brand's present if left out."),
@@ -26,9 +23,12 @@ At = Annotated[
 
 async def explanation_of_user(user: strawberry.Parent[OfUser], info: Info, at: At = None) -> Explanation | None:
     loaders = info.context.loaders
-    loaders.spend(ROWS)
     found = await loaders.ask(_explained, user.brand_id, user.user_id, info.context.ctx, at)
-    return Explanation.of(found) if found else None
+    if found is None:
+        return None
+    tried = [tag.facts for tag in found.tags] + [stage.facts for track in found.tracks for stage in track.stages]
+    facts = [(fact.fact, fact.value) for each in tried for fact in each]
+    return Explanation.of(info.context.personal.explained(user.brand_id, user.user_id, facts, found))
 
 
 async def _explained(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
 import strawberry
+from siyu.engine.explain import worded
 from siyu.flow import facts
 from siyu.flow.context import Context, brand_by_id
 
 from siyu_graphql.context import Info, OfUser
-from siyu_graphql.explanation.queries import ROWS
 from siyu_graphql.fact.types import UserFact
 
 __all__ = ["facts_of_user"]
@@ -29,10 +30,14 @@ async def facts_of_user(
     user: strawberry.Parent[OfUser], info: Info, plugin: PluginName = None, names: Names = None, at: At = None
 ) -> list[UserFact]:
     loaders = info.context.loaders
-    loaders.spend(ROWS)
     wanted = None if names is None else frozenset(names)
     found = await loaders.ask(_facts, user.brand_id, user.user_id, info.context.ctx, at, plugin, wanted)
-    return [UserFact.of(each) for each in found or ()]
+    personal = info.context.personal
+    return [
+        UserFact.of(replace(each, value=value, text=str(worded(value))) if value != each.value else each)
+        for each in found or ()
+        for value in [personal.fact(user.brand_id, user.user_id, each.fact, each.value)]
+    ]
 
 
 async def _facts(

@@ -17,6 +17,7 @@ from siyu_graphql.filters import data_of
 from siyu_graphql.mutations import mutation
 from siyu_graphql.scalars import checked_text
 from siyu_graphql.user.filters import UserFilter
+from siyu_graphql.user.personal import require_personal
 
 __all__ = ["FileMutations"]
 
@@ -50,6 +51,7 @@ class FileMutations:
         until: Until = None,
     ) -> FilePayload | None:
         found = await visible_brand(info, brand)
+        await require_personal(info, found.id, None if filter is None else filter.checked())
         made = await files.create_export(
             info.context.ctx,
             found,

@@ -99,12 +99,18 @@ class File(BrandNode):
     def created_at(self) -> datetime:
         return self.row.created_at
 
+    def _may(self, info: Info) -> bool:
+        if not info.context.access.may(Right.EXPORT):
+            return False
+        return bool(info.context.personal.handed_over(self.brand_id, f"file {self.row.id}"))
+
     @computed(
         "A path on this server that is good for an hour, for whoever has it: of an export that is done to be fetched"
-        " (GET), of an import that is open to be sent to (PUT). Null otherwise, and for those who may not export."
+        " (GET), of an import that is open to be sent to (PUT). Null otherwise,"
+        " and for those who may not export, or may not see the personal data that it holds."
     )
     def url(self, info: Info) -> str | None:
-        if not info.context.access.may(Right.EXPORT):
+        if not self._may(info):
             return None
         match self.row.direction, self.row.status:
             case "export", "done":
@@ -115,7 +121,7 @@ class File(BrandNode):
 
     @computed("The same for the lines of an import that could not be used, with the reasons, as CSV; null if none.")
     def rejects_url(self, info: Info) -> str | None:
-        if not self.row.rejects or not info.context.access.may(Right.EXPORT):
+        if not self.row.rejects or not self._may(info):
             return None
         return files.link(info.context.ctx, self.row, "GET", "rejects")
 

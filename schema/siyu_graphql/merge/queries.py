@@ -27,7 +27,10 @@ def _merge(brand_id: int, row: Mapping[str, Any]) -> UserMerge:
         at=row["at"],
         by=row["by"],
         reason=row["reason"],
-        identities=[Identity(kind=kind, value=value) for kind, value in _names(row["names"])],
+        identities=[
+            Identity(kind=kind, name=value, brand_id=brand_id, user_id=row["user_id"])
+            for kind, value in _names(row["names"])
+        ],
         undone_at=row["undone_at"],
         undone_by=row["undone_by"],
     )

@@ -11,6 +11,7 @@ from siyu import InputError
 from strawberry.relay import GlobalID, Node
 
 from siyu_graphql.action.queries import ACTIONS
+from siyu_graphql.audit.queries import find_entry
 from siyu_graphql.brand.queries import find_brand
 from siyu_graphql.context import Info
 from siyu_graphql.event.queries import EVENTS, REJECTED_EVENTS
@@ -24,12 +25,15 @@ from siyu_graphql.run.queries import RUNS
 from siyu_graphql.segment.queries import SEGMENTS
 from siyu_graphql.stage.queries import STAGES
 from siyu_graphql.tag.queries import TAGS
+from siyu_graphql.token.queries import find_token
 from siyu_graphql.user.queries import find_user
 
 __all__ = ["NODES", "NodeQueries"]
 
 NODES: Mapping[str, Find] = {
+    "AccessToken": find_token,
     "Action": by_number(ACTIONS),
+    "AuditEntry": find_entry,
     "Brand": find_brand,
     "Event": by_number(EVENTS),
     "File": find_file,

@@ -40,6 +40,7 @@ class PluginMutations:
         Right.CONFIGURE,
         PluginPayload,
         "Switch a plugin on for a brand, with the parameters that it had or the defaults, and refresh the brand.",
+        noted=False,
     )
     async def enable_plugin(
         self, info: Info, brand: BrandSlug, plugin: PluginName, percent: Percent = 100
@@ -50,13 +51,19 @@ class PluginMutations:
         Right.CONFIGURE,
         PluginPayload,
         "Switch a plugin off for a brand. The refresh takes back its tags and stages; history and parameters are kept.",
+        noted=False,
     )
     async def disable_plugin(
         self, info: Info, brand: BrandSlug, plugin: PluginName, percent: Percent = 100
     ) -> PluginPayload | None:
         return await _changed(info, brand, plugins.disable, plugin, percent=percent)
 
-    @mutation(Right.CONFIGURE, PluginPayload, "Set the parameters of a plugin for a brand, and refresh the brand.")
+    @mutation(
+        Right.CONFIGURE,
+        PluginPayload,
+        "Set the parameters of a plugin for a brand, and refresh the brand.",
+        noted=False,
+    )
     async def configure_plugin(
         self, info: Info, brand: BrandSlug, plugin: PluginName, params: Params, percent: Percent = 100
     ) -> PluginPayload | None:
@@ -67,6 +74,7 @@ class PluginMutations:
         PluginPayload,
         "Let the change of a plugin that is being rolled out hold for more users, or fewer, and refresh the brand. With"
         " 100 it holds for all.",
+        noted=False,
     )
     async def roll_out_plugin(
         self, info: Info, brand: BrandSlug, plugin: PluginName, percent: Percent
@@ -78,6 +86,7 @@ class PluginMutations:
         PluginPayload,
         "Take back the newest change of a plugin's setting that stands, and refresh the brand; again, the one before."
         " The refresh gives back the decisions that the change took away, since when included.",
+        noted=False,
     )
     async def undo_plugin(self, info: Info, brand: BrandSlug, plugin: PluginName) -> PluginPayload | None:
         return await _changed(info, brand, plugins.undo, plugin)
@@ -87,13 +96,16 @@ class PluginMutations:
         PluginPayload,
         "Restore a state that a rule had (`plugin.fitted.states`), and refresh the brand: the rule is kept to it, and"
         " not fitted, until it is released. Refused where the plugin cannot go on with that state.",
+        noted=False,
     )
     async def pin_state(
         self, info: Info, brand: BrandSlug, plugin: PluginName, rule: RuleKey, version: Version
     ) -> PluginPayload | None:
         return await _changed(info, brand, plugins.pin, plugin, rule, version)
 
-    @mutation(Right.CONFIGURE, PluginPayload, "Fit a rule again that is kept to a state, and refresh the brand.")
+    @mutation(
+        Right.CONFIGURE, PluginPayload, "Fit a rule again that is kept to a state, and refresh the brand.", noted=False
+    )
     async def release_state(
         self, info: Info, brand: BrandSlug, plugin: PluginName, rule: RuleKey
     ) -> PluginPayload | None:

@@ -21,11 +21,12 @@ from siyu.engine.words import declared
 from siyu.flow.attributes import attributes_of_users
 from siyu.flow.context import Context, brand_by_id
 from siyu.flow.facts import facts_of_users
+from siyu.flow.personal import names_in
 from strawberry.types.field import StrawberryField
 from strawberry.utils.str_converters import to_camel_case
 
 from siyu_graphql.context import Info, OfUser
-from siyu_graphql.explanation.queries import ROWS
+from siyu_graphql.cost import priced
 
 __all__ = ["field_of"]
 
@@ -39,6 +40,9 @@ TYPES: Mapping[str, Any] = {
 }
 """By the types of attributes and the kinds of facts."""
 REASON = "reason"
+RULE = 200
+"""The cost of the facts of one rule, which are computed together with those of the other rules of its plugin."""
+HIDDEN = " Null for a token that may not see personal data."
 MOST_INT = 2**31
 
 
@@ -49,7 +53,6 @@ class Known:
     brand_id: strawberry.Private[int]
     user_id: strawberry.Private[int]
     values: strawberry.Private[Mapping[str, Any] | None]
-    paid: strawberry.Private[bool] = False
 
 
 def field_of(plugin: Plugin) -> StrawberryField | None:
@@ -104,11 +107,12 @@ def _facts_of(rule: Rule) -> dict[str, Fact]:
 
 
 def _attribute(kind: AttributeKind) -> StrawberryField:
-    def resolve(root: Any) -> Any:
-        return _shown(kind.type, (root.values or {}).get(kind.name))
+    def resolve(root: Any, info: Info) -> Any:
+        value = _shown(kind.type, (root.values or {}).get(kind.name))
+        return info.context.personal.or_null(root.brand_id, root.user_id, [kind.name], value)
 
     listed = f" One of: {', '.join(kind.values)}." if kind.values else ""
-    return _resolved(resolve, TYPES[kind.type] | None, f"{kind.title}.{listed}")
+    return _resolved(resolve, TYPES[kind.type] | None, f"{kind.title}.{listed}{HIDDEN if kind.personal else ''}")
 
 
 def _rule(plugin: Plugin, rule: Rule, facts: Mapping[str, Fact], type_name: str) -> StrawberryField:
@@ -125,24 +129,23 @@ def _rule(plugin: Plugin, rule: Rule, facts: Mapping[str, Fact], type_name: str)
     async def resolve(root: Any, info: Info) -> Any:
         if root.values is None:
             return None
-        loaders = info.context.loaders
-        if not root.paid:  # all rules are computed together
-            loaders.spend(ROWS)
-            root.paid = True
-        found = await loaders.ask(_facts, root.brand_id, root.user_id, info.context.ctx, plugin.name) or {}
+        found = await info.context.loaders.ask(_facts, root.brand_id, root.user_id, info.context.ctx, plugin.name) or {}
         return made(brand_id=root.brand_id, user_id=root.user_id, values=found.get(rule.key, {}))
 
     return _resolved(
         resolve,
         made | None,
-        f"{rule.title or rule.key}: the facts that it names, computed now. Those of one user count for {ROWS} rows of"
-        " the request.",
+        f"{rule.title or rule.key}: the facts that it names, computed now. Those of one user cost as much as"
+        f" {RULE} objects.",
+        cost=RULE,
     )
 
 
 def _fact(name: str, fact: Fact) -> StrawberryField:
-    def resolve(root: Any) -> Any:
-        value = root.values.get(name)
+    names = names_in(fact.name)
+
+    def resolve(root: Any, info: Info) -> Any:
+        value = info.context.personal.or_null(root.brand_id, root.user_id, names, root.values.get(name))
         return date.fromisoformat(value) if fact.kind == "date" and value is not None else value
 
     return _resolved(resolve, TYPES[fact.kind] | None, f"{declared(fact)}; null where it is missing.")
@@ -157,9 +160,9 @@ def _reason(plugin: Plugin) -> Callable[..., str | None]:
     return resolve
 
 
-def _resolved(resolve: Callable[..., Any], type_: Any, description: str) -> StrawberryField:
+def _resolved(resolve: Callable[..., Any], type_: Any, description: str, cost: int = 0) -> StrawberryField:
     resolve.__annotations__["return"] = type_
-    found: StrawberryField = strawberry.field(resolver=resolve, description=description)
+    found: StrawberryField = strawberry.field(resolver=resolve, description=description, metadata=priced(cost))
     return found
 
 

@@ -14,6 +14,7 @@ from siyu_graphql.mutations import mutation
 from siyu_graphql.segment.queries import Name, segment_of
 from siyu_graphql.segment.types import SegmentPayload
 from siyu_graphql.user.filters import UserFilter
+from siyu_graphql.user.personal import require_personal
 
 __all__ = ["SegmentMutations"]
 
@@ -34,6 +35,7 @@ class SegmentMutations:
         self, info: Info, brand: BrandSlug, name: NewName, filter: Kept, title: Title = None
     ) -> SegmentPayload | None:
         found, by = await visible_brand(info, brand), info.context.access.by
+        await require_personal(info, found.id, filter.checked())
         made = await segments.create(info.context.ctx, found, name, data_of(filter), title=title or "", by=by)
         return SegmentPayload(segment=segment_of(made))
 
@@ -43,6 +45,8 @@ class SegmentMutations:
     ) -> SegmentPayload | None:
         found, by = await visible_brand(info, brand), info.context.access.by
         data = data_of(filter) if filter is not None else None
+        if filter is not None:
+            await require_personal(info, found.id, filter.checked())
         changed = await segments.change(info.context.ctx, found, name, filter=data, title=title, by=by)
         return SegmentPayload(segment=segment_of(changed))
 

@@ -12,7 +12,7 @@ from siyu.store import models
 
 from siyu_graphql.context import Info, OfBrand
 from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Order, Term, Window, of_brand
-from siyu_graphql.scalars import JSON, checked_text
+from siyu_graphql.scalars import checked_text
 from siyu_graphql.segment.types import Segment
 
 __all__ = ["SEGMENTS", "segment_of", "segment_of_brand", "segments_of_brand"]
@@ -27,7 +27,7 @@ def _segment(brand_id: int, row: Mapping[str, Any]) -> Segment:
     return Segment(
         brand_id=brand_id,
         number=row["id"],
-        filter=json.loads(row["selection"]),
+        kept=json.loads(row["selection"]),
         **{name: row[name] for name in SHOWN},
     )
 
@@ -43,7 +43,7 @@ SEGMENTS = Listing(
 def segment_of(row: models.Segment) -> Segment:
     """The segment of a row."""
     shown = {name: getattr(row, name) for name in SHOWN}
-    return Segment(brand_id=row.brand_id, number=row.id, filter=JSON(row.selection), **shown)
+    return Segment(brand_id=row.brand_id, number=row.id, kept=row.selection, **shown)
 
 
 async def segments_of_brand(

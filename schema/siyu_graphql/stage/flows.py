@@ -10,10 +10,8 @@ from siyu import InputError
 from siyu.flow.context import brand_by_id, now, zone
 from siyu.store.moves import moves
 
-from siyu_graphql.context import Info, OfBrand
-from siyu_graphql.explanation.queries import ROWS
+from siyu_graphql.context import Info, OfBrand, TooLarge
 from siyu_graphql.fields import computed
-from siyu_graphql.loading import TooLarge
 from siyu_graphql.scalars import checked_text
 from siyu_graphql.stage.queries import stage_named
 from siyu_graphql.stage.types import Stage
@@ -67,7 +65,6 @@ async def flows_of_brand(
         raise InputError(
             f"from {since} to {end}", field="since", remedy=f"ask for up to {MOST_DAYS} days, the beginning first"
         )
-    info.context.loaders.spend(ROWS)
     async with info.context.loaders.connection(brand.brand_id) as connection:
         found = await moves(
             connection,

@@ -99,7 +99,7 @@ async def _stages_of_users(
             title=row["title"],
             plugin=row["plugin"],
             since=row["since"],
-            decision=Decision(brand_id, row["rulebook_id"], row["stage"], row["why"], row["track"]),
+            decision=Decision(brand_id, row["rulebook_id"], row["user_id"], row["stage"], row["why"], row["track"]),
         )
         found[row["user_id"]].append(stage)
     return found
@@ -113,7 +113,7 @@ def _past(brand_id: int, row: Mapping[str, Any]) -> PastStage:
         plugin=row["plugin"],
         since=row["since"],
         until=row["until"],
-        decision=Decision(brand_id, row["rulebook_id"], row["stage"], row["why"], row["track"]),
+        decision=Decision(brand_id, row["rulebook_id"], row["person"], row["stage"], row["why"], row["track"]),
         merge=row["merge_id"],
     )
 

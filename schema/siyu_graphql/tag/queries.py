@@ -85,7 +85,7 @@ async def _tags_of_users(
             title=row["title"],
             plugin=row["plugin"],
             since=row["since"],
-            decision=Decision(brand_id, row["rulebook_id"], row["key"], row["why"]),
+            decision=Decision(brand_id, row["rulebook_id"], row["user_id"], row["key"], row["why"]),
         )
         found[row["user_id"]].append(tag)
     return found
@@ -98,8 +98,8 @@ def _past(brand_id: int, row: Mapping[str, Any]) -> PastTag:
         plugin=row["plugin"],
         since=row["since"],
         until=row["until"],
-        decision=Decision(brand_id, row["rulebook_id"], row["key"], row["why"]),
-        ended=Decision(brand_id, row["ended_rulebook_id"], row["key"], row["ended_why"]),
+        decision=Decision(brand_id, row["rulebook_id"], row["person"], row["key"], row["why"]),
+        ended=Decision(brand_id, row["ended_rulebook_id"], row["person"], row["key"], row["ended_why"]),
         merge=row["merge_id"],
     )
 

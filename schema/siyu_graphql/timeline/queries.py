@@ -46,6 +46,7 @@ def _entry(brand_id: int, row: Mapping[str, Any]) -> TimelineEntry:
     return TimelineEntry(
         brand_id=brand_id,
         number=row["id"],
+        user_id=row["person"],
         tag_id=row["tag_id"],
         in_track=row["track"],
         in_stage=row["stage"],

@@ -38,6 +38,7 @@ class TimelineKind(Enum):
 class TimelineEntry:
     brand_id: strawberry.Private[int]
     number: strawberry.Private[int]
+    user_id: strawberry.Private[int]
     tag_id: strawberry.Private[int | None]
     in_track: strawberry.Private[str | None]
     in_stage: strawberry.Private[str | None]
@@ -82,4 +83,5 @@ class TimelineEntry:
             return None
         tag = await self.tag(info)
         key = tag.key if tag else self.in_stage or ""
-        return await words(info, Decision(self.brand_id, self.rulebook_id, key, self.why, self.in_track or ""))
+        decision = Decision(self.brand_id, self.rulebook_id, self.user_id, key, self.why, self.in_track or "")
+        return await words(info, decision)

@@ -9,10 +9,12 @@ from siyu import InputError
 from siyu.flow import filters
 from siyu.flow.filters import FactName, filter_of
 
+from siyu_graphql.cost import priced
 from siyu_graphql.filters import DateTimeRange, data_of
 from siyu_graphql.scalars import JSON
 
 __all__ = [
+    "FACT_TEST",
     "AttributeFilter",
     "Direction",
     "FactFilter",
@@ -23,6 +25,8 @@ __all__ = [
     "UserOrderField",
 ]
 
+FACT_TEST = 200
+"""The cost of a fact that all users are tested for or ordered by."""
 FRESH = (
     " Facts of all users are computed when they are asked for and kept for a minute, as is a `totalCount` over them:"
     " `asOf` of the connection says as of when. Who came later has none yet."
@@ -41,8 +45,10 @@ class StageFilter:
 )
 class AttributeFilter:
     name: str = strawberry.field(description="The name of the attribute: `skin_type`.")
-    eq: str | None = strawberry.field(default=None, description="This value.")
-    in_: list[str] | None = strawberry.field(default=None, name="in", description="One of these values.")
+    eq: str | None = strawberry.field(
+        default=None, description="This value. That of a personal attribute needs the right to see personal data."
+    )
+    in_: list[str] | None = strawberry.field(default=None, name="in", description="One of these values, as `eq`.")
     is_missing: bool | None = strawberry.field(default=None, description="Whether the user has not got it.")
 
 
@@ -97,7 +103,11 @@ class UserFilter:
     )
     first_seen: DateTimeRange | None = strawberry.field(default=None, description="Whose first event was then.")
     last_seen: DateTimeRange | None = strawberry.field(default=None, description="Whose latest event was then.")
-    fact: list[FactFilter] | None = strawberry.field(default=None, description="Whose facts are all of this.")
+    fact: list[FactFilter] | None = strawberry.field(
+        default=None,
+        description="Whose facts are all of this. Each test costs as much as 200 objects.",
+        metadata=priced(FACT_TEST),
+    )
 
     def checked(self, field: str = "filter") -> filters.UserFilter:
         """It as the core knows it; what is wrong is an :class:`siyu.InputError`."""
@@ -125,7 +135,9 @@ class UserOrder:
     field: UserOrderField | None = strawberry.field(default=None, description="What to order by.")
     fact: FactInput | None = strawberry.field(
         default=None,
-        description="A fact to order by. Who has no value comes last, whichever end is first." + FRESH,
+        description="A fact to order by. Who has no value comes last, whichever end is first. It costs as"
+        " much as 200 objects." + FRESH,
+        metadata=priced(FACT_TEST),
     )
     direction: Direction = strawberry.field(default=Direction.ASC, description="Which end comes first.")
 

@@ -37,6 +37,7 @@ from siyu_graphql.paging import (
 from siyu_graphql.scalars import checked_text
 from siyu_graphql.user.filters import Direction, UserFilter, UserOrder, UserOrderField
 from siyu_graphql.user.loaders import users_by_identity
+from siyu_graphql.user.personal import require_personal
 from siyu_graphql.user.types import User, UserConnection
 
 __all__ = ["USERS", "find_user", "user_of_brand", "users_of_brand", "users_who"]
@@ -47,7 +48,7 @@ def _user(brand_id: int, row: Mapping[str, Any]) -> User:
         brand_id=brand_id,
         number=row["id"],
         user_id=row["id"],
-        attributes=json.loads(row["attributes"]),
+        known=json.loads(row["attributes"]),
         first_seen=row["first_seen"],
         last_seen=row["last_seen"],
     )
@@ -75,6 +76,7 @@ async def users_of_brand(
     order_by: OrderBy = None,
 ) -> UserConnection:
     checked = filter.checked() if filter else filters.UserFilter()
+    await require_personal(info, brand.brand_id, checked, by=order_by.checked() if order_by else None)
     return users_who(info, brand.brand_id, checked, Window(first, after, last, before), order_by)
 
 
@@ -86,6 +88,7 @@ async def user_of_brand(
     number = number_in(id, "User", brand.brand_id) if id else None
     if identity is not None:
         name = (checked_text(identity.kind, "identity.kind"), checked_text(identity.value, "identity.value"))
+        info.context.personal.asked(brand.brand_id, identity.kind, "identity")
         number = await info.context.loaders.load(users_by_identity, brand.brand_id, name)
     if number is not None and (user := await find_user(info, brand.brand_id, str(number))):
         return user

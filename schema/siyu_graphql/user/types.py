@@ -10,6 +10,7 @@ import strawberry
 from siyu_graphql.action.queries import actions_of_user
 from siyu_graphql.action.types import Action
 from siyu_graphql.context import Info
+from siyu_graphql.cost import priced
 from siyu_graphql.event.queries import events_of_user
 from siyu_graphql.event.types import Event, Identity
 from siyu_graphql.explanation.queries import explanation_of_user
@@ -33,19 +34,30 @@ from siyu_graphql.user.loaders import identities_of_users
 __all__ = ["User", "UserConnection"]
 
 
+ALL_EVENTS = 500
+"""The cost of what reads all events of a user."""
+
+
 @strawberry.type(
     description="A person, as the brand knows them. Several users who were merged are one, with all that they did."
 )
 class User(BrandNode):
     user_id: strawberry.Private[int]
-    attributes: JSON = strawberry.field(description="An object of the latest value of each attribute that events gave.")
+    known: strawberry.Private[dict[str, str]]
     first_seen: datetime = strawberry.field(description="The moment of the first event.")
     last_seen: datetime = strawberry.field(description="The moment of the latest event.")
+
+    @computed(
+        "An object of the latest value of each attribute that events gave. Phone numbers, e-mail addresses and the"
+        " like are masked (`138****5678`) unless the token may see personal data."
+    )
+    def attributes(self, info: Info) -> JSON:
+        return JSON(info.context.personal.shown(self.brand_id, self.user_id, self.known))
 
     @computed("The names that the user goes by.")
     async def identities(self, info: Info) -> list[Identity]:
         names = await info.context.loaders.load(identities_of_users, self.brand_id, self.user_id) or []
-        return [Identity(kind=kind, value=value) for kind, value in names]
+        return [Identity(kind=kind, name=value, brand_id=self.brand_id, user_id=self.user_id) for kind, value in names]
 
     merges: list[UserMerge] = strawberry.field(
         resolver=merges_of_user, description="By which merges this one stands for others, too; the earliest first."
@@ -73,12 +85,14 @@ class User(BrandNode):
     explain: Explanation | None = strawberry.field(
         resolver=explanation_of_user,
         description="Every tag and stage of the brand's rules tried for the user: held or not, and why."
-        " Nothing is written. One counts for 500 rows of the request.",
+        " Nothing is written. One costs as much as 500 objects.",
+        metadata=priced(ALL_EVENTS),
     )
     facts: list[UserFact] = strawberry.field(
         resolver=facts_of_user,
         description="The facts that the rules of the brand's plugins look at, by the names that the rules give them,"
-        " computed now. Empty before the first event. Those of one user count for 500 rows of the request.",
+        " computed now. Empty before the first event. Those of one user cost as much as 500 objects.",
+        metadata=priced(ALL_EVENTS),
     )
 
 

@@ -139,6 +139,21 @@ def test_why_what_if_and_what_would_have_been_are_shown(siyu: Shell) -> None:
     assert "KIND=VALUE" in siyu("explain", "00002", "-b", "small", status=2)
 
 
+def test_documents_are_registered_all_or_none_listed_and_removed(siyu: Shell) -> None:
+    pages = siyu.folder / "pages"
+    pages.mkdir()
+    (pages / "version.graphql").write_text("query Version { version }")
+    (pages / "wrong.graphql").write_text("{ nothing }")
+    assert "wrong.graphql: Cannot query field 'nothing'" in siyu("documents", "register", "pages", status=2)
+    assert "version.graphql" not in siyu("documents", "list")
+    (pages / "wrong.graphql").unlink()
+    id, name = siyu("documents", "register", "pages").split()
+    assert (id[:7], name) == ("sha256:", "version.graphql")
+    assert id in siyu("documents", "list")
+    assert "trusted no longer" in siyu("documents", "remove", id)
+    assert "no documents" in siyu("documents", "remove", id, status=2)
+
+
 def test_a_token_is_shown_once_and_can_be_revoked(siyu: Shell) -> None:
     secret = siyu("token", "create", "--role", "viewer", "--name", "front end").strip()
     prefix = secret.split("_")[1]

@@ -1,0 +1,81 @@
+"""Filters and orders that look at personal data: whoever may not see it may not ask for users by it either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from siyu.flow.columns import declarations
+from siyu.flow.context import Context
+from siyu.flow.filters import AttributeFilter, FactFilter, FactName, UserFilter
+
+from siyu_graphql.context import Info
+
+__all__ = ["require_personal", "shown_filter"]
+
+
+async def require_personal(
+    info: Info, brand_id: int, filter: UserFilter | None = None, *, by: FactName | None = None
+) -> None:
+    """Raise :class:`siyu.flow.tokens.Forbidden` where a filter or an order asks for values that the token may not see.
+
+    What a segment keeps was allowed to whoever kept it.
+    """
+    personal = info.context.personal
+    for place, each in filter.within("filter") if filter else ():
+        for number, test in enumerate(each.attribute or ()):
+            if test.eq is not None or test.in_ is not None:
+                personal.asked(brand_id, test.name, f"{place}.attribute.{number}")
+    named = [(place, test.named) for place, test in filter.facts("filter")] if filter else []
+    if by is not None:
+        named.append(("orderBy.fact", by))
+    for place, name in named:
+        for declaration in await _declared(info, brand_id, name) or ():
+            personal.asked_of_fact(brand_id, declaration, place)
+
+
+async def shown_filter(info: Info, brand_id: int, whose: str, filter: UserFilter) -> Mapping[str, Any]:
+    """A filter that was kept, with values of what is personal as the bearer may see them."""
+    tests = {test: await _declared(info, brand_id, test.named) for _, test in filter.facts("")}
+    personal = info.context.personal
+
+    def attribute(test: AttributeFilter) -> AttributeFilter:
+        values = {
+            "eq": personal.named(brand_id, whose, test.name, test.eq),
+            "in_": test.in_ and tuple(personal.named(brand_id, whose, test.name, each) for each in test.in_),
+        }
+        return test.model_copy(update=values)
+
+    def fact(test: FactFilter) -> FactFilter:
+        declared = tests[test]
+
+        def shown(value: Any) -> Any:
+            if declared is None:  # by no rule that there is: nobody knows what it looked at
+                return personal.covered(brand_id, whose, value)
+            for each in declared:
+                value = personal.fact(brand_id, whose, each, value)
+            return value
+
+        values = {name: shown(getattr(test, name)) for name in ("eq", "gte", "gt", "lte", "lt")}
+        return test.model_copy(update={**values, "in_": test.in_ and tuple(map(shown, test.in_))})
+
+    def shown(each: UserFilter) -> UserFilter:
+        inner = {
+            "and_": each.and_ and tuple(map(shown, each.and_)),
+            "or_": each.or_ and tuple(map(shown, each.or_)),
+            "not_": each.not_ and shown(each.not_),
+            "attribute": each.attribute and tuple(map(attribute, each.attribute)),
+            "fact": each.fact and tuple(map(fact, each.fact)),
+        }
+        return each.model_copy(update=inner)
+
+    return shown(filter).data
+
+
+async def _declared(info: Info, brand_id: int, name: FactName) -> Sequence[str] | None:
+    return await info.context.loaders.ask(_declarations, brand_id, name, info.context.ctx)
+
+
+async def _declarations(brand_id: int, names: Sequence[FactName], ctx: Context) -> Mapping[FactName, Sequence[str]]:
+    """Batch: what facts are declared as."""
+    return await declarations(ctx, brand_id, names)
