@@ -39,7 +39,8 @@ class Loaders:
         name = (batch, brand_id, args)
         if name not in self._loaders:
             self._loaders[name] = DataLoader(load_fn=partial(self._run, batch, brand_id, args))
-        found: V | None = await self._loaders[name].load(key)
+        # Others may wait for the same value: whoever is cancelled, by an error beside it, must not cancel it.
+        found: V | None = await asyncio.shield(self._loaders[name].load(key))
         return found
 
     async def ask(self, batch: Batch[V], brand_id: int, key: Hashable, *args: Hashable) -> V | None:
@@ -53,7 +54,8 @@ class Loaders:
                 return [found.get(key) for key in keys]
 
             self._loaders[name] = DataLoader(load_fn=run)
-        found: V | None = await self._loaders[name].load(key)
+        # Others may wait for the same value: whoever is cancelled, by an error beside it, must not cancel it.
+        found: V | None = await asyncio.shield(self._loaders[name].load(key))
         return found
 
     @asynccontextmanager

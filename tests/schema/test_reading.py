@@ -353,3 +353,14 @@ async def test_chinese_is_sent_as_it_is(world: Any) -> None:
     response = await world.post({"query": '{ brand(slug: "shop") { stages { title } } }'})
     assert "休眠" in response.content.decode()
     assert json.loads(response.content)["data"]
+
+
+async def test_an_error_takes_with_it_only_what_it_has_to(world: Any) -> None:
+    # `edges` and `nodes` wait for one page: an error that ends one of them must not end the other's waiting.
+    query = """{ brand(slug: "shop") { zone users(first: 50) {
+      edges { node { stageHistory { nodes { rule } edges { cursor } } tagHistory(after: "W10") { nodes { key } } } }
+      nodes { id tagHistory { nodes { because } } stageHistory { nodes { rule } } }
+      totalCount
+    } } }"""
+    answer = await world.ask(query)
+    assert {error["extensions"]["field"] for error in answer["errors"]} == {"after"}
