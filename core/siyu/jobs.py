@@ -27,6 +27,7 @@ from siyu.engine.days import window_start
 from siyu.flow import decide, dispatch, files
 from siyu.flow.context import Context, ask_refresh, zone
 from siyu.flow.refresh import AlreadyRunning, refresh
+from siyu.store import counts
 from siyu.store.changes import forget
 from siyu.store.db import Lock
 from siyu.store.models import Brand, Run
@@ -161,6 +162,7 @@ async def sweep_job(given: JobContext, _: int = 0) -> None:
             " UNION ALL SELECT DISTINCT brand_id, 'files' FROM file WHERE status = 'waiting'"
         )
         await _close_dead_runs(given.ctx, connection)
+        await counts.fold(connection)
     for row in due:
         await given.queue.push(row["job"], row["id"])
 

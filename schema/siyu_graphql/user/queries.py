@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from siyu import InputError, NotFound
 from siyu.flow import filters
 from siyu.flow.filters import among, users_where
 from siyu.flow.selection import Selection, counted, select
+from siyu.store import counts
 from siyu.store.db import Connection as DatabaseConnection
 from siyu.store.merges import persons
 from strawberry.relay import GlobalID
@@ -29,6 +31,7 @@ from siyu_graphql.paging import (
     Listing,
     Order,
     Page,
+    Term,
     Where,
     Window,
     of_brand,
@@ -40,7 +43,7 @@ from siyu_graphql.user.loaders import users_by_identity
 from siyu_graphql.user.personal import require_personal
 from siyu_graphql.user.types import User, UserConnection
 
-__all__ = ["USERS", "find_user", "user_of_brand", "users_of_brand", "users_who"]
+__all__ = ["USERS", "find_user", "plain_users", "user_of_brand", "users_of_brand", "users_who"]
 
 
 def _user(brand_id: int, row: Mapping[str, Any]) -> User:
@@ -113,11 +116,31 @@ def users_who(
     info: Info, brand_id: int, filter: filters.UserFilter, window: Window, order: UserOrder | None = None
 ) -> UserConnection:
     """The users whom a filter finds."""
-    listing, by = USERS.ordered(_order(order)), order.checked() if order else None
-    if by is not None or filter.facts("filter"):
-        return _by_facts(info, brand_id, filter, window, listing, by, order)
-    found = of_brand(info, brand_id, listing, window, users_where(filter))
+    plain = plain_users(filter, order)
+    if plain is None:
+        by = order.checked() if order else None
+        return _by_facts(info, brand_id, filter, window, USERS.ordered(_order(order)), by, order)
+    found = of_brand(info, brand_id, plain[0], window, plain[1])
     return UserConnection(page=found.page, count=found.count, selected=_never)
+
+
+def plain_users(filter: filters.UserFilter, order: UserOrder | None = None) -> tuple[Listing[User], Term] | None:
+    """The users whom a filter finds, in their order; None where that takes facts."""
+    if (order is not None and order.checked() is not None) or filter.facts("filter"):
+        return None
+    return replace(USERS, order=_order(order), counted=_counted(filter)), users_where(filter)
+
+
+def _counted(filter: filters.UserFilter) -> tuple[str, tuple[str, ...]] | None:
+    """How those who are meant are known to be so many, if they are."""
+    match filter.model_dump(exclude_none=True):
+        case {"tag": (key,), **others} if not others:
+            return counts.WITH_TAG, (key,)
+        case {"stage": {"track": track, "key": key}, **others} if not others:
+            return counts.IN_STAGE, (track, key)
+        case given if not given:
+            return counts.USERS, ()
+    return None
 
 
 def _by_facts(

@@ -20,7 +20,7 @@ from siyu.store.models.segment import Segment
 from siyu.store.models.stage import Stage, StageHistory, UserStage
 from siyu.store.models.tag import Tag, TagAssignment, TagHistory
 from siyu.store.models.token import AccessToken
-from siyu.store.models.user import Identity, MergedUser, User, UserMerge
+from siyu.store.models.user import Identity, MergedUser, User, UserCount, UserMerge
 
 __all__ = [
     "AccessToken",
@@ -52,6 +52,7 @@ __all__ = [
     "TagHistory",
     "TrustedDocument",
     "User",
+    "UserCount",
     "UserMerge",
     "UserStage",
 ]

@@ -69,3 +69,15 @@ class MergedUser(Model):
         table = "merged_user"
         unique_together = (("brand_id", "user_id"),)
         indexes = (("brand_id", "into_id"),)
+
+
+class UserCount(Model):
+    """By how many users a brand grew; all of a brand together are how many it has."""
+
+    id = fields.BigIntField(primary_key=True)
+    brand_id = fields.IntField()
+    users = fields.BigIntField()
+
+    class Meta:
+        table = "user_count"
+        indexes = (("brand_id",),)
