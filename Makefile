@@ -14,7 +14,7 @@ PIN     = uv pip compile -q pyproject.toml --universal --python-version 3.11 --g
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-spark test-browser frontend lint format sdl sdl-diff bench bench-peers requirements clean
+.PHONY: help demo test test-graphql-long test-spark test-browser frontend lint format sdl sdl-diff bench bench-graphql bench-peers requirements clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -27,6 +27,9 @@ test: $(VENV)/.dev  ## run the tests (ARGS="-k rfm -x")
 
 test-spark: java $(VENV)/.spark  ## run the tests that hold Spark to the other engines (needs Java; some minutes)
 	@$(BIN)/python -m pytest -m spark $(ARGS)
+
+test-graphql-long: $(VENV)/.dev  ## thousands of generated queries, answered by plans and by resolvers (some minutes)
+	@$(BIN)/python -m pytest -m long tests/schema $(ARGS)
 
 .PHONY: java
 java:
@@ -68,6 +71,10 @@ bench: $(VENV)/.dev  ## run the benchmarks (ARGS="refresh --users 100000")
 bench-peers:  ## siyu beside other rule engines and RFM libraries, in .venv-peers (ARGS="rules --users 1000000")
 	@$(MAKE) --no-print-directory VENV=$(VENV)-peers $(VENV)-peers/.peers
 	@set -e; for each in $(if $(ARGS),"$(ARGS)",rules rfm); do $(VENV)-peers/bin/python -m benchmarks $$each; done
+
+bench-graphql: $(VENV)/.dev  ## the API beside other GraphQL servers (needs node, npm and wrk; ARGS="--rounds 5")
+	@cd benchmarks/graphql/peers && npm ci --silent
+	@$(BIN)/python -m benchmarks graphql $(ARGS)
 
 requirements:  ## pin and hash the dependencies anew (ARGS=--upgrade; needs uv)
 	@command -v uv >/dev/null || { echo "make requirements needs uv: pip install uv" >&2; exit 1; }

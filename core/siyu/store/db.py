@@ -21,6 +21,7 @@ from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor
 
 from siyu.store import migrations
+from siyu.store.readers import Readers
 from siyu.store.signals import Signals
 from siyu.telemetry import tracing
 
@@ -55,24 +56,27 @@ class Lock(IntEnum):
 class Database:
     """An open database. Make one with :meth:`open`; it is the Tortoise context of its process."""
 
-    def __init__(self, context: TortoiseContext) -> None:
+    def __init__(self, context: TortoiseContext, readers: Readers) -> None:
         self._context = context
         self._migrated = False
+        self._readers = readers
         self.signals = Signals()
 
     @classmethod
     async def open(cls, url: str, *, pool: int = 20) -> Database:
         """Connect to ``url`` (``postgresql://user:password@host:port/name``, or ``?host=/socket/folder``)."""
         context = TortoiseContext()
-        config = {"connections": {"default": _tortoise(url, pool)}, "apps": APPS}
+        default = _tortoise(url, pool)
+        config = {"connections": {"default": default}, "apps": APPS}
         # Models look the context up by task while they are set up, and find the process-wide one ever after.
         with context:
             await context.init(config=config, _enable_global_fallback=True)
-        return cls(context)
+        return cls(context, Readers(default["credentials"]))
 
     async def close(self) -> None:
         """Close the pool."""
         await self.signals.close()
+        await self._readers.close()
         await self._context.close_connections()
 
     async def migrate(self) -> None:
@@ -109,6 +113,12 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection of the pool."""
         async with self._context.db().acquire_connection() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """A connection that only reads, from which moments come as JSON; see :mod:`siyu.store.readers`."""
+        async with self._readers.connection() as connection:
             yield connection
 
     @asynccontextmanager

@@ -1,0 +1,462 @@
+"""A selection made into a plan: what is to be read, and the code that writes the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from graphql import GraphQLField, GraphQLObjectType, get_named_type
+from graphql.execution.values import VariableValues
+from siyu import SiyuError
+from siyu.store.db import Connection
+
+from siyu_graphql.paging import Listing, Order, Term, Where, Window
+from siyu_graphql.plans import mapping, reading
+from siyu_graphql.plans.document import Arguments, Prepared, Selected, Unplanned, definition
+from siyu_graphql.plans.mapping import Catalog, Column, Field, Fields, Known
+from siyu_graphql.plans.nouns import BRAND, FIELDS
+from siyu_graphql.plans.reading import Columns, Elements, Joined, Nested, Page, Request, Shape, Total
+from siyu_graphql.plans.writing import Code, Template, quoted, written
+from siyu_graphql.reasons import MERGED
+
+__all__ = ["BRAND_COLUMNS", "BrandPlan", "Plan", "compile_plan"]
+
+Input: TypeAlias = Callable[[int, VariableValues], Any]
+Step: TypeAlias = Callable[[Connection, Request], Awaitable[None]]
+
+BRAND_COLUMNS = ("id", "slug", "name", "zone", "now", "refreshed_at", "refresh_asked")
+
+
+@dataclass(frozen=True)
+class BrandPlan:
+    """What is asked of one brand. ``row`` is which columns of its own are wanted."""
+
+    slug: Arguments
+    row: frozenset[str]
+    inputs: Sequence[Input]
+    steps: Sequence[Step]
+    catalogs: Sequence[Catalog]
+    write: Callable[[Any, Request], str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A document's answer: keys, and text or what a brand is asked."""
+
+    parts: Sequence[tuple[str, str | BrandPlan]]
+
+
+def compile_plan(prepared: Prepared, flags: Mapping[str, bool]) -> Plan:
+    """The plan of a document, its fields included and skipped by ``flags``; :class:`Unplanned` where there is none."""
+    parts: list[tuple[str, str | BrandPlan]] = []
+    for selected in prepared.select_root(flags):
+        if selected.name == "__typename":
+            parts.append((selected.key, f'"{prepared.root.name}"'))
+        elif selected.name == "brand":
+            field = prepared.root.fields["brand"]
+            parts.append((selected.key, _Compiler(prepared, flags).brand(field, selected)))
+        else:
+            raise Unplanned
+    return Plan(parts)
+
+
+class _BrandColumns:
+    def __init__(self) -> None:
+        self.wanted: set[str] = set()
+
+    def column(self, name: str) -> int:
+        self.wanted.add(name)
+        return BRAND_COLUMNS.index(name)
+
+
+class _Compiler:
+    """Makes the plan of one brand. In the code that it generates, ``r`` is a row and ``q`` the :class:`Request`."""
+
+    def __init__(self, prepared: Prepared, flags: Mapping[str, bool]) -> None:
+        self._prepared = prepared
+        self._flags = flags
+        self._code = Code()
+        self._inputs: list[Input] = []
+        self._steps: list[Step] = []
+        self._catalogs: list[Catalog] = []
+        self._shapes = 0
+
+    def brand(self, field: GraphQLField, selected: Selected) -> BrandPlan:
+        """What is asked of a brand."""
+        type_ = _object(field)
+        columns = _BrandColumns()
+        template = self._template(type_, selected, BRAND, columns)
+        write = self._code.function("r, q", f"return {template.code}")
+        return BrandPlan(
+            slug=Arguments(self._prepared, field, selected.nodes[0]),
+            row=frozenset(columns.wanted),
+            inputs=self._inputs,
+            steps=self._steps,
+            catalogs=self._catalogs,
+            write=self._code.get(write),
+        )
+
+    def _template(
+        self,
+        type_: GraphQLObjectType,
+        selected: Selected,
+        fields: Fields,
+        columns: Columns,
+        catalog: Catalog | None = None,
+    ) -> Template:
+        entries: list[tuple[str, str]] = []
+        for each in self._prepared.select(type_, selected.nodes, self._flags):
+            if each.name == "__typename":
+                entries.append((each.key, repr(f'"{type_.name}"')))
+            else:
+                entries.append((each.key, self._field(type_, each, fields, columns, catalog)))
+        return Template.of(entries)
+
+    def _field(
+        self, type_: GraphQLObjectType, selected: Selected, fields: Fields, columns: Columns, catalog: Catalog | None
+    ) -> str:
+        field = type_.fields[selected.name]
+        declared = _declared(field, fields)
+        match declared:
+            case mapping.Column(name):
+                return written(self._code, field.type, f"r[{columns.column(name)}]")
+            case mapping.Global():
+                number = columns.column("id")
+                if isinstance(columns, _BrandColumns):
+                    return f"global_id('Brand:%d' % r[{number}])"
+                return f"global_id('{type_.name}:%d:%d' % (q.brand_id, r[{number}]))"
+            case mapping.Known(name) if catalog:
+                return f"r[0][{1 + catalog.columns.index(name)}]"
+            case mapping.Why():
+                return self._why(declared, columns, catalog)
+            case mapping.Ended(_, why):
+                otherwise = self._why(why, columns, catalog) if why else "'null'"
+                merged = self._code.bind(quoted(MERGED))
+                return f"({otherwise} if r[{columns.column('merge_id')}] is None else {merged})"
+            case mapping.One(_, listing, name):
+                return self._one(field, selected, listing, columns, name)
+            case mapping.Several() if isinstance(columns, Shape):
+                return self._several(field, selected, declared, columns)
+            case mapping.Paged(_, scope, True) if isinstance(columns, Shape):
+                return self._pages_of_users(field, selected, scope, columns)
+            case mapping.Paged(_, scope, False) if isinstance(columns, _BrandColumns):
+                return self._pages_of_brand(field, selected, scope)
+            case mapping.Whole() if isinstance(columns, _BrandColumns):
+                return self._all(field, selected, declared)
+            case mapping.Found() if isinstance(columns, _BrandColumns):
+                return self._found(field, selected, declared)
+        raise Unplanned
+
+    def _why(self, why: mapping.Why, columns: Columns, catalog: Catalog | None) -> str:
+        match why.key:
+            case Column(name):
+                key = f"r[{columns.column(name)}]"
+            case Known(name) if catalog:
+                key = f"r[0][{1 + len(catalog.columns) + catalog.columns.index(name)}]"
+            case _:
+                raise Unplanned
+        track = f"r[{columns.column(why.track.name)}]" if why.track else "''"
+        rule = f"q.rules[r[{columns.column(why.prefix + 'rulebook_id')}], {track}, {key}]"
+        if why.part == "because":
+            return f"because({rule}, r[{columns.column(why.prefix + 'why')}])"
+        return f"{rule}.{why.part}"
+
+    def _list(self, template: Template) -> str:
+        """The name of a function that writes rows."""
+        return self._code.function(
+            "rows, q",
+            "written = []",
+            "for r in rows:",
+            *(f"    {line}" for line in template.lines),
+            "    written.append(text)",
+            "return '[' + ','.join(written) + ']'",
+        )
+
+    def _one(self, field: GraphQLField, selected: Selected, listing: Listing[Any], columns: Columns, name: str) -> str:
+        place = columns.column(name)
+        if isinstance(columns, Shape):
+            numbers: reading.Numbers = partial(reading.numbers_in_rows, columns, place)
+        elif isinstance(columns, _Elements):
+            numbers = columns.numbers(place)
+        else:
+            raise Unplanned
+        shape = self._shape()
+        shape.column("id")
+        self._steps.append(reading.Found(shape, listing, numbers))
+        write = self._one_row(field, selected, shape)
+        return f"{write}(q.rows[{shape.number}].get(r[{place}]), q)"
+
+    def _one_row(self, field: GraphQLField, selected: Selected, shape: Shape) -> str:
+        type_ = _object(field)
+        template = self._template(type_, selected, FIELDS.get(type_.name, {}), shape)
+        return self._code.function("r, q", "if r is None: return 'null'", *template.lines, "return text")
+
+    def _found(self, field: GraphQLField, selected: Selected, found: mapping.Found) -> str:
+        shape = self._shape()
+        shape.column("id")
+        given = self._arguments(field, selected)
+
+        async def step(connection: Connection, request: Request) -> None:
+            number = await found.find(connection, request.brand_id, **request.inputs[given])
+            if number is None:
+                raise Unplanned
+            await reading.read_by_number(connection, request, shape, found.listing, [(number, 1)])
+            if not request.rows[shape.number]:
+                raise Unplanned
+
+        self._steps.append(step)
+        write = self._one_row(field, selected, shape)
+        return f"{write}(next(iter(q.rows[{shape.number}].values())), q)"
+
+    def _all(self, field: GraphQLField, selected: Selected, whole: mapping.Whole) -> str:
+        shape = self._shape()
+        given = self._arguments(field, selected)
+        type_ = _object(field)
+        template = self._template(type_, selected, FIELDS.get(type_.name, {}), shape)
+        self._steps.append(reading.All(shape, whole.listing, whole.order, whole.keep, given))
+        return f"{self._list(template)}(q.rows[{shape.number}], q)"
+
+    def _several(self, field: GraphQLField, selected: Selected, several: mapping.Several, shape: Shape) -> str:
+        type_ = _object(field)
+        given = self._arguments(field, selected)
+        elements = Elements()
+        keys = [elements.column(name) for name in several.by]
+        offset = _Shifted(elements) if several.catalog else elements
+        template = self._template(type_, selected, FIELDS.get(type_.name, {}), offset, several.catalog)
+        only = elements.column(several.only) if several.only else None
+        order = "" if several.catalog else f" ORDER BY {', '.join(several.by)}"
+        places = shape.join(Joined(elements, several.table, order, several.theirs))
+        names = ", ".join(f"a{n}" for n in range(len(places)))
+        arrays = f"zip({', '.join(f'r[{place}]' for place in places)})"
+        row, condition = f"({names},)", ""
+        if only is not None:
+            argument = f"q.inputs[{given}].get({several.only!r})"
+            condition = f" if {argument} in (None, a{only})"
+        if several.catalog:
+            key = f"a{keys[0]}" if len(keys) == 1 else f"({', '.join(f'a{key}' for key in keys)})"
+            row = f"(q.catalogs[{self._catalog(several.catalog)}][{key}], {names})"
+        rows = f"[{row} for {names}, in {arrays}{condition}]"
+        if several.catalog:
+            rows = f"sorted({rows})"
+        return f"('[]' if r[{places[0]}] is None else {self._list(template)}({rows}, q))"
+
+    def _pages_of_brand(self, field: GraphQLField, selected: Selected, scope: mapping.Scope) -> str:
+        shape, page = self._shape(), len(self._inputs)
+        self._inputs.append(partial(_page, self._read(field, selected), scope))
+        at = len(self._steps)
+        written = self._connection(field, selected, shape, page, total=f"whole(q.totals[{page}])", last=True)
+        if written.counted:
+            self._steps.insert(at, reading.Counted(page))
+        if written.paged:
+            self._steps.insert(at, reading.Paged(shape, page))
+        rows = f"q.rows[{shape.number}]" if written.paged else "()"
+        return f"{written.function}({rows}, None, q)"
+
+    def _pages_of_users(self, field: GraphQLField, selected: Selected, scope: mapping.Scope, shape: Shape) -> str:
+        page = len(self._inputs)
+        self._inputs.append(partial(_page, self._read(field, selected), scope))
+        elements = _Elements(shape, page, scope(0)[0].order)
+        written = self._connection(field, selected, elements, page, total="whole(total)")
+        total = "None"
+        if written.counted:
+            total = f"r[{shape.count(Total(partial(_all_of_user, page)))}]"
+        rows = "()"
+        if written.paged:
+            if not elements.names:
+                elements.column("id")
+            places = shape.nest(Nested(elements, partial(_rows_of_user, page), page))
+            elements.places[:] = places
+            arrays = ", ".join(f"r[{place}]" for place in places)
+            rows = f"(() if r[{places[0]}] is None else list(zip({arrays})))"
+        return f"{written.function}({rows}, {total}, q)"
+
+    def _connection(
+        self, field: GraphQLField, selected: Selected, columns: Columns, page: int, *, total: str, last: bool = False
+    ) -> _Connection:
+        """The function that writes a connection from rows and their total; ``last`` where what rows are ordered by
+        comes last in them."""
+        type_ = _object(field)
+        entries: list[tuple[str, str]] = []
+        names = set()
+        for each in self._prepared.select(type_, selected.nodes, self._flags):
+            names.add(each.name)
+            inner = type_.fields.get(each.name)
+            match each.name:
+                case "__typename":
+                    value = repr(f'"{type_.name}"')
+                case "nodes" if inner:
+                    value = f"{self._list(self._node(inner, each, columns))}(rows, q)"
+                case "edges" if inner:
+                    value = f"{self._edges(inner, each, columns, page, last=last)}(rows, q)"
+                case "pageInfo" if inner:
+                    value = self._page_info(inner, each, columns, page, last=last)
+                case "totalCount":
+                    value = total
+                case "asOf":  # of the facts that a plan does not look at
+                    value = "'null'"
+                case _:
+                    raise Unplanned
+            entries.append((each.key, value))
+        function = self._code.function(
+            "rows, total, q",
+            f"page = q.inputs[{page}]",
+            "more = len(rows) > page.limit",
+            "if more: rows = rows[:page.limit]",
+            "if page.backward: rows = rows[::-1]",
+            f"return {Template.of(entries).code}",
+        )
+        return _Connection(function, bool(names & {"nodes", "edges", "pageInfo"}), "totalCount" in names)
+
+    def _node(self, field: GraphQLField, selected: Selected, columns: Columns) -> Template:
+        type_ = _object(field)
+        return self._template(type_, selected, FIELDS.get(type_.name, {}), columns)
+
+    def _edges(self, field: GraphQLField, selected: Selected, columns: Columns, page: int, *, last: bool) -> str:
+        type_ = _object(field)
+        entries: list[tuple[str, str]] = []
+        for each in self._prepared.select(type_, selected.nodes, self._flags):
+            match each.name:
+                case "__typename":
+                    value = repr(f'"{type_.name}"')
+                case "cursor":
+                    value = self._cursor("r", columns, page, last=last)
+                case "node":
+                    value = self._node(type_.fields["node"], each, columns).code
+                case _:
+                    raise Unplanned
+            entries.append((each.key, value))
+        return self._list(Template.of(entries))
+
+    def _page_info(self, field: GraphQLField, selected: Selected, columns: Columns, page: int, *, last: bool) -> str:
+        type_ = _object(field)
+        values = {
+            "__typename": repr(f'"{type_.name}"'),
+            "hasNextPage": "('true' if page.follows(more) else 'false')",
+            "hasPreviousPage": "('true' if page.precedes(more) else 'false')",
+            "startCursor": f"({self._cursor('rows[0]', columns, page, last=last)} if rows else 'null')",
+            "endCursor": f"({self._cursor('rows[-1]', columns, page, last=last)} if rows else 'null')",
+        }
+        chosen = self._prepared.select(type_, selected.nodes, self._flags)
+        if any(each.name not in values for each in chosen):
+            raise Unplanned
+        return Template.of([(each.key, values[each.name]) for each in chosen]).code
+
+    def _cursor(self, row: str, columns: Columns, page: int, *, last: bool) -> str:
+        if last:
+            return f"q.inputs[{page}].cursor({row}[-len(q.inputs[{page}].order.columns):])"
+        assert isinstance(columns, _Elements)
+        places = ", ".join(f"{row}[{columns.column(name)}]" for name, _ in columns.order.columns)
+        return f"q.inputs[{page}].cursor(({places},))"
+
+    def _shape(self) -> Shape:
+        self._shapes += 1
+        return Shape(self._shapes)
+
+    def _catalog(self, catalog: Catalog) -> int:
+        if catalog not in self._catalogs:
+            self._catalogs.append(catalog)
+        return self._catalogs.index(catalog)
+
+    def _read(self, field: GraphQLField, selected: Selected) -> Arguments:
+        return Arguments(self._prepared, field, selected.nodes[0])
+
+    def _arguments(self, field: GraphQLField, selected: Selected) -> int:
+        read = self._read(field, selected)
+        self._inputs.append(lambda _, variables: read.read(variables))
+        return len(self._inputs) - 1
+
+
+@dataclass(frozen=True)
+class _Connection:
+    function: str
+    paged: bool
+    counted: bool
+
+
+class _Elements(Elements):
+    """The columns of a page that hangs on each row of a shape; where its arrays are is known once all are."""
+
+    def __init__(self, shape: Shape, page: int, order: Order) -> None:
+        super().__init__()
+        self.order = order
+        self.places: list[int] = []
+        self._shape = shape
+        self._page = page
+
+    def numbers(self, column: int) -> reading.Numbers:
+        """The numbers that a column of what is shown names."""
+
+        def numbers(request: Request) -> Iterator[tuple[int, int]]:
+            return reading.numbers_in_lists(self._shape, self.places[column], request.inputs[self._page].limit, request)
+
+        return numbers
+
+
+class _Shifted:
+    """Columns of a list whose elements begin with their entry in a catalog."""
+
+    def __init__(self, elements: Elements) -> None:
+        self._elements = elements
+
+    def column(self, name: str) -> int:
+        return self._elements.column(name) + 1
+
+
+def _object(field: GraphQLField) -> GraphQLObjectType:
+    type_ = get_named_type(field.type)
+    if not isinstance(type_, GraphQLObjectType):
+        raise Unplanned
+    return type_
+
+
+def _declared(field: GraphQLField, fields: Fields) -> Field:
+    made = definition(field)
+    declared = fields.get(made.python_name) if made else None
+    if made is None or declared is None or made.extensions:
+        raise Unplanned
+    resolver = made.base_resolver.wrapped_func if made.base_resolver else None
+    if not isinstance(declared, mapping.Global) and resolver is not getattr(declared, "resolver", None):
+        raise Unplanned
+    return declared
+
+
+def _page(read: Arguments, scope: mapping.Scope, brand_id: int, variables: VariableValues) -> Page:
+    given = dict(read.read(variables))
+    window = Window(*(given.pop(name, None) for name in Window._fields))
+    try:
+        return Page.of(*scope(brand_id, **given), window)
+    except (SiyuError, TypeError):
+        raise Unplanned from None
+
+
+def _rows_of_user(number: int, request: Request, values: list[Any]) -> str:
+    """The rows of a page of a user, which is called ``u``, as ``c``."""
+    page: Page = request.inputs[number]
+    where = _of_user(request, values, "o.id" if request.merged else "u.id", *page.terms, *page.within)
+    rows = page.rows(where)
+    if request.merged:
+        # Of several who count as one, each gives its first rows.
+        rows = (
+            f"SELECT x.* FROM own o CROSS JOIN LATERAL ({rows}) x WHERE o.person = u.id"
+            f" ORDER BY {reading.ordered('x', page.order)} LIMIT {page.limit + 1:d}"
+        )
+    return f"({rows}) c"
+
+
+def _all_of_user(number: int, request: Request, values: list[Any]) -> str:
+    """All rows of a user's list, to be counted."""
+    page: Page = request.inputs[number]
+    where = _of_user(request, values, "o.id" if request.merged else "u.id", *page.terms)
+    if request.merged:
+        return f"own o CROSS JOIN LATERAL (SELECT FROM {page.listing.source} WHERE {where.sql}) x WHERE o.person = u.id"
+    return f"{page.listing.source} WHERE {where.sql}"
+
+
+def _of_user(request: Request, values: list[Any], user: str, *terms: Term) -> Where:
+    where = Where(request.brand_id)
+    where.values = values  # one statement, one list of parameters
+    where.add(f"t.user_id = {user}")
+    where.narrow(*terms)
+    return where

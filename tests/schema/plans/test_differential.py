@@ -1,0 +1,99 @@
+"""What a plan answers is what resolvers answer, to the letter, whatever is asked."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+import pytest
+from siyu.flow.tokens import create_token
+from siyu.store.models import Brand
+
+from tests.schema.plans.documents import Some, Writer
+
+# Where an argument is refused, GraphQL's own engine leaves resolvers beside it that it has called and not awaited.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+FEW, MANY = 300, 5_000
+SOME = """{ brand(slug: "shop") {
+  tags { key } stages { key }
+  byMoment: users(first: 9, orderBy: {field: LAST_SEEN}) { edges { cursor } }
+  users(first: 9) {
+    edges { cursor }
+    nodes {
+      id identities { kind value }
+      events { edges { cursor } } tagHistory { edges { cursor } } stageHistory { edges { cursor } }
+    }
+  }
+  actions { edges { cursor } } rejectedEvents { edges { cursor } }
+} }"""
+
+
+async def some(world: Any) -> Some:
+    brand = (await world.data(SOME))["brand"]
+    users = brand["users"]["nodes"]
+
+    def cursors(pages: list[Any]) -> list[str]:
+        return [edge["cursor"] for page in pages for edge in page["edges"]]
+
+    return Some(
+        slugs=["shop", *["other"] * 6, "nope", "\x00"],
+        tags=[*(tag["key"] for tag in brand["tags"]), "rfm.no_such"],
+        stages=[*(stage["key"] for stage in brand["stages"]), "no_such"],
+        members=[name["value"] for user in users for name in user["identities"] if name["kind"] == "member"],
+        users=[user["id"] for user in users],
+        cursors={
+            "users": cursors([brand["users"]] * 3 + [brand["byMoment"]]),
+            "actions": cursors([brand["actions"]]),
+            "rejectedEvents": cursors([brand["rejectedEvents"]]),
+            **{name: cursors([user[name] for user in users]) for name in ("events", "tagHistory", "stageHistory")},
+        },
+    )
+
+
+async def tokens(world: Any) -> list[str]:
+    shop, other = await Brand.get(slug="shop"), await Brand.get(slug="other")
+    return [
+        world.token,
+        *[await create_token(role, shop) for role in ("viewer", "developer", "operator", "admin")],
+        await create_token("admin", other),
+    ]
+
+
+def shown(answer: Any) -> str:
+    """An answer as it can be compared: errors of resolvers that run side by side come in any order."""
+    for error in answer.get("errors", ()):
+        error.get("extensions", {}).pop("requestId", None)
+    if "errors" in answer:
+        answer["errors"].sort(key=json.dumps)
+    return json.dumps(answer, ensure_ascii=False)
+
+
+async def compare(world: Any, door: Any, log: pytest.LogCaptureFixture, first: int, count: int) -> None:
+    there, bearers = await some(world), await tokens(world)
+    had = door.plans.counts.planned
+    errors = 0
+    for seed in range(first, first + count):
+        dice = Random(seed)
+        query, variables = Writer(door.schema._schema, there, dice).document()
+        token = dice.choice([*bearers[:1] * 10, *bearers])
+        door.open = False
+        slow = await world.ask(query, token, **variables)
+        door.open = True
+        fast = await world.ask(query, token, **variables)
+        errors += "errors" in slow
+        assert shown(fast) == shown(slow), f"seed {seed}\n{query}\n{json.dumps(variables)}"
+        assert not log.records, f"seed {seed}\n{query}\n{json.dumps(variables)}"
+    planned = door.plans.counts.planned - had
+    told = f"{planned} of {count} had a plan, {errors} had errors"
+    assert planned > 0.6 * count, told
+    assert 0.05 * count < errors < 0.4 * count, told
+
+
+async def test_plans_answer_as_resolvers_do(world: Any, door: Any, caplog: pytest.LogCaptureFixture) -> None:
+    await compare(world, door, caplog, 0, FEW)
+
+
+@pytest.mark.long
+async def test_plans_answer_as_resolvers_do_for_long(world: Any, door: Any, caplog: pytest.LogCaptureFixture) -> None:
+    await compare(world, door, caplog, 1_000, MANY)
