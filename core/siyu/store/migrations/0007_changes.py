@@ -11,7 +11,7 @@ from siyu.store.ddl import CreateTable
 
 
 class Migration(migrations.Migration):
-    dependencies = [("siyu", "0007_filters_and_segments")]
+    dependencies = [("siyu", "0006_filters_and_segments")]
 
     initial = False
 

@@ -6,7 +6,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("siyu", "0007_filters_and_segments")]
+    dependencies = [("siyu", "0007_changes")]
 
     initial = False
 
