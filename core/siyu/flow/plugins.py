@@ -277,11 +277,15 @@ async def _change(
     return await PluginSetting.get(brand_id=brand.id, plugin=name)
 
 
+# Of two changes, each with a refresh of its own, the later has been taken back, and no refresh has followed.
 _BETWEEN = """
 SELECT EXISTS (
-    SELECT FROM setting_change undo JOIN setting_change change ON change.id = undo.undoes
-    JOIN run ON run.brand_id = $1 AND run.kind = 'refresh' AND run.status = 'done' AND run.finished_at > $2
-        AND run.started_at < change.at
+    SELECT FROM setting_change undo
+    JOIN setting_change change ON change.id = undo.undoes
+    JOIN run mine ON mine.brand_id = $1 AND mine.kind = 'refresh' AND mine.status = 'done'
+        AND mine.finished_at > $2 AND mine.started_at < change.at
+    JOIN run theirs ON theirs.brand_id = $1 AND theirs.kind = 'refresh' AND theirs.status = 'done'
+        AND theirs.finished_at > change.at AND theirs.started_at < undo.at AND theirs.id <> mine.id
     WHERE undo.brand_id = $1 AND undo.restores IS NOT NULL
 )
 """
