@@ -266,7 +266,7 @@ class _Compiler:
         if written.paged:
             if not elements.names:
                 elements.column("id")
-            places = shape.nest(Nested(elements, partial(_rows_of_user, page), page))
+            places = shape.nest(Nested(elements, partial(_rows_of_user, page)))
             elements.places[:] = places
             arrays = ", ".join(f"r[{place}]" for place in places)
             rows = f"(() if r[{places[0]}] is None else list(zip({arrays})))"

@@ -36,6 +36,7 @@ from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
 
+from siyu_graphql.cost import price
 from siyu_graphql.limits import MOST_LETTERS, MOST_TOKENS, RULES
 
 __all__ = ["Arguments", "Prepared", "Selected", "Unplanned", "definition"]
@@ -85,6 +86,7 @@ class Prepared:
         self.name = operation.name.value if operation.name else None
         self.fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
         self.flags = _flags(document)
+        self.price = price(self._core, document, operation_name)
 
     @property
     def root(self) -> GraphQLObjectType:

@@ -1,4 +1,8 @@
-"""The types that plans know, and where their fields are kept."""
+"""The types that plans know, and where their fields are kept.
+
+What may be personal (names, attributes, payloads, reasons that quote values) is left to resolvers, which mask it and
+note who saw it; so are filters that ask for it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,6 @@ from siyu_graphql.plans.document import Unplanned
 from siyu_graphql.plans.mapping import (
     Catalog,
     Column,
-    Ended,
     Field,
     Fields,
     Found,
@@ -44,13 +47,9 @@ from siyu_graphql.plans.mapping import (
 )
 from siyu_graphql.reasons import Decided
 from siyu_graphql.stage import queries as stage
-from siyu_graphql.stage.types import PastStage
 from siyu_graphql.tag import queries as tag
-from siyu_graphql.tag.types import PastTag
 from siyu_graphql.user.filters import UserFilter, UserOrder
-from siyu_graphql.user.loaders import users_by_identity
 from siyu_graphql.user.queries import USERS, plain_users, user_of_brand, users_of_brand
-from siyu_graphql.user.types import User
 
 __all__ = ["BRAND", "FIELDS"]
 
@@ -66,7 +65,6 @@ STAGES = Catalog(
 
 def _why(key: Column | Known, track: Column | None = None) -> dict[str, Field]:
     return {
-        "because": Why(Decided.because, "because", key, track),
         "rule": Why(Decided.rule, "rule", key, track),
         "rulebook_version": Why(Decided.rulebook_version, "version", key, track),
     }
@@ -79,8 +77,9 @@ def _shown(row: Mapping[str, Any], include_inactive: bool = False, track: str | 
 def _users(
     brand_id: int, filter: UserFilter | None = None, order_by: UserOrder | None = None
 ) -> tuple[Listing[Any], Sequence[Term]]:
-    found = plain_users(filter.checked() if filter else filters.UserFilter(), order_by)
-    if found is None:
+    checked = filter.checked() if filter else filters.UserFilter()
+    found = plain_users(checked, order_by)
+    if found is None or any(each.attribute for _, each in checked.within("filter")):
         raise Unplanned
     return found[0], found[1:]
 
@@ -104,13 +103,9 @@ def _of(listing: Listing[Any]) -> Scope:
 async def _user(
     connection: Connection, brand_id: int, id: GlobalID | None = None, identity: IdentityInput | None = None
 ) -> int | None:
-    if (id is None) is (identity is None):
-        return None
-    if id is not None:
-        return number_in(id, "User", brand_id)
-    assert identity is not None
-    name = (identity.kind, identity.value)
-    return (await users_by_identity(connection, brand_id, [name])).get(name)
+    if id is None or identity is not None:
+        raise Unplanned
+    return number_in(id, "User", brand_id)
 
 
 NODE: Fields = {"_id": Global()}
@@ -119,8 +114,7 @@ CATALOGED = columns("key", "title", "plugin", "users", "as_of", "active")
 FIELDS: Mapping[str, Fields] = {
     "User": {
         **NODE,
-        **columns("attributes", "first_seen", "last_seen"),
-        "identities": Several(User.identities, "identity", by=("kind", "value"), theirs=True),
+        **columns("first_seen", "last_seen"),
         "tags": Several(tag.tags_of_user, "tag_assignment", by=("tag_id",), catalog=TAGS),
         "stages": Several(stage.stages_of_user, "user_stage", by=("track", "stage"), catalog=STAGES, only="track"),
         "tag_history": Paged(tag.tag_history, _of(tag.PAST), of_user=True),
@@ -128,7 +122,6 @@ FIELDS: Mapping[str, Fields] = {
         "actions": Paged(actions_of_user, _actions, of_user=True),
         "events": Paged(events_of_user, _events, of_user=True),
     },
-    "Identity": columns("kind", "value"),
     "UserTag": {
         **columns("since"),
         **{name: Known(name) for name in TAGS.columns},
@@ -142,27 +135,23 @@ FIELDS: Mapping[str, Fields] = {
     "PastTag": {
         **columns("key", "title", "plugin", "since", "until"),
         **_why(Column("key")),
-        "ended_because": Ended(
-            PastTag.ended_because, Why(PastTag.ended_because, "because", Column("key"), prefix="ended_")
-        ),
     },
     "PastStage": {
         **columns("track", "title", "plugin", "since", "until", key="stage"),
         **_why(Column("stage"), Column("track")),
-        "ended_because": Ended(PastStage.ended_because),
     },
     "Action": {
         **NODE,
-        **columns("plugin", "playbook", "channel", "purpose", "text", "because", "status", "detail", "attempts"),
+        **columns("plugin", "playbook", "channel", "purpose", "status", "attempts"),
         **columns("planned_at", "due_at", "done_at"),
         "user": One(Action.user, USERS, "user_id"),
     },
     "Event": {
         **NODE,
-        **columns("key", "kind", "at", "payload", "received_at"),
+        **columns("key", "kind", "at", "received_at"),
         "user": One(Event.user, USERS, "user_id"),
     },
-    "RejectedEvent": {**NODE, **columns("field", "reason", "received", "received_at")},
+    "RejectedEvent": {**NODE, **columns("field", "received_at")},
     "Tag": {**NODE, **CATALOGED},
     "Stage": {**NODE, **CATALOGED, **columns("track")},
 }

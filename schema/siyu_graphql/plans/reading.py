@@ -14,9 +14,7 @@ from typing import Any, Protocol, TypeAlias
 from siyu.store.db import Connection
 from siyu.store.merges import persons
 
-from siyu_graphql.loading import MOST_ROWS
 from siyu_graphql.paging import Listing, Order, Term, Where, Window
-from siyu_graphql.plans.document import Unplanned
 
 __all__ = [
     "All",
@@ -129,13 +127,6 @@ class Request:
     rows: dict[int, Any] = field(default_factory=dict)
     shown: dict[int, list[tuple[Row, int]]] = field(default_factory=dict)
     totals: dict[int, int] = field(default_factory=dict)
-    spent: int = 0
-
-    def spend(self, rows: int) -> None:
-        """Count rows of nested lists as resolvers do."""
-        self.spent += rows
-        if self.spent > MOST_ROWS:
-            raise Unplanned
 
 
 def ordered(rows: str, order: Order) -> str:
@@ -183,16 +174,10 @@ class Joined:
 
 @dataclass(frozen=True)
 class Nested:
-    """Lists of which each row shows a page, ``page`` being its number; ``source`` gives the rows of it as ``c``."""
+    """Lists of which each row shows a page; ``source`` gives the rows of it as ``c``."""
 
     elements: Elements
     source: Callable[[Request, list[Any]], str]
-    page: int
-
-    def cost(self, request: Request) -> int:
-        """For how many rows of each row's list it counts."""
-        limit: int = request.inputs[self.page].limit
-        return limit
 
     def sql(self, name: str, request: Request, values: list[Any]) -> str:
         """What follows the rows."""
@@ -205,10 +190,6 @@ class Total:
     """How many rows each row's list has: as many as ``source`` gives."""
 
     source: Callable[[Request, list[Any]], str]
-
-    def cost(self, request: Request) -> int:
-        """Nothing: no rows are read."""
-        return 0
 
     def sql(self, name: str, request: Request, values: list[Any]) -> str:
         """What follows the rows."""
@@ -264,9 +245,6 @@ class Shape:
         """Note what was read, and which of it is shown how often."""
         request.rows[self.number] = rows
         request.shown[self.number] = shown
-        times = sum(weight for _, weight in shown)
-        for nested in self._nested:
-            request.spend(times * nested.cost(request))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from siyu.store.db import Database
 from siyu.telemetry import logs, tracing
 from strawberry import Schema
 
+from siyu_graphql.context import RequestContext, TooLarge
 from siyu_graphql.errors import log
 from siyu_graphql.ops.observed import label, observed
 from siyu_graphql.plans.compiler import BRAND_COLUMNS, BrandPlan, Plan, compile_plan
@@ -75,11 +77,11 @@ class Plans:
         self._rules: dict[int, AtHand] = {}
         self.counts = Counts()
 
-    async def answer(self, access: Access, body: Mapping[str, Any]) -> bytes | None:
+    async def answer(self, context: RequestContext, body: Mapping[str, Any]) -> bytes | None:
         """The answer to the body of a request; None where the ordinary path has to give it."""
         try:
-            answer = await self._answer(access, body)
-        except Unplanned:
+            answer = await self._answer(context, body)
+        except (Unplanned, TooLarge):
             answer = None
         except Exception:
             # The ordinary path then says what is wrong, if it is not the plan.
@@ -96,7 +98,7 @@ class Plans:
         self._brands.forget()
         self._catalogs.forget()
 
-    async def _answer(self, access: Access, body: Mapping[str, Any]) -> bytes | None:
+    async def _answer(self, context: RequestContext, body: Mapping[str, Any]) -> bytes | None:
         query, operation, given = body.get("query"), body.get("operationName"), body.get("variables")
         if not isinstance(query, str) or not isinstance(operation, str | None) or not isinstance(given, dict | None):
             return None
@@ -109,16 +111,20 @@ class Plans:
         began = time.perf_counter()
         plan, variables = self._plan(document, query, operation, given or {})
         assert document.prepared is not None
+        await context.pay(document.prepared.price.of(given))
         name = label(document.prepared.name)
         with tracing.span(
             f"query {name}", attributes={"graphql.operation.name": name, "graphql.operation.type": "query"}
         ):
             parts = []
-            for key, part in plan.parts:
-                parts.append(f'"{key}":{part if isinstance(part, str) else await self._brand(part, access, variables)}')
+            async with asyncio.timeout(context.settings.operation_seconds):
+                for key, part in plan.parts:
+                    text = part if isinstance(part, str) else await self._brand(part, context.access, variables)
+                    parts.append(f'"{key}":{text}')
         logs.bind(operation=name)
         observed(name, "query", time.perf_counter() - began)
-        return f'{{"data":{{{",".join(parts)}}}}}'.encode()
+        bill = json.dumps(context.bill, separators=(",", ":"))
+        return f'{{"data":{{{",".join(parts)}}},"extensions":{{"cost":{bill}}}}}'.encode()
 
     def _plan(
         self, document: _Document, query: str, operation: str | None, given: Mapping[str, Any]

@@ -64,6 +64,8 @@ def shown(answer: Any) -> str:
     """An answer as it can be compared: errors of resolvers that run side by side come in any order."""
     for error in answer.get("errors", ()):
         error.get("extensions", {}).pop("requestId", None)
+    # How much the bearer has left this minute grows less with each answer.
+    answer.get("extensions", {}).get("cost", {}).pop("remaining", None)
     if "errors" in answer:
         answer["errors"].sort(key=json.dumps)
     return json.dumps(answer, ensure_ascii=False)
@@ -86,7 +88,7 @@ async def compare(world: Any, door: Any, log: pytest.LogCaptureFixture, first: i
         assert not log.records, f"seed {seed}\n{query}\n{json.dumps(variables)}"
     planned = door.plans.counts.planned - had
     told = f"{planned} of {count} had a plan, {errors} had errors"
-    assert planned > 0.6 * count, told
+    assert planned > 0.5 * count, told
     assert 0.05 * count < errors < 0.4 * count, told
 
 

@@ -9,7 +9,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("siyu", "0005_merges")]
+    dependencies = [("siyu", "0008_user_counts")]
 
     initial = False
 
