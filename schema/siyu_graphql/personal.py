@@ -19,42 +19,42 @@ class Personal:
 
     def __init__(self, access: Access, declared: Names = NOTHING_ELSE) -> None:
         self._access = access
-        self._declared = declared
+        self.declared = declared
         self._allowed = access.may(Right.PERSONAL)
         self._seen: dict[int, set[Hashable]] = {}
 
     def shown(self, brand_id: int, whose: Hashable, value: Any) -> Any:
         """JSON, with what is personal in it as the bearer may see it."""
-        veiled, found = veil(value, self._declared)
-        return value if not found or self._may(brand_id, whose) else veiled
+        veiled, found = veil(value, self.declared)
+        return value if not found or self.may_see(brand_id, whose) else veiled
 
     def named(self, brand_id: int, whose: Hashable, name: str, value: Any) -> Any:
         """A value that goes by ``name``."""
-        return mask(value) if is_personal(name, self._declared) and not self._may(brand_id, whose) else value
+        return mask(value) if is_personal(name, self.declared) and not self.may_see(brand_id, whose) else value
 
     def or_null(self, brand_id: int, whose: Hashable, names: Iterable[str], value: Any) -> Any:
         """A value that has a type, which a mask has not: None where any of its names is personal and not to be seen."""
-        if value is None or not any(is_personal(name, self._declared) for name in names):
+        if value is None or not any(is_personal(name, self.declared) for name in names):
             return value
-        return value if self._may(brand_id, whose) else None
+        return value if self.may_see(brand_id, whose) else None
 
     def handed_over(self, brand_id: int, whose: Hashable) -> bool:
         """Whether a file full of personal data may be had; it counts as one user's."""
-        return self._may(brand_id, whose)
+        return self.may_see(brand_id, whose)
 
     def fact(self, brand_id: int, whose: Hashable, declaration: str, value: Any) -> Any:
         """The value of a fact."""
-        return self.covered(brand_id, whose, value) if named_in(declaration, self._declared) else value
+        return self.covered(brand_id, whose, value) if named_in(declaration, self.declared) else value
 
     def covered(self, brand_id: int, whose: Hashable, value: Any) -> Any:
         """A value that is personal, or may be."""
-        return value if value is None or self._may(brand_id, whose) else mask(value)
+        return value if value is None or self.may_see(brand_id, whose) else mask(value)
 
     def told(self, brand_id: int, whose: Hashable, source: Any, text: str) -> str:
         """A text that may quote what is personal in ``source``."""
-        for raw, covered in _covered(source, veil(source, self._declared)[0]):
+        for raw, covered in _covered(source, veil(source, self.declared)[0]):
             if raw in text:
-                if self._may(brand_id, whose):
+                if self.may_see(brand_id, whose):
                     break
                 text = text.replace(raw, covered)
         return text
@@ -64,14 +64,14 @@ class Personal:
         held = {
             str(value): str(mask(value))
             for declaration, value in facts
-            if value is not None and named_in(declaration, self._declared)
+            if value is not None and named_in(declaration, self.declared)
         }
-        return it if not held or self._may(brand_id, whose) else _replaced(it, held)
+        return it if not held or self.may_see(brand_id, whose) else _replaced(it, held)
 
     def asked(self, brand_id: int, name: str, field: str) -> None:
         """Users are asked for by the value of what goes by ``name``: :class:`siyu.flow.tokens.Forbidden` where that is
         personal and not to be seen, since whoever guesses would learn it."""
-        if is_personal(name, self._declared) and not self._may(brand_id, f"who has which {name}"):
+        if is_personal(name, self.declared) and not self.may_see(brand_id, f"who has which {name}"):
             raise Forbidden(
                 f"{name!r} is personal: a token of role {self._access.role} may not ask for users by it",
                 field=field,
@@ -88,7 +88,8 @@ class Personal:
         seen, self._seen = self._seen, {}
         return {brand_id: len(users) for brand_id, users in seen.items()}
 
-    def _may(self, brand_id: int, whose: Hashable) -> bool:
+    def may_see(self, brand_id: int, whose: Hashable) -> bool:
+        """Whether personal data may be seen; if so, it is, and counts."""
         if self._allowed:
             self._seen.setdefault(brand_id, set()).add(whose)
         return self._allowed

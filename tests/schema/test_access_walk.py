@@ -779,7 +779,7 @@ RULES: dict[str, tuple[str, Rule]] = {
         lambda: patch("siyu_graphql.token.mutations.tokens.revoke", revoked_anywhere),
     ),
     "pages are of any brand": ("apart", lambda: patch.object(paging.Where, "__init__", without_brand)),
-    "personal data is shown": ("viewer", lambda: patch.object(Personal, "_may", lambda *_: True)),
+    "personal data is shown": ("viewer", lambda: patch.object(Personal, "may_see", lambda *_: True)),
     "users are found by personal data": ("viewer", lambda: patch.object(Personal, "asked", lambda *_: None)),
     "nothing is masked": ("viewer", lambda: patch("siyu_graphql.personal.mask", lambda value: value)),
     "JSON is not looked into": ("viewer", lambda: patch("siyu_graphql.personal.veil", lambda value: (value, False))),

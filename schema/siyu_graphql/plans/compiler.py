@@ -17,13 +17,13 @@ from siyu_graphql.plans import mapping, reading
 from siyu_graphql.plans.document import Arguments, Prepared, Selected, Unplanned, definition
 from siyu_graphql.plans.mapping import Catalog, Column, Field, Fields, Known
 from siyu_graphql.plans.nouns import BRAND, FIELDS
-from siyu_graphql.plans.reading import Columns, Elements, Joined, Nested, Page, Request, Shape, Total
+from siyu_graphql.plans.reading import PERSON, Columns, Elements, Joined, Nested, Page, Request, Shape, Total
 from siyu_graphql.plans.writing import Code, Template, quoted, written
 from siyu_graphql.reasons import MERGED
 
 __all__ = ["BRAND_COLUMNS", "BrandPlan", "Plan", "compile_plan"]
 
-Input: TypeAlias = Callable[[int, VariableValues], Any]
+Input: TypeAlias = Callable[[Request, VariableValues], Any]
 Step: TypeAlias = Callable[[Connection, Request], Awaitable[None]]
 
 BRAND_COLUMNS = ("id", "slug", "name", "zone", "now", "refreshed_at", "refresh_asked")
@@ -46,6 +46,11 @@ class Plan:
     """A document's answer: keys, and text or what a brand is asked."""
 
     parts: Sequence[tuple[str, str | BrandPlan]]
+
+    @property
+    def brands(self) -> Iterator[tuple[str, BrandPlan]]:
+        """What is asked of brands."""
+        return ((key, part) for key, part in self.parts if isinstance(part, BrandPlan))
 
 
 def compile_plan(prepared: Prepared, flags: Mapping[str, bool]) -> Plan:
@@ -122,6 +127,11 @@ class _Compiler:
         match declared:
             case mapping.Column(name):
                 return written(self._code, field.type, f"r[{columns.column(name)}]")
+            case mapping.Shown(_, name, whose):
+                return f"shown(q, r[{columns.column(whose)}], r[{columns.column(name)}])"
+            case mapping.Named(_, kind, name) if isinstance(columns, Elements):
+                person, kind_at, value = (columns.column(each) for each in (PERSON, kind, name))
+                return f"quoted(q.personal.named(q.brand_id, r[{person}], r[{kind_at}], r[{value}]))"
             case mapping.Global():
                 number = columns.column("id")
                 if isinstance(columns, _BrandColumns):
@@ -139,9 +149,9 @@ class _Compiler:
                 return self._one(field, selected, listing, columns, name)
             case mapping.Several() if isinstance(columns, Shape):
                 return self._several(field, selected, declared, columns)
-            case mapping.Paged(_, scope, True) if isinstance(columns, Shape):
-                return self._pages_of_users(field, selected, scope, columns)
-            case mapping.Paged(_, scope, False) if isinstance(columns, _BrandColumns):
+            case mapping.Paged(_, scope, Listing(order=order)) if isinstance(columns, Shape):
+                return self._pages_of_users(field, selected, scope, order, columns)
+            case mapping.Paged(_, scope, None) if isinstance(columns, _BrandColumns):
                 return self._pages_of_brand(field, selected, scope)
             case mapping.Whole() if isinstance(columns, _BrandColumns):
                 return self._all(field, selected, declared)
@@ -160,7 +170,7 @@ class _Compiler:
         track = f"r[{columns.column(why.track.name)}]" if why.track else "''"
         rule = f"q.rules[r[{columns.column(why.prefix + 'rulebook_id')}], {track}, {key}]"
         if why.part == "because":
-            return f"because({rule}, r[{columns.column(why.prefix + 'why')}])"
+            return f"{rule}.because(q, r[{columns.column(PERSON)}], r[{columns.column(why.prefix + 'why')}])"
         return f"{rule}.{why.part}"
 
     def _list(self, template: Template) -> str:
@@ -199,10 +209,10 @@ class _Compiler:
         given = self._arguments(field, selected)
 
         async def step(connection: Connection, request: Request) -> None:
-            number = await found.find(connection, request.brand_id, **request.inputs[given])
+            number = await found.find(connection, request.brand_id, request.personal, **request.inputs[given])
             if number is None:
                 raise Unplanned
-            await reading.read_by_number(connection, request, shape, found.listing, [(number, 1)])
+            await reading.read_by_number(connection, request, shape, found.listing, [number])
             if not request.rows[shape.number]:
                 raise Unplanned
 
@@ -229,7 +239,7 @@ class _Compiler:
         order = "" if several.catalog else f" ORDER BY {', '.join(several.by)}"
         places = shape.join(Joined(elements, several.table, order, several.theirs))
         names = ", ".join(f"a{n}" for n in range(len(places)))
-        arrays = f"zip({', '.join(f'r[{place}]' for place in places)})"
+        arrays = elements.zipped(places)
         row, condition = f"({names},)", ""
         if only is not None:
             argument = f"q.inputs[{given}].get({several.only!r})"
@@ -254,22 +264,24 @@ class _Compiler:
         rows = f"q.rows[{shape.number}]" if written.paged else "()"
         return f"{written.function}({rows}, None, q)"
 
-    def _pages_of_users(self, field: GraphQLField, selected: Selected, scope: mapping.Scope, shape: Shape) -> str:
+    def _pages_of_users(
+        self, field: GraphQLField, selected: Selected, scope: mapping.Scope, order: Order, shape: Shape
+    ) -> str:
         page = len(self._inputs)
         self._inputs.append(partial(_page, self._read(field, selected), scope))
-        elements = _Elements(shape, page, scope(0)[0].order)
+        elements = _Elements(shape, page, order)
         written = self._connection(field, selected, elements, page, total="whole(total)")
         total = "None"
         if written.counted:
             total = f"r[{shape.count(Total(partial(_all_of_user, page)))}]"
         rows = "()"
         if written.paged:
-            if not elements.names:
+            if not elements.arrays:
                 elements.column("id")
-            places = shape.nest(Nested(elements, partial(_rows_of_user, page)))
+            places = shape.nest(Nested(elements, partial(_rows_of_user, page), page))
             elements.places[:] = places
-            arrays = ", ".join(f"r[{place}]" for place in places)
-            rows = f"(() if r[{places[0]}] is None else list(zip({arrays})))"
+            first = places[elements.arrays[0][0]]
+            rows = f"(() if r[{first}] is None else list({elements.zipped(places)}))"
         return f"{written.function}({rows}, {total}, q)"
 
     def _connection(
@@ -388,7 +400,7 @@ class _Elements(Elements):
     def numbers(self, column: int) -> reading.Numbers:
         """The numbers that a column of what is shown names."""
 
-        def numbers(request: Request) -> Iterator[tuple[int, int]]:
+        def numbers(request: Request) -> Iterator[int]:
             return reading.numbers_in_lists(self._shape, self.places[column], request.inputs[self._page].limit, request)
 
         return numbers
@@ -422,11 +434,11 @@ def _declared(field: GraphQLField, fields: Fields) -> Field:
     return declared
 
 
-def _page(read: Arguments, scope: mapping.Scope, brand_id: int, variables: VariableValues) -> Page:
+def _page(read: Arguments, scope: mapping.Scope, request: Request, variables: VariableValues) -> Page:
     given = dict(read.read(variables))
     window = Window(*(given.pop(name, None) for name in Window._fields))
     try:
-        return Page.of(*scope(brand_id, **given), window)
+        return Page.of(*scope(request.brand_id, request.personal, **given), window)
     except (SiyuError, TypeError):
         raise Unplanned from None
 

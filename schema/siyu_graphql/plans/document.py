@@ -84,9 +84,9 @@ class Prepared:
             raise Unplanned
         self.operation: OperationDefinitionNode = operation
         self.name = operation.name.value if operation.name else None
+        self.price = price(self._core, document, operation_name)
         self.fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
         self.flags = _flags(document)
-        self.price = price(self._core, document, operation_name)
 
     @property
     def root(self) -> GraphQLObjectType:

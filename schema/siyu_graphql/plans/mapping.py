@@ -21,9 +21,11 @@ __all__ = [
     "Found",
     "Global",
     "Known",
+    "Named",
     "One",
     "Paged",
     "Several",
+    "Shown",
     "Whole",
     "Why",
     "columns",
@@ -31,15 +33,33 @@ __all__ = [
 
 Resolver: TypeAlias = Callable[..., Any]
 Scope: TypeAlias = Callable[..., tuple[Listing[Any], Sequence[Term]]]
-"""``scope(brand_id, **arguments)``: which rows a list has, by its arguments but ``first`` and its like."""
+"""``scope(brand_id, personal, **arguments)``: which rows a list has, by its arguments but ``first`` and its like."""
 Find: TypeAlias = Callable[..., Awaitable[int | None]]
-"""``await find(connection, brand_id, **arguments)``: the number of the row that the arguments name."""
+"""``await find(connection, brand_id, personal, **arguments)``: the number of the row that the arguments name."""
 
 
 @dataclass(frozen=True)
 class Column:
     """The value of a column, written as the type of the field has it."""
 
+    name: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """JSON in a column, with what is personal in it as the bearer may see it; ``whose`` is the column of the user."""
+
+    resolver: Resolver
+    name: str
+    whose: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """A value of a user's in a column, of the kind that another column says, as the bearer may see it."""
+
+    resolver: Resolver
+    kind: str
     name: str
 
 
@@ -112,11 +132,12 @@ class Whole:
 
 @dataclass(frozen=True)
 class Paged:
-    """A connection: of a brand, or (``of_user``) of a user and of those who count as that one."""
+    """A connection: of a brand, or of a user and of those who count as that one; then all have the order of
+    ``of_user``."""
 
     resolver: Resolver
     scope: Scope
-    of_user: bool = False
+    of_user: Listing[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +158,7 @@ class One:
     column: str
 
 
-Field: TypeAlias = Column | Global | Known | Why | Ended | Several | Whole | Paged | Found | One
+Field: TypeAlias = Column | Shown | Named | Global | Known | Why | Ended | Several | Whole | Paged | Found | One
 Fields: TypeAlias = Mapping[str, Field]
 """The fields of a type by their names in Python."""
 

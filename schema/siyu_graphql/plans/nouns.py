@@ -1,8 +1,4 @@
-"""The types that plans know, and where their fields are kept.
-
-What may be personal (names, attributes, payloads, reasons that quote values) is left to resolvers, which mask it and
-note who saw it; so are filters that ask for it.
-"""
+"""The types that plans know, and where their fields are kept."""
 
 from __future__ import annotations
 
@@ -20,36 +16,43 @@ from siyu_graphql.event.filters import EventFilter, events_where
 from siyu_graphql.event.queries import (
     EVENTS,
     RECEIVED,
-    REJECTED_EVENTS,
     events_of_brand,
     events_of_user,
-    rejected_events,
 )
-from siyu_graphql.event.types import Event, IdentityInput
+from siyu_graphql.event.types import Event, Identity, IdentityInput
 from siyu_graphql.nodes import number_in
 from siyu_graphql.paging import Listing, Term
+from siyu_graphql.personal import Personal
 from siyu_graphql.plans.document import Unplanned
 from siyu_graphql.plans.mapping import (
     Catalog,
     Column,
+    Ended,
     Field,
     Fields,
     Found,
     Global,
     Known,
+    Named,
     One,
     Paged,
     Scope,
     Several,
+    Shown,
     Whole,
     Why,
     columns,
 )
 from siyu_graphql.reasons import Decided
 from siyu_graphql.stage import queries as stage
+from siyu_graphql.stage.types import PastStage
 from siyu_graphql.tag import queries as tag
+from siyu_graphql.tag.types import PastTag
 from siyu_graphql.user.filters import UserFilter, UserOrder
+from siyu_graphql.user.loaders import users_by_identity
+from siyu_graphql.user.personal import require_attributes
 from siyu_graphql.user.queries import USERS, plain_users, user_of_brand, users_of_brand
+from siyu_graphql.user.types import User
 
 __all__ = ["BRAND", "FIELDS"]
 
@@ -65,6 +68,7 @@ STAGES = Catalog(
 
 def _why(key: Column | Known, track: Column | None = None) -> dict[str, Field]:
     return {
+        "because": Why(Decided.because, "because", key, track),
         "rule": Why(Decided.rule, "rule", key, track),
         "rulebook_version": Why(Decided.rulebook_version, "version", key, track),
     }
@@ -75,37 +79,47 @@ def _shown(row: Mapping[str, Any], include_inactive: bool = False, track: str | 
 
 
 def _users(
-    brand_id: int, filter: UserFilter | None = None, order_by: UserOrder | None = None
+    brand_id: int, personal: Personal, filter: UserFilter | None = None, order_by: UserOrder | None = None
 ) -> tuple[Listing[Any], Sequence[Term]]:
     checked = filter.checked() if filter else filters.UserFilter()
     found = plain_users(checked, order_by)
-    if found is None or any(each.attribute for _, each in checked.within("filter")):
+    if found is None:
         raise Unplanned
+    require_attributes(personal, brand_id, checked)
     return found[0], found[1:]
 
 
-def _actions(brand_id: int, filter: ActionFilter | None = None) -> tuple[Listing[Any], Sequence[Term]]:
+def _actions(brand_id: int, _: Personal, filter: ActionFilter | None = None) -> tuple[Listing[Any], Sequence[Term]]:
     return ACTIONS, list(actions_where(brand_id, filter))
 
 
-def _events(brand_id: int, filter: EventFilter | None = None) -> tuple[Listing[Any], Sequence[Term]]:
+def _events(brand_id: int, _: Personal, filter: EventFilter | None = None) -> tuple[Listing[Any], Sequence[Term]]:
     return EVENTS, list(events_where(brand_id, filter))
 
 
-def _received(brand_id: int, filter: EventFilter | None = None) -> tuple[Listing[Any], Sequence[Term]]:
+def _received(brand_id: int, _: Personal, filter: EventFilter | None = None) -> tuple[Listing[Any], Sequence[Term]]:
     return RECEIVED, list(events_where(brand_id, filter))
 
 
 def _of(listing: Listing[Any]) -> Scope:
-    return lambda brand_id: (listing, ())
+    return lambda brand_id, personal: (listing, ())
 
 
 async def _user(
-    connection: Connection, brand_id: int, id: GlobalID | None = None, identity: IdentityInput | None = None
+    connection: Connection,
+    brand_id: int,
+    personal: Personal,
+    id: GlobalID | None = None,
+    identity: IdentityInput | None = None,
 ) -> int | None:
-    if id is None or identity is not None:
-        raise Unplanned
-    return number_in(id, "User", brand_id)
+    if (id is None) is (identity is None):
+        return None
+    if id is not None:
+        return number_in(id, "User", brand_id)
+    assert identity is not None
+    personal.asked(brand_id, identity.kind, "identity")
+    name = (identity.kind, identity.value)
+    return (await users_by_identity(connection, brand_id, [name])).get(name)
 
 
 NODE: Fields = {"_id": Global()}
@@ -115,13 +129,16 @@ FIELDS: Mapping[str, Fields] = {
     "User": {
         **NODE,
         **columns("first_seen", "last_seen"),
+        "attributes": Shown(User.attributes, "attributes", whose="id"),
+        "identities": Several(User.identities, "identity", by=("kind", "value"), theirs=True),
         "tags": Several(tag.tags_of_user, "tag_assignment", by=("tag_id",), catalog=TAGS),
         "stages": Several(stage.stages_of_user, "user_stage", by=("track", "stage"), catalog=STAGES, only="track"),
-        "tag_history": Paged(tag.tag_history, _of(tag.PAST), of_user=True),
-        "stage_history": Paged(stage.stage_history, _of(stage.PAST), of_user=True),
-        "actions": Paged(actions_of_user, _actions, of_user=True),
-        "events": Paged(events_of_user, _events, of_user=True),
+        "tag_history": Paged(tag.tag_history, _of(tag.PAST), of_user=tag.PAST),
+        "stage_history": Paged(stage.stage_history, _of(stage.PAST), of_user=stage.PAST),
+        "actions": Paged(actions_of_user, _actions, of_user=ACTIONS),
+        "events": Paged(events_of_user, _events, of_user=EVENTS),
     },
+    "Identity": {**columns("kind"), "value": Named(Identity.value, kind="kind", name="value")},
     "UserTag": {
         **columns("since"),
         **{name: Known(name) for name in TAGS.columns},
@@ -135,23 +152,27 @@ FIELDS: Mapping[str, Fields] = {
     "PastTag": {
         **columns("key", "title", "plugin", "since", "until"),
         **_why(Column("key")),
+        "ended_because": Ended(
+            PastTag.ended_because, Why(PastTag.ended_because, "because", Column("key"), prefix="ended_")
+        ),
     },
     "PastStage": {
         **columns("track", "title", "plugin", "since", "until", key="stage"),
         **_why(Column("stage"), Column("track")),
+        "ended_because": Ended(PastStage.ended_because),
     },
     "Action": {
         **NODE,
-        **columns("plugin", "playbook", "channel", "purpose", "status", "attempts"),
+        **columns("plugin", "playbook", "channel", "purpose", "text", "because", "status", "detail", "attempts"),
         **columns("planned_at", "due_at", "done_at"),
         "user": One(Action.user, USERS, "user_id"),
     },
     "Event": {
         **NODE,
         **columns("key", "kind", "at", "received_at"),
+        "payload": Shown(Event.payload, "payload", whose="user_id"),
         "user": One(Event.user, USERS, "user_id"),
     },
-    "RejectedEvent": {**NODE, **columns("field", "received_at")},
     "Tag": {**NODE, **CATALOGED},
     "Stage": {**NODE, **CATALOGED, **columns("track")},
 }
@@ -163,7 +184,6 @@ BRAND: Fields = {
     "users": Paged(users_of_brand, _users),
     "actions": Paged(actions_of_brand, _actions),
     "events": Paged(events_of_brand, _received),
-    "rejected_events": Paged(rejected_events, _of(REJECTED_EVENTS)),
     "tags": Whole(tag.tags_of_brand, tag.TAGS, "t.key", _shown),
     "stages": Whole(stage.stages_of_brand, stage.STAGES, stage.STAGES.order.sql, _shown),
 }

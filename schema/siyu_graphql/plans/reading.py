@@ -5,7 +5,6 @@ Arrays of plain columns cost the database half of what JSON aggregates do.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,8 +14,10 @@ from siyu.store.db import Connection
 from siyu.store.merges import persons
 
 from siyu_graphql.paging import Listing, Order, Term, Where, Window
+from siyu_graphql.personal import Personal
 
 __all__ = [
+    "PERSON",
     "All",
     "AtHand",
     "Columns",
@@ -34,8 +35,8 @@ __all__ = [
 ]
 
 Row: TypeAlias = Sequence[Any]
-Numbers: TypeAlias = "Callable[[Request], Iterable[tuple[int, int]]]"
-"""Numbers of rows, with how often each is shown."""
+Numbers: TypeAlias = "Callable[[Request], Iterable[int]]"
+"""Numbers of rows, however often."""
 
 
 _OWN = (
@@ -121,11 +122,12 @@ class Request:
 
     brand_id: int
     merged: bool
-    inputs: list[Any]
+    personal: Personal
+    inputs: list[Any] = field(default_factory=list)
     catalogs: list[AtHand] = field(default_factory=list)
     rules: AtHand = field(default_factory=lambda: AtHand(None))
     rows: dict[int, Any] = field(default_factory=dict)
-    shown: dict[int, list[tuple[Row, int]]] = field(default_factory=dict)
+    shown: dict[int, Iterable[Row]] = field(default_factory=dict)
     totals: dict[int, int] = field(default_factory=dict)
 
 
@@ -133,6 +135,10 @@ def ordered(rows: str, order: Order) -> str:
     """What follows ORDER BY where the rows are called so."""
     direction = " DESC" if order.descending else ""
     return ", ".join(f"{rows}.{name}{direction}" for name, _ in order.columns)
+
+
+PERSON = "person"
+"""Of a list that hangs on a user: that user's number."""
 
 
 class Elements:
@@ -147,6 +153,19 @@ class Elements:
             self.names.append(name)
         return self.names.index(name)
 
+    @property
+    def arrays(self) -> list[tuple[int, str]]:
+        """The columns that have to be read, with their numbers."""
+        return [(number, name) for number, name in enumerate(self.names) if name != PERSON]
+
+    def zipped(self, places: Sequence[int]) -> str:
+        """The code that makes elements from the arrays of a row."""
+        values = (
+            f"repeat(r[{place}])" if name == PERSON else f"r[{place}]"
+            for name, place in zip(self.names, places, strict=True)
+        )
+        return f"zip({', '.join(values)})"
+
 
 @dataclass(frozen=True)
 class Joined:
@@ -159,7 +178,7 @@ class Joined:
 
     def sql(self, name: str, request: Request) -> str:
         """What follows the rows."""
-        arrays = (f"array_agg({column}{self.order}) AS a{n}" for n, column in enumerate(self.elements.names))
+        arrays = [f"array_agg({column}{self.order}) AS a{n}" for n, column in self.elements.arrays]
         if self.theirs and request.merged:
             return (
                 f"LEFT JOIN (SELECT o.person, {', '.join(arrays)} FROM own o JOIN {self.table} ON brand_id = $1"
@@ -174,14 +193,15 @@ class Joined:
 
 @dataclass(frozen=True)
 class Nested:
-    """Lists of which each row shows a page; ``source`` gives the rows of it as ``c``."""
+    """Lists of which each row shows a page, ``page`` being its number; ``source`` gives the rows of it as ``c``."""
 
     elements: Elements
     source: Callable[[Request, list[Any]], str]
+    page: int
 
     def sql(self, name: str, request: Request, values: list[Any]) -> str:
         """What follows the rows."""
-        arrays = ", ".join(f"array_agg(c.{column}) AS a{n}" for n, column in enumerate(self.elements.names))
+        arrays = ", ".join(f"array_agg(c.{column}) AS a{n}" for n, column in self.elements.arrays)
         return f"LEFT JOIN LATERAL (SELECT {arrays} FROM {self.source(request, values)}) {name} ON true"
 
 
@@ -228,7 +248,10 @@ class Shape:
         return self.column("a0", f"n{len(self._nested) - 1}")
 
     def _arrays(self, name: str, elements: Elements) -> list[int]:
-        return [self.column(f"a{n}", name) for n in range(len(elements.names))]
+        return [
+            self.column("id") if column == PERSON else self.column(f"a{n}", name)
+            for n, column in enumerate(elements.names)
+        ]
 
     def sql(self, inner: str, order: Order | None, values: list[Any], request: Request) -> str:
         """The statement over the rows of ``inner``; what it is ordered by comes last in each."""
@@ -241,8 +264,8 @@ class Shape:
             parts.append(f"ORDER BY {ordered('u', order)}")
         return " ".join(parts)
 
-    def read(self, request: Request, rows: Any, shown: list[tuple[Row, int]]) -> None:
-        """Note what was read, and which of it is shown how often."""
+    def read(self, request: Request, rows: Any, shown: Iterable[Row]) -> None:
+        """Note what was read, and what of it is shown."""
         request.rows[self.number] = rows
         request.shown[self.number] = shown
 
@@ -259,7 +282,7 @@ class Paged:
         where = Where(request.brand_id, *page.terms, *page.within)
         sql = self.shape.sql(page.rows(where), page.order, where.values, request)
         rows = await connection.fetch(sql, *where.values)
-        self.shape.read(request, rows, [(row, 1) for row in rows[: page.limit]])
+        self.shape.read(request, rows, rows[: page.limit])
 
 
 @dataclass(frozen=True)
@@ -295,7 +318,7 @@ class All:
 
 @dataclass(frozen=True)
 class Found:
-    """Read rows by number: those that ``numbers`` gives, with how often each is shown."""
+    """Read rows by number: those that ``numbers`` gives."""
 
     shape: Shape
     listing: Listing[Any]
@@ -310,37 +333,29 @@ async def read_by_number(
     request: Request,
     shape: Shape,
     listing: Listing[Any],
-    numbers: Iterable[tuple[int, int]],
+    numbers: Iterable[int],
 ) -> None:
     """Read users by number, or whom they count as; the first column of ``shape`` is the number."""
-    asked = list(numbers)
-    whom = {number: number for number, _ in asked}
+    whom = {number: number for number in numbers}
     if request.merged:
         whom = await persons(connection, request.brand_id, list(whom))
     rows: dict[int, Row] = {}
-    if asked:
+    if whom:
         where = Where(request.brand_id)
         where.add("t.id = ANY({}::bigint[])", list(set(whom.values())))
         inner = f"SELECT {listing.columns} FROM {listing.source} WHERE {where.sql}"
         sql = shape.sql(inner, None, where.values, request)
         rows = {row[0]: row for row in await connection.fetch(sql, *where.values)}
-    times: Counter[int] = Counter()
-    for number, weight in asked:
-        times[whom[number]] += weight
     found = {number: rows[person] for number, person in whom.items() if person in rows}
-    shape.read(request, found, [(row, times[number]) for number, row in rows.items()])
+    shape.read(request, found, rows.values())
 
 
-def numbers_in_rows(shape: Shape, place: int, request: Request) -> Iterator[tuple[int, int]]:
-    """The numbers that a column of what is shown names, with how often."""
-    for row, weight in request.shown[shape.number]:
-        if row[place] is not None:
-            yield row[place], weight
+def numbers_in_rows(shape: Shape, place: int, request: Request) -> Iterator[int]:
+    """The numbers that a column of what is shown names."""
+    return (row[place] for row in request.shown[shape.number] if row[place] is not None)
 
 
-def numbers_in_lists(shape: Shape, place: int, limit: int, request: Request) -> Iterator[tuple[int, int]]:
-    """The numbers that a column of the lists that hang on what is shown names, with how often."""
-    for row, weight in request.shown[shape.number]:
-        for number in (row[place] or ())[:limit]:
-            if number is not None:
-                yield number, weight
+def numbers_in_lists(shape: Shape, place: int, limit: int, request: Request) -> Iterator[int]:
+    """The numbers that a column of the lists that hang on what is shown names."""
+    for row in request.shown[shape.number]:
+        yield from (number for number in (row[place] or ())[:limit] if number is not None)

@@ -56,7 +56,8 @@ class Recent(Generic[K, V]):
         if found is None or now - found[0] >= self._seconds or _failed(found[1]):
             found = (now, asyncio.ensure_future(self._read(key)))
             self._kept.put(key, found)
-        # Whoever goes away must not take the reading from the others.
+            # Whoever goes away must not take the reading from the others; all may be gone by the time that it fails.
+            found[1].add_done_callback(lambda done: done.cancelled() or done.exception())
         return found[1].result() if found[1].done() else await asyncio.shield(found[1])
 
     def forget(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -11,12 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graphql.execution.values import VariableValues
-from siyu.flow.tokens import Access
+from siyu import SiyuError
+from siyu.flow.tokens import Right
 from siyu.store.db import Database
 from siyu.telemetry import logs, tracing
 from strawberry import Schema
 
-from siyu_graphql.context import RequestContext, TooLarge
+from siyu_graphql.context import RequestContext
 from siyu_graphql.errors import log
 from siyu_graphql.ops.observed import label, observed
 from siyu_graphql.plans.compiler import BRAND_COLUMNS, BrandPlan, Plan, compile_plan
@@ -26,7 +26,7 @@ from siyu_graphql.plans.reading import AtHand, Request
 from siyu_graphql.plans.recent import Bounded, Recent
 from siyu_graphql.plans.writing import Rule, quoted
 
-__all__ = ["FRESH_SECONDS", "Plans"]
+__all__ = ["FRESH_SECONDS", "Asked", "Plans"]
 
 FRESH_SECONDS = 1.0
 """For how long the token of a request, the number of a brand and the titles of its tags are taken to be true still."""
@@ -64,6 +64,15 @@ class _Document:
     plans: dict[tuple[bool, ...], Plan | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a client asks."""
+
+    query: str
+    operation: str | None
+    variables: Mapping[str, Any]
+
+
 class Plans:
     """The plans of a schema. Documents get one when they come again: those sent once cost nothing here."""
 
@@ -77,11 +86,11 @@ class Plans:
         self._rules: dict[int, AtHand] = {}
         self.counts = Counts()
 
-    async def answer(self, context: RequestContext, body: Mapping[str, Any]) -> bytes | None:
-        """The answer to the body of a request; None where the ordinary path has to give it."""
+    async def answer(self, context: RequestContext, asked: Asked) -> bytes | None:
+        """The answer to a request; None where the ordinary path has to give it."""
         try:
-            answer = await self._answer(context, body)
-        except (Unplanned, TooLarge):
+            answer = await self._answer(context, asked)
+        except Unplanned:
             answer = None
         except Exception:
             # The ordinary path then says what is wrong, if it is not the plan.
@@ -98,45 +107,42 @@ class Plans:
         self._brands.forget()
         self._catalogs.forget()
 
-    async def _answer(self, context: RequestContext, body: Mapping[str, Any]) -> bytes | None:
-        query, operation, given = body.get("query"), body.get("operationName"), body.get("variables")
-        if not isinstance(query, str) or not isinstance(operation, str | None) or not isinstance(given, dict | None):
-            return None
-        if body.get("extensions"):
-            return None
-        document = self._documents.get((query, operation))
+    async def _answer(self, context: RequestContext, asked: Asked) -> bytes:
+        document = self._documents.get((asked.query, asked.operation))
         if document is None:
             document = _Document()
-            self._documents.put((query, operation), document)
+            self._documents.put((asked.query, asked.operation), document)
         began = time.perf_counter()
-        plan, variables = self._plan(document, query, operation, given or {})
+        plan, variables = self._plan(document, asked)
         assert document.prepared is not None
-        await context.pay(document.prepared.price.of(given))
+        context.begins(document.prepared.name, follows=False)
         name = label(document.prepared.name)
-        with tracing.span(
-            f"query {name}", attributes={"graphql.operation.name": name, "graphql.operation.type": "query"}
-        ):
-            parts = []
-            async with asyncio.timeout(context.settings.operation_seconds):
-                for key, part in plan.parts:
-                    text = part if isinstance(part, str) else await self._brand(part, context.access, variables)
-                    parts.append(f'"{key}":{text}')
+        about = {"graphql.operation.name": name, "graphql.operation.type": "query"}
+        with tracing.span(f"query {name}", attributes=about):
+            try:
+                async with context.within():
+                    # What will be refused is not paid for here.
+                    brands = {key: await self._request(part, context, variables) for key, part in plan.brands}
+                    await context.pay(document.prepared.price.of(asked.variables))
+                    read = {key: await self._read(*brand) for key, brand in brands.items()}
+            except SiyuError:
+                raise Unplanned from None
+        data = ",".join(f'"{key}":{read.get(key, part)}' for key, part in plan.parts)
+        await context.note_personal()
         logs.bind(operation=name)
         observed(name, "query", time.perf_counter() - began)
-        bill = json.dumps(context.bill, separators=(",", ":"))
-        return f'{{"data":{{{",".join(parts)}}},"extensions":{{"cost":{bill}}}}}'.encode()
+        extensions = f',"extensions":{json.dumps({"cost": context.bill})}' if context.bill else ""
+        return f'{{"data":{{{data}}}{extensions}}}'.encode()
 
-    def _plan(
-        self, document: _Document, query: str, operation: str | None, given: Mapping[str, Any]
-    ) -> tuple[Plan, VariableValues]:
+    def _plan(self, document: _Document, asked: Asked) -> tuple[Plan, VariableValues]:
         document.seen += 1
         if document.seen < self._sightings:
             raise Unplanned
         if document.seen == self._sightings:
-            document.prepared = Prepared(self._schema, query, operation)
+            document.prepared = Prepared(self._schema, asked.query, asked.operation)
         if document.prepared is None:
             raise Unplanned
-        variables = document.prepared.variables(given)
+        variables = document.prepared.variables(asked.variables)
         flags = tuple(bool(variables.coerced.get(name)) for name in document.prepared.flags)
         if flags not in document.plans:
             if len(document.plans) == MOST_PLANS:
@@ -150,16 +156,25 @@ class Plans:
             raise Unplanned
         return plan, variables
 
-    async def _brand(self, plan: BrandPlan, access: Access, variables: VariableValues) -> str:
+    async def _request(
+        self, plan: BrandPlan, context: RequestContext, variables: VariableValues
+    ) -> tuple[BrandPlan, tuple[Any, ...], Request]:
+        """What a brand is asked, with the brand's own row."""
         slug = plan.slug.read(variables)["slug"]
-        if not slug.isprintable():
+        if not (slug.isprintable() and context.access.may(Right.READ)):
             raise Unplanned
         row = await (self._brands.get(slug) if plan.row <= {"id", "slug"} else self._read_brand(slug))
-        if row is None or not access.sees(row[0]):
+        if row is None or not context.access.sees(row[0]):
             raise Unplanned
         logs.bind(brand=slug)
-        brand_id: int = row[0]
-        request = Request(brand_id, row[-1], [read(brand_id, variables) for read in plan.inputs])
+        context.brands[slug] = row[0]
+        request = Request(row[0], row[-1], context.personal)
+        request.inputs += [read(request, variables) for read in plan.inputs]
+        return plan, row, request
+
+    async def _read(self, plan: BrandPlan, row: tuple[Any, ...], request: Request) -> str:
+        """A brand's answer."""
+        brand_id = request.brand_id
         request.catalogs = [await self._catalogs.get((brand_id, each)) for each in plan.catalogs]
         request.rules = self._rules.setdefault(brand_id, AtHand(GONE))
         if plan.steps:
@@ -211,7 +226,7 @@ class Plans:
             kept.clear()
         for row in rows:
             reason = json.loads(row["reason"]) if row["reason"] else None
-            kept[row["rulebook_id"], row["track"], row["key"]] = Rule(row["version"], reason)
+            kept[row["rulebook_id"], row["track"], row["key"]] = Rule(row["version"], reason, request.personal.declared)
         if any(key not in kept for key in wanted):
             # A version that is not kept now is not remembered as such.
             request.rules = AtHand(GONE, {**dict.fromkeys(wanted, GONE), **kept})

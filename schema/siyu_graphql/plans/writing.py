@@ -7,19 +7,23 @@ comes by a name.
 from __future__ import annotations
 
 import json
+import re
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import repeat
 from json.encoder import encode_basestring as quoted
 from typing import Any
 
 from graphql import GraphQLEnumType, GraphQLNonNull, GraphQLOutputType, GraphQLScalarType
 from siyu.engine.explain import RULE_GONE, render
+from siyu.flow.personal import NOTHING_ELSE, WHOLE, WORDS, Names, named_in, veil
 
 from siyu_graphql.plans.document import Unplanned
+from siyu_graphql.plans.reading import Request
 
-__all__ = ["Code", "Rule", "Template", "because", "global_id", "quoted", "written"]
+__all__ = ["Code", "Rule", "Template", "may_hold", "quoted", "written"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,13 @@ class Code:
     """Functions that are generated, and the values that they know by name."""
 
     def __init__(self) -> None:
-        self._names: dict[str, Any] = {"quoted": quoted, "global_id": global_id, "because": because, "whole": whole}
+        self._names: dict[str, Any] = {
+            "global_id": global_id,
+            "quoted": quoted,
+            "repeat": repeat,
+            "shown": shown,
+            "whole": whole,
+        }
 
     def bind(self, value: Any) -> str:
         """A name for a value."""
@@ -111,16 +121,55 @@ def global_id(name: str) -> str:
 
 
 class Rule:
-    """A rule as it stood in a version of the rulebook, ready to be written; both None where it is not kept."""
+    """A rule as it stood in a version of the rulebook, ready to be written; both None where it is not kept.
 
-    def __init__(self, version: str | None, reason: Any) -> None:
+    ``declared`` are the names of what plugins declare personal.
+    """
+
+    def __init__(self, version: str | None, reason: Any, declared: Names = NOTHING_ELSE) -> None:
         self.reason = reason
         self.version = "null" if version is None else quoted(version)
         when = reason.get("when") if reason else None
         self.rule = "null" if when is None else quoted(when)
+        facts = reason.get("facts", ()) if reason else ()
+        self._personal = [index for index, (_, fact) in enumerate(facts) if named_in(fact, declared)]
+
+    def because(self, request: Request, whose: int, why: str) -> str:
+        """Why something was decided for a user, in words."""
+        if not self._personal:
+            return _words(self, why)
+        values = json.loads(why)
+        for index in self._personal:
+            if index < len(values):
+                values[index] = request.personal.covered(request.brand_id, whose, values[index])
+        return quoted(render(self.reason, values))
 
 
 @lru_cache(maxsize=10_000)
-def because(rule: Rule, why: str) -> str:
-    """Why something was decided, in words."""
+def _words(rule: Rule, why: str) -> str:
     return quoted(RULE_GONE if rule.reason is None else render(rule.reason, json.loads(why)))
+
+
+def shown(request: Request, whose: int, text: str) -> str:
+    """JSON as the bearer may see it."""
+    if not may_hold(request.personal.declared).search(text):
+        return text
+    veiled = _veiled(text, request.personal.declared)
+    if veiled is None or request.personal.may_see(request.brand_id, whose):
+        return text
+    return veiled
+
+
+@lru_cache(maxsize=10_000)
+def _veiled(text: str, declared: Names) -> str | None:
+    """What those see who may not see what is personal; None where nothing is."""
+    value, found = veil(json.loads(text), declared)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if found else None
+
+
+@cache
+def may_hold(declared: Names) -> re.Pattern[str]:
+    """Finds something in every JSON text that has a personal name in it, and in few others: most need not be read."""
+    words = [*WORDS, *("[^a-z]*".join(name.split("_")) for name in WHOLE)]
+    words += [re.escape(json.dumps(name, ensure_ascii=False)[1:-1]) for name in declared]
+    return re.compile("|".join(sorted(words)), re.IGNORECASE)

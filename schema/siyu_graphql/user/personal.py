@@ -10,8 +10,9 @@ from siyu.flow.context import Context
 from siyu.flow.filters import AttributeFilter, FactFilter, FactName, UserFilter
 
 from siyu_graphql.context import Info
+from siyu_graphql.personal import Personal
 
-__all__ = ["require_personal", "shown_filter"]
+__all__ = ["require_attributes", "require_personal", "shown_filter"]
 
 
 async def require_personal(
@@ -22,16 +23,22 @@ async def require_personal(
     What a segment keeps was allowed to whoever kept it.
     """
     personal = info.context.personal
-    for place, each in filter.within("filter") if filter else ():
-        for number, test in enumerate(each.attribute or ()):
-            if test.eq is not None or test.in_ is not None:
-                personal.asked(brand_id, test.name, f"{place}.attribute.{number}")
+    if filter is not None:
+        require_attributes(personal, brand_id, filter)
     named = [(place, test.named) for place, test in filter.facts("filter")] if filter else []
     if by is not None:
         named.append(("orderBy.fact", by))
     for place, name in named:
         for declaration in await _declared(info, brand_id, name) or ():
             personal.asked_of_fact(brand_id, declaration, place)
+
+
+def require_attributes(personal: Personal, brand_id: int, filter: UserFilter) -> None:
+    """As :func:`require_personal`, for what a filter asks of attributes."""
+    for place, each in filter.within("filter"):
+        for number, test in enumerate(each.attribute or ()):
+            if test.eq is not None or test.in_ is not None:
+                personal.asked(brand_id, test.name, f"{place}.attribute.{number}")
 
 
 async def shown_filter(info: Info, brand_id: int, whose: str, filter: UserFilter) -> Mapping[str, Any]:

@@ -9,19 +9,15 @@ from random import Random
 from typing import Any
 
 from graphql import GraphQLField, GraphQLInputType, GraphQLObjectType, GraphQLSchema, get_named_type, is_leaf_type
+from siyu_graphql.plans.document import definition
+from siyu_graphql.plans.nouns import BRAND, FIELDS
 
 MOST_FIELDS = 6
 DEPTH = 7
 FIRST = (None, 0, 1, 2, 3, 7, 50)
 WRONG_FIRST = (-1, 101, 2**31 - 1)
-COSTLY = {"previewPlugin", "replay", "explain"}
-"""Fields that cost a second: left to their own tests."""
-RARE = {
-    *("plugins", "settingChanges", "runs", "facts", "freshness", "merges", "timeline"),
-    *("segments", "segment", "stageFlows", "waiting", "files", "tokens", "auditLog"),
-    *("identities", "attributes", "payload", "because", "endedBecause", "text", "detail", "received"),
-}
-"""Fields that plans do not know: asked for now and then."""
+UNKNOWN = ("plugins", "settingChanges", "runs", "freshness", "merges", "segments", "waiting")
+"""Fields that plans do not know: asked for now and then. Those that take long are left to their own tests."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +60,13 @@ class Writer:
         return " ".join([f"query {name}{declared} {{ {' '.join(brands)} }}", *self._fragments]), self.variables
 
     def _selection(self, type_: GraphQLObjectType, depth: int) -> str:
-        # The facts of plugins are resolved, too.
-        known = {name: get_named_type(each.type).name for name, each in type_.fields.items()}
-        names = [name for name, kind in known.items() if name not in COSTLY | RARE and not kind.endswith("Facts")]
+        known = BRAND if type_.name == "Brand" else FIELDS.get(type_.name)
+        names = [name for name, field in type_.fields.items() if known is None or _python_name(field) in known]
         if depth >= DEPTH:
             names = [name for name in names if is_leaf_type(get_named_type(type_.fields[name].type))] or ["__typename"]
         chosen = self.dice.sample(names, self.dice.randint(1, min(len(names), MOST_FIELDS)))
         if self.dice.random() < 0.02:
-            chosen += [name for name in type_.fields if name in RARE][:1]
+            chosen += [name for name in type_.fields if name in UNKNOWN][:1]
         parts = [self._field(name, type_.fields[name], depth) if name != "__typename" else name for name in chosen]
         if self.dice.random() < 0.15:
             parts.append("__typename")
@@ -160,10 +155,10 @@ class Writer:
                 return choose([None, "lifecycle", "membership"])
             case "includeInactive":
                 return choose([True, False])
-            case "id" if name == "user":
-                return choose(self.some.users)
-            case "identity" if name == "user" and often < 0.02:
+            case "identity" if name == "user":
                 return {"kind": "member", "value": choose(self.some.members)}
+            case "id" if name == "user" and often < 0.02:
+                return choose(self.some.users)
             case "orderBy" if often < 0.5:
                 found = {"field": choose(["ID", "LAST_SEEN", "FIRST_SEEN"]), "direction": choose(["ASC", "DESC"])}
                 if often < 0.02:
@@ -198,6 +193,11 @@ class Writer:
                 word = choose(["AND", "OR", "NOT"])
                 return {word: found if word == "NOT" else [found, {"tag": self.dice.sample(self.some.tags, 1)}]}
         return found
+
+
+def _python_name(field: GraphQLField) -> str:
+    made = definition(field)
+    return made.python_name if made else ""
 
 
 def _literal(type_: GraphQLInputType, value: Any) -> str:

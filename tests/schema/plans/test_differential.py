@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from random import Random
 from typing import Any
@@ -25,7 +26,7 @@ SOME = """{ brand(slug: "shop") {
       events { edges { cursor } } tagHistory { edges { cursor } } stageHistory { edges { cursor } }
     }
   }
-  actions { edges { cursor } } rejectedEvents { edges { cursor } }
+  actions { edges { cursor } } received: events { edges { cursor } }
 } }"""
 
 
@@ -45,7 +46,6 @@ async def some(world: Any) -> Some:
         cursors={
             "users": cursors([brand["users"]] * 3 + [brand["byMoment"]]),
             "actions": cursors([brand["actions"]]),
-            "rejectedEvents": cursors([brand["rejectedEvents"]]),
             **{name: cursors([user[name] for user in users]) for name in ("events", "tagHistory", "stageHistory")},
         },
     )
@@ -62,10 +62,9 @@ async def tokens(world: Any) -> list[str]:
 
 def shown(answer: Any) -> str:
     """An answer as it can be compared: errors of resolvers that run side by side come in any order."""
+    answer.get("extensions", {}).get("cost", {}).pop("remaining", None)
     for error in answer.get("errors", ()):
         error.get("extensions", {}).pop("requestId", None)
-    # How much the bearer has left this minute grows less with each answer.
-    answer.get("extensions", {}).get("cost", {}).pop("remaining", None)
     if "errors" in answer:
         answer["errors"].sort(key=json.dumps)
     return json.dumps(answer, ensure_ascii=False)
@@ -86,9 +85,10 @@ async def compare(world: Any, door: Any, log: pytest.LogCaptureFixture, first: i
         errors += "errors" in slow
         assert shown(fast) == shown(slow), f"seed {seed}\n{query}\n{json.dumps(variables)}"
         assert not log.records, f"seed {seed}\n{query}\n{json.dumps(variables)}"
+    gc.collect()  # what was left belongs to this test
     planned = door.plans.counts.planned - had
     told = f"{planned} of {count} had a plan, {errors} had errors"
-    assert planned > 0.5 * count, told
+    assert planned > 0.6 * count, told
     assert 0.05 * count < errors < 0.4 * count, told
 
 

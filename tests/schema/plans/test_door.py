@@ -93,3 +93,28 @@ async def test_a_mutation_makes_plans_look_again(world: Any, door: Any) -> None:
     assert (await world.data(QUERY))["brand"]["users"]["nodes"][0]["tags"][0]["title"] == "Another"
     await Tag.filter(id=tag.id).update(title=tag.title)
     door.plans.forget()
+
+
+async def test_a_plan_costs_what_resolvers_cost(world: Any, door: Any) -> None:
+    query = """query ($n: Int) {
+      brand(slug: "shop") { users(first: $n) { nodes { id actions(first: $n) { nodes { id } } } } }
+    }"""
+    costs = {}
+    for door.open in (False, True):
+        for n in (3, 30):
+            costs[n, door.open] = (await world.ask(query, n=n))["extensions"]["cost"]["requested"]
+    assert door.plans.counts.planned == 2
+    assert costs[3, True] == costs[3, False] < costs[30, False] / 10
+    assert costs[30, True] == costs[30, False]
+
+
+async def test_what_is_too_dear_is_refused_before_it_is_read(world: Any, door: Any) -> None:
+    query = """{ brand(slug: "shop") { users(first: 100) { nodes {
+      events(first: 100) { nodes { user { events(first: 100) { nodes { key } } } } } } } } }"""
+    door.open = False
+    slow = await world.ask(query)
+    door.open = True
+    with world.statements() as sent:
+        assert (await world.ask(query))["errors"] == slow["errors"]
+    assert slow["errors"][0]["extensions"]["code"] == "TOO_LARGE"
+    assert sent == []
