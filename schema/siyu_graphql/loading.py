@@ -39,8 +39,7 @@ class Loaders:
         name = (batch, brand_id, args)
         if name not in self._loaders:
             self._loaders[name] = DataLoader(load_fn=partial(self._run, batch, brand_id, args))
-        # Others may wait for the same value: whoever is cancelled, by an error beside it, must not cancel it.
-        found: V | None = await asyncio.shield(self._loaders[name].load(key))
+        found: V | None = await _shared(self._loaders[name].load(key))
         return found
 
     async def ask(self, batch: Batch[V], brand_id: int, key: Hashable, *args: Hashable) -> V | None:
@@ -54,8 +53,7 @@ class Loaders:
                 return [found.get(key) for key in keys]
 
             self._loaders[name] = DataLoader(load_fn=run)
-        # Others may wait for the same value: whoever is cancelled, by an error beside it, must not cancel it.
-        found: V | None = await asyncio.shield(self._loaders[name].load(key))
+        found: V | None = await _shared(self._loaders[name].load(key))
         return found
 
     @asynccontextmanager
@@ -87,9 +85,14 @@ def once(make: Callable[[], Awaitable[V]]) -> Callable[[], Awaitable[V]]:
     async def get() -> V:
         if not tasks:
             tasks.append(asyncio.ensure_future(make()))
-            # Whoever awaits it may be gone by the time that it fails.
-            tasks[0].add_done_callback(lambda done: done.cancelled() or done.exception())
-        # Of fields side by side one that fails cancels the others, which must not cancel what these share.
-        return await asyncio.shield(tasks[0])
+        return await _shared(tasks[0])
 
     return get
+
+
+async def _shared(future: Awaitable[V]) -> V:
+    """What others may wait for, too: whoever is cancelled, by an error beside it, must not cancel it."""
+    shared = asyncio.ensure_future(future)
+    # Whoever awaits it may be gone by the time that it fails.
+    shared.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(shared)
