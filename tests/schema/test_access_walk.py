@@ -735,8 +735,9 @@ async def all_brands(info: Any) -> Any:
     return await Brand.all()
 
 
-def without_brand(where: paging.Where, brand_id: int) -> None:
+def without_brand(where: paging.Where, brand_id: int, *terms: paging.Term) -> None:
     where.values, where._parts = [brand_id], ["$1::int IS NOT NULL"]
+    where.narrow(*terms)
 
 
 def _has_a_door(name: str, module: Any) -> bool:
