@@ -152,17 +152,15 @@ def _words(rule: Rule, why: str) -> str:
 
 def shown(request: Request, whose: int, text: str) -> str:
     """JSON as the bearer may see it."""
-    if not may_hold(request.personal.declared).search(text):
-        return text
     veiled = _veiled(text, request.personal.declared)
-    if veiled is None or request.personal.may_see(request.brand_id, whose):
-        return text
-    return veiled
+    return text if veiled is None or request.personal.may_see(request.brand_id, whose) else veiled
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=20_000)
 def _veiled(text: str, declared: Names) -> str | None:
     """What those see who may not see what is personal; None where nothing is."""
+    if not may_hold(declared).search(text):
+        return None
     value, found = veil(json.loads(text), declared)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if found else None
 
