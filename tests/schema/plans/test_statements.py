@@ -37,7 +37,7 @@ ANALYZE users; ANALYZE tag_assignment; ANALYZE user_stage; ANALYZE event;
 PAGE = """query ($after: String, $order: UserOrder, $filter: UserFilter) { brand(slug: "large") {
   users(first: 50, after: $after, orderBy: $order, filter: $filter) {
     totalCount pageInfo { endCursor hasNextPage }
-    nodes { id identities { value } tags { key } stages { key } events(first: 2) { nodes { id } } }
+    nodes { id tags { key } stages { key } events(first: 2) { nodes { id } } }
   } } }"""
 
 
