@@ -5,8 +5,8 @@ These are the names that plugins are written with; everything else is siyu's own
 
 from __future__ import annotations
 
-from siyu.contract.actions import Channel, Message, Playbook, Receipt, Send, StageChanged
 from siyu.contract.attributes import AttributeKind
+from siyu.contract.channels import Channel, Message, Receipt
 from siyu.contract.conditions import ALWAYS, Condition, Expr, HasTag
 from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import EventKind, Line, Money, Payload
@@ -39,12 +39,32 @@ from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.markers import hookimpl, hookspec
 from siyu.contract.params import Field, Params
+from siyu.contract.playbooks import (
+    Arm,
+    Assign,
+    Daily,
+    Happened,
+    Manual,
+    OnDate,
+    Playbook,
+    Send,
+    Split,
+    StageChanged,
+    StageOf,
+    Stop,
+    TagGained,
+    TagLost,
+    Wait,
+    When,
+)
 from siyu.contract.rules import FittedSegmenter, Lifecycle, Segmenter, Stage, State, Tag
 
 __all__ = [
     "ALWAYS",
     "DAY",
     "Age",
+    "Arm",
+    "Assign",
     "Attribute",
     "AttributeKind",
     "Channel",
@@ -52,6 +72,7 @@ __all__ = [
     "Contains",
     "Count",
     "Cycle",
+    "Daily",
     "DaysSince",
     "DaysSinceFirst",
     "DaysUntil",
@@ -64,12 +85,14 @@ __all__ = [
     "First",
     "FittedSegmenter",
     "Formula",
+    "Happened",
     "HasTag",
     "IdentityKind",
     "InputError",
     "Last",
     "Lifecycle",
     "Line",
+    "Manual",
     "Max",
     "Mean",
     "Mentions",
@@ -78,6 +101,7 @@ __all__ = [
     "Min",
     "Money",
     "NotFound",
+    "OnDate",
     "Params",
     "Payload",
     "Playbook",
@@ -90,12 +114,19 @@ __all__ = [
     "Share",
     "SiyuError",
     "SizingPolicy",
+    "Split",
     "Stage",
     "StageChanged",
+    "StageOf",
     "State",
+    "Stop",
     "Tag",
+    "TagGained",
+    "TagLost",
     "Total",
     "Values",
+    "Wait",
+    "When",
     "Within",
     "hookimpl",
     "hookspec",

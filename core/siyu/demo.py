@@ -22,7 +22,7 @@ from siyu.contract.errors import InputError, SiyuError
 from siyu.engine.explain import render
 from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id, zone
-from siyu.flow.dispatch import dispatch
+from siyu.flow.dispatch import carry_out
 from siyu.flow.ingest import load
 from siyu.flow.refresh import refresh
 from siyu.flow.runs import run
@@ -125,8 +125,7 @@ async def _replay(ctx: Context, brand_id: int, progress: Progress) -> None:
     for number, moment in enumerate(waiting):
         progress("replay", number / len(waiting))
         await refresh(ctx, brand_id, at=moment)
-        while await dispatch(ctx, brand_id):
-            pass
+        await carry_out(ctx, brand_id, at=moment)
     progress("replay", 1.0)
 
 

@@ -24,7 +24,7 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 
 from siyu.engine.days import window_start
-from siyu.flow import decide, dispatch, files
+from siyu.flow import decide, dispatch, files, playbooks
 from siyu.flow.context import Context, ask_refresh, zone
 from siyu.flow.refresh import AlreadyRunning, refresh
 from siyu.store import counts
@@ -36,12 +36,19 @@ from siyu.telemetry.metrics import CONNECTIONS, DECIDED, JOBS
 
 __all__ = ["Job", "JobContext", "Queue", "run_worker", "watch_connections"]
 
-Job = Literal["decide", "dispatch", "files", "refresh_brand", "sweep"]
+Job = Literal["decide", "dispatch", "files", "playbooks", "refresh_brand", "sweep"]
 
 log = logging.getLogger("siyu.jobs")
 
 FAST, SLOW = "siyu:fast", "siyu:slow"
-LANES: Mapping[Job, str] = {"decide": FAST, "dispatch": FAST, "files": SLOW, "refresh_brand": SLOW, "sweep": FAST}
+LANES: Mapping[Job, str] = {
+    "decide": FAST,
+    "dispatch": FAST,
+    "files": SLOW,
+    "playbooks": FAST,
+    "refresh_brand": SLOW,
+    "sweep": FAST,
+}
 TIMEOUTS: Mapping[str, int] = {FAST: 60, SLOW: 3 * 3600}
 NIGHT_MINUTE = 2
 """Brands are refreshed just after their own midnight: what time alone changes, it changes then. So between two nights
@@ -126,8 +133,14 @@ async def decide_job(given: JobContext, brand_id: int) -> None:
     """Decide for the users with new events until there are none."""
     while (done := await decide.decide_users(given.ctx, brand_id)).users:
         DECIDED.labels("events").inc(done.users)
-        if done.actions:
-            await given.queue.push("dispatch", brand_id)
+        if done.occasions:
+            await given.queue.push("playbooks", brand_id)
+
+
+async def playbooks_job(given: JobContext, brand_id: int) -> None:
+    """Take users into playbooks and move on those who are due, until nobody is."""
+    if (await playbooks.carry_on(given.ctx, brand_id)).actions:
+        await given.queue.push("dispatch", brand_id)
 
 
 async def dispatch_job(given: JobContext, brand_id: int) -> None:
@@ -141,9 +154,9 @@ async def refresh_job(given: JobContext, brand_id: int) -> None:
     if not await Brand.filter(id=brand_id).exclude(refresh_asked=None).exists():
         return
     with suppress(AlreadyRunning):
-        done = await refresh(given.ctx, brand_id)
-        if done.actions:
-            await given.queue.push("dispatch", brand_id)
+        await refresh(given.ctx, brand_id)
+        await playbooks.daily(given.ctx, brand_id)
+        await given.queue.push("playbooks", brand_id)
 
 
 async def files_job(given: JobContext, brand_id: int) -> None:
@@ -158,6 +171,9 @@ async def sweep_job(given: JobContext, _: int = 0) -> None:
             "SELECT id, 'decide' AS job FROM brand b WHERE EXISTS (SELECT FROM dirty_user WHERE brand_id = b.id)"
             " UNION ALL SELECT id, 'dispatch' FROM brand b WHERE EXISTS (SELECT FROM action a WHERE a.brand_id = b.id"
             "   AND a.due_at <= now() AND (status = 'planned' OR (status = 'leased' AND leased_until < now())))"
+            " UNION ALL SELECT id, 'playbooks' FROM brand b WHERE EXISTS (SELECT FROM occasion WHERE brand_id = b.id)"
+            "   OR EXISTS (SELECT FROM enrolment WHERE brand_id = b.id AND status = 'active'"
+            "   AND due_at <= COALESCE(b.replayed_to, now()))"
             " UNION ALL SELECT id, 'refresh_brand' FROM brand WHERE refresh_asked IS NOT NULL"
             " UNION ALL SELECT DISTINCT brand_id, 'files' FROM file WHERE status = 'waiting'"
         )
@@ -198,6 +214,7 @@ WORK: Mapping[Job, Callable[..., Any]] = {
     "decide": decide_job,
     "dispatch": dispatch_job,
     "files": files_job,
+    "playbooks": playbooks_job,
     "refresh_brand": refresh_job,
     "sweep": sweep_job,
 }

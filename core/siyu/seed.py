@@ -16,7 +16,7 @@ from siyu.contract.errors import InputError
 from siyu.flow import plugins
 from siyu.flow.context import Context
 from siyu.flow.decide import decide_users
-from siyu.flow.dispatch import dispatch
+from siyu.flow.dispatch import carry_out
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.refresh import refresh
 from siyu.flow.runs import run
@@ -84,11 +84,11 @@ async def _live(ctx: Context, brand: Brand) -> None:
         await record(ctx, brand, [event for event in waiting if event.at and event.at <= moment])
         waiting = [event for event in waiting if event.at and event.at > moment]
         await refresh(ctx, brand.id, at=moment)
+        await carry_out(ctx, brand.id, at=moment)
     await record(ctx, brand, waiting)
     while (await decide_users(ctx, brand.id)).users:
         pass
-    while await dispatch(ctx, brand.id):
-        pass
+    await carry_out(ctx, brand.id)
 
 
 def _events() -> Iterator[IncomingEvent]:

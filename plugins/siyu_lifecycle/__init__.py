@@ -96,6 +96,8 @@ class Relationship(Lifecycle):
 class WelcomeBack(Playbook):
     """欢迎回来"""
 
+    reentry = "always"
+
     class Params(siyu.Params):
         text: str = Field("好久不见，欢迎回来！为您留了一份老朋友的心意。", min_length=1, max_length=500, title="内容")
 

@@ -104,7 +104,7 @@ async def test_actions_are_told_as_they_are_planned_and_carried_out(server: Serv
         await soon(all_)
         await soon(sent)
         async with ctx.db.transaction() as connection:
-            await plan_actions(connection, brand.id, pl.DataFrame([rows]), at=START, rulebook_id=1)
+            await plan_actions(connection, brand.id, pl.DataFrame([rows]), at=START)
         await dispatch(ctx, brand.id)
         found: list[str] = []
         while "SENT" not in found:

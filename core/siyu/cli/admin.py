@@ -15,6 +15,7 @@ from siyu.cli.session import BrandOption, Session, bars, json_object, out, sessi
 from siyu.contract.errors import InputError
 from siyu.flow import fences, plugins, tokens
 from siyu.flow.context import Context, brand_by_slug, zone
+from siyu.flow.dispatch import carry_out
 from siyu.flow.refresh import refresh
 from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
@@ -219,7 +220,8 @@ def change(brand: str, make: Callable[[Context, Brand], Awaitable[Any]]) -> None
         await make(at_hand.ctx, target)
         with bars() as bar:
             done = await refresh(at_hand.ctx, target.id, progress=bar)
-        out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")
+            acted = await carry_out(at_hand.ctx, target.id)
+        out.print(f"{done.users:,} users decided, {done.changes:,} changes, {acted.actions:,} actions planned")
         await _print_fences(target)
 
     session(work)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +16,8 @@ from siyu.cli.show import print_brand
 from siyu.flow import freshness, importing
 from siyu.flow import refresh as refreshing
 from siyu.flow.context import brand_by_slug, now, zone
-from siyu.flow.dispatch import dispatch
+from siyu.flow.dispatch import carry_out
+from siyu.flow.playbooks import Progress
 from siyu.flow.runs import run
 from siyu.store.models import OutboxMessage, Stage, Tag
 
@@ -85,6 +85,7 @@ def import_command(
                 if refresh
                 else None
             )
+            acted = await carry_out(at_hand.ctx, target.id) if refresh else Progress()
         out.print(
             f"{done.lines:,} lines: {done.new:,} new events, {done.duplicate:,} known already, "
             f"{done.rejected:,} refused"
@@ -93,7 +94,7 @@ def import_command(
             out.print(f"[yellow]Refused lines, with the reason for each: {done.rejects}[/]")
         if decided:
             out.print(
-                f"{decided.users:,} users decided, {decided.changes:,} changes, {decided.actions:,} actions planned"
+                f"{decided.users:,} users decided, {decided.changes:,} changes, {acted.actions:,} actions planned"
             )
             await print_brand(target)
 
@@ -114,12 +115,11 @@ def refresh(
         target = await brand_by_slug(brand)
         with bars(as_json) as bar:
             done = await refreshing.refresh(at_hand.ctx, target.id, progress=bar, engine=engine)
-            while await dispatch(at_hand.ctx, target.id):
-                pass
+            acted = await carry_out(at_hand.ctx, target.id)
         if as_json:
-            print(json.dumps(asdict(done)))
+            print(json.dumps({"users": done.users, "changes": done.changes, "actions": acted.actions}))
         else:
-            out.print(f"{done.users:,} users decided, {done.changes:,} changes, {done.actions:,} actions planned")
+            out.print(f"{done.users:,} users decided, {done.changes:,} changes, {acted.actions:,} actions planned")
             await print_brand(target)
 
     session(work)

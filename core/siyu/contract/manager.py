@@ -5,7 +5,7 @@ Plugins are found by entry points of group ``siyu``: the name is the plugin's na
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -16,15 +16,17 @@ from typing import Any, TypeVar, cast
 import pluggy
 
 from siyu.contract import kinds, specs
-from siyu.contract.actions import Channel, Playbook
 from siyu.contract.attributes import AttributeKind
 from siyu.contract.budget import ANSWER_SECONDS, Call, make
+from siyu.contract.channels import Channel
 from siyu.contract.errors import NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import Catalog, EventKind
 from siyu.contract.facts import Fact
 from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.params import Params, validate_params
+from siyu.contract.playbooks import Playbook
+from siyu.contract.program import Program, program
 from siyu.contract.rules import (
     Declaration,
     FittedSegmenter,
@@ -41,6 +43,8 @@ __all__ = ["ENTRY_POINT_GROUP", "Plugin", "PluginManager"]
 
 ENTRY_POINT_GROUP = "siyu"
 BUILT_IN = "core"
+OWN_CHANNELS = {"outbox", "tasks"}
+"""What needs no plugin: messages kept for a person to read, and what people are to do."""
 T = TypeVar("T")
 
 _BASES: Mapping[str, tuple[type, ...]] = {
@@ -183,6 +187,8 @@ class PluginManager:
             try:
                 for rule in plugin.rules if plugin.refused is None else ():
                     _check_rule(plugin, rule, self.catalog)
+                for playbook in plugin.playbooks if plugin.refused is None else ():
+                    _check_playbook(plugin, playbook, self.catalog, self.channels)
             except SiyuError as error:
                 return plugin, error
         return None
@@ -203,6 +209,12 @@ class PluginManager:
     def catalog(self) -> Catalog:
         """The kinds of events and attributes of all plugins."""
         return Catalog([kind for kinds in self._kinds.values() for kind in kinds], self._attributes)
+
+    @property
+    def channels(self) -> set[str]:
+        """The keys of the channels of all plugins, and of the core's own."""
+        every = (item for plugin in self.plugins.values() for item in plugin.declarations.values())
+        return {item.key for item in every if isinstance(item, Channel)} | OWN_CHANNELS
 
     @cached_property
     def identity_kinds(self) -> Mapping[str, IdentityKind]:
@@ -301,6 +313,22 @@ def _asked(rule: Rule, params: Params) -> Sequence[Tag | Stage]:
     if isinstance(rule, Segmenter):
         return listed(rule.tags(params))
     return listed(rule.stages(params)) if isinstance(rule, Lifecycle) else ()
+
+
+def _check_playbook(plugin: Plugin, playbook: Playbook, catalog: Catalog, channels: Collection[str]) -> None:
+    """Refuse at load what would only fail once somebody is under way."""
+    try:
+        own = {key: catalog.declared(fact) for key, fact in type(playbook).facts.items()}
+    except SiyuError as error:
+        raise RuleError(error.message, field=f"{plugin.name}.{playbook.key}", remedy=error.remedy) from None
+    vars(playbook).update(own, facts=own)
+
+    def made() -> Program:
+        return program(plugin.name, playbook, playbook.Params(), catalog, channels)
+
+    [given] = make([Call("", (plugin.name, playbook.key), made)], ANSWER_SECONDS)
+    if isinstance(given, Exception):
+        raise given
 
 
 def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:

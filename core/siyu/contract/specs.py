@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from siyu.contract.actions import Channel, Playbook
 from siyu.contract.attributes import AttributeKind
+from siyu.contract.channels import Channel
 from siyu.contract.events import EventKind
 from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.markers import hookspec
+from siyu.contract.playbooks import Playbook
 from siyu.contract.rules import FittedSegmenter, Lifecycle, Segmenter
 
 __all__ = [
@@ -101,8 +102,8 @@ def siyu_lifecycles() -> Iterable[type[Lifecycle]]:  # type: ignore[empty-body]
 def siyu_playbooks() -> Iterable[type[Playbook]]:  # type: ignore[empty-body]
     """Triggers and steps.
 
-    Called when plugins are loaded. Where the plugin is on, the changes of each decision are held against the
-    triggers, and the steps are planned as actions in the same transaction.
+    Called when plugins are loaded. Where the plugin is on, events and the changes of each decision are held against the
+    triggers; users whom one meets are taken in, and moved on from step to step as these fall due.
     """
 
 

@@ -17,6 +17,7 @@ from siyu.store.db import Connection, Database
 from siyu.store.models import Brand
 
 if TYPE_CHECKING:
+    from siyu.contract.program import Program
     from siyu.flow.columns import Column, Meanings
     from siyu.flow.rulebooks import Bound
     from siyu.flow.selection import Counted
@@ -37,7 +38,8 @@ class Context:
 
     ``home`` is where this database's files lie, ``engine`` what refreshes run on unless told otherwise. The others are
     what this process has at hand: the rulebooks of brands (``bound``), what the names of their facts mean
-    (``meanings``), facts of all users (``columns``) and how many a filter finds (``counts``).
+    (``meanings``), versions of playbooks (``programs``), facts of all users (``columns``) and how many a filter finds
+    (``counts``).
     """
 
     db: Database
@@ -46,6 +48,7 @@ class Context:
     engine: str = "polars"
     bound: dict[int, Bound] = field(default_factory=dict, repr=False, compare=False)
     meanings: dict[int, tuple[tuple[str, ...], Meanings]] = field(default_factory=dict, repr=False, compare=False)
+    programs: dict[int, Program] = field(default_factory=dict, repr=False, compare=False)
     columns: Kept[Any, Column] = field(
         default_factory=lambda: Kept(FRESH_SECONDS, COLUMN_BYTES, size=lambda column: column.size),
         repr=False,

@@ -13,15 +13,14 @@ from typing import Any
 
 import polars as pl
 
-from siyu.engine.cohorts import Enabled
 from siyu.engine.diff import Changes, diff
 from siyu.engine.evaluate import Decider
 from siyu.engine.facts import compute
 from siyu.flow.context import Context
-from siyu.flow.playbooks import plan
 from siyu.flow.rulebooks import present
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions, lock
+from siyu.store.enrolments import note_changes
 from siyu.store.events import claim
 from siyu.store.lake import Lake
 from siyu.store.merges import retire
@@ -34,14 +33,14 @@ FEW = 1500
 
 @dataclass(frozen=True)
 class Decided:
-    """What came of it: users looked at, changes written, actions planned."""
+    """What came of it: users looked at, changes written, occasions that playbooks wait for."""
 
     users: int = 0
     changes: int = 0
-    actions: int = 0
+    occasions: int = 0
 
     def __add__(self, other: Decided) -> Decided:
-        return Decided(self.users + other.users, self.changes + other.changes, self.actions + other.actions)
+        return Decided(self.users + other.users, self.changes + other.changes, self.occasions + other.occasions)
 
 
 async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> Decided:
@@ -71,19 +70,17 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
             return [_decide(decider, cohort.of(facts), before, stood, here.at) for cohort, decider in pairs]
 
         written = Decided(len(claimed.into))
-        for cohort, rulebook_id, changes in zip(
-            bound.cohorts, bound.ids, await asyncio.to_thread(decided), strict=True
-        ):
+        for rulebook_id, changes in zip(bound.ids, await asyncio.to_thread(decided), strict=True):
             written += await write(
-                ctx, connection, brand_id, cohort.on, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
+                ctx, connection, brand_id, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
             )
-    await tell(ctx, brand_id, written)
+    await tell(ctx, brand_id)
     return written
 
 
-async def tell(ctx: Context, brand_id: int, written: Decided) -> None:
+async def tell(ctx: Context, brand_id: int) -> None:
     """Tell who follows, once it is committed."""
-    await ctx.db.signals.tell(brand_id, "decision", *(("action",) if written.actions else ()))
+    await ctx.db.signals.tell(brand_id, "decision")
 
 
 def _decide(decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, stood: pl.DataFrame, at: datetime) -> Changes:
@@ -103,7 +100,6 @@ async def write(
     ctx: Context,
     connection: Connection,
     brand_id: int,
-    on: Enabled,
     changes: Changes,
     at: datetime,
     rulebook_id: int,
@@ -112,15 +108,17 @@ async def write(
     noted: bool = True,
     quiet: Collection[int] = (),
 ) -> Decided:
-    """Write changes and plan what playbooks make of them, in one transaction.
+    """Write changes, and note those that playbooks wait for, in one transaction.
 
     What only gives back the decisions before ``mark`` sets off nothing, nor what changes for ``quiet`` users: that they
     were merged is news to us, and nothing that they did.
     """
-    moved = await Decisions(ctx.home, brand_id).write(
+    stages = await Decisions(ctx.home, brand_id).write(
         connection, changes.tags, changes.stages, at=at, rulebook_id=rulebook_id, mark=mark, noted=noted
     )
+    tags = changes.tags if mark is None else changes.tags.clear()
     if quiet:
-        moved = moved.filter(~pl.col("user_id").is_in(list(quiet)))
-    actions = await plan(connection, brand_id, on, moved, at=at, rulebook_id=rulebook_id)
-    return Decided(0, len(changes), actions)
+        loud = ~pl.col("user_id").is_in(list(quiet))
+        tags, stages = tags.filter(loud), stages.filter(loud)
+    occasions = await note_changes(connection, brand_id, tags, stages, at=at, rulebook_id=rulebook_id)
+    return Decided(0, len(changes), occasions)

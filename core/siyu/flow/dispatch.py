@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from datetime import datetime
+from typing import Any, get_args
 
-from siyu.contract.actions import Channel, Message, Outcome, Receipt
+from siyu.contract.channels import Channel, Message, Outcome, Receipt
 from siyu.contract.params import Params
+from siyu.contract.playbooks import Assign, Send
+from siyu.contract.program import Program, texts
 from siyu.engine.cohorts import Enabled
-from siyu.flow import plugins
-from siyu.flow.context import Context, brand_by_id
-from siyu.store.actions import lease, put_in_outbox, settle
-from siyu.store.db import Database
+from siyu.flow import playbooks, plugins
+from siyu.flow.context import Context, brand_by_id, now
+from siyu.flow.programs import kept
+from siyu.store.actions import lease, put_in_outbox, settle, write_texts
+from siyu.store.db import Connection, Database
 from siyu.telemetry.metrics import ACTIONS
 
-__all__ = ["Outbox", "dispatch"]
+__all__ = ["Outbox", "carry_out", "dispatch"]
 
 BATCH = 50
 """Messages handed to a channel at once. A lease takes four such and lasts a minute: a message may take 0.3 s."""
@@ -39,22 +43,41 @@ class Outbox(Channel):
         return [Receipt(m.action_id, "sent") for m in messages]
 
 
-async def dispatch(ctx: Context, brand_id: int, *, limit: int = 200) -> int:
+async def carry_out(ctx: Context, brand_id: int, *, at: datetime | None = None) -> playbooks.Progress:
+    """All that follows from what was decided up to ``at``: users come in and move on, and actions go out."""
+    await playbooks.daily(ctx, brand_id, at=at)
+    done = await playbooks.carry_on(ctx, brand_id, at=at)
+    while await dispatch(ctx, brand_id, at=at):
+        pass
+    return done
+
+
+async def dispatch(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = 200) -> int:
     """Carry out up to ``limit`` actions that are due; returns how many were taken."""
     brand = await brand_by_id(brand_id)
+    at = at or now(brand)
     # Which channel it is, and how it is set, is a matter of the user's cohort.
     cohorts = [(cohort, _channels(ctx, brand_id, cohort.on)) for cohort in await plugins.cohorts(ctx, brand_id)]
     async with ctx.db.transaction() as connection:
         known = {key: channel for _, channels in cohorts for key, (channel, _) in channels.items()}
         repeatable = [key for key, channel in known.items() if channel.repeatable]
-        rows = await lease(connection, brand_id, limit, repeatable)
+        rows = await lease(connection, brand_id, at, limit, repeatable)
+        composed = await _composed(ctx, connection, brand_id, rows)
     if rows:
         await ctx.db.signals.tell(brand_id, "action")
     by_channel: dict[tuple[int, str], list[Message]] = defaultdict(list)
     for row in rows:
         number = next(number for number, (cohort, _) in enumerate(cohorts) if row["user_id"] in cohort)
         by_channel[number, row["channel"]].append(
-            Message(row["id"], row["key"], brand.slug, row["user_id"], row["text"], row["purpose"], row["planned_at"])
+            Message(
+                row["id"],
+                row["key"],
+                brand.slug,
+                row["user_id"],
+                composed[row["id"]],
+                row["purpose"],
+                row["planned_at"],
+            )
         )
     for (number, key), messages in by_channel.items():
         channel = cohorts[number][1].get(key)
@@ -67,6 +90,20 @@ async def dispatch(ctx: Context, brand_id: int, *, limit: int = 200) -> int:
                 ACTIONS.labels(status).inc()
             await ctx.db.signals.tell(brand_id, "action")
     return len(rows)
+
+
+async def _composed(ctx: Context, connection: Connection, brand_id: int, rows: Sequence[Any]) -> dict[int, str]:
+    """What each action says, as it stands from now on."""
+    made = await kept(ctx, connection, brand_id, {row["version_id"] for row in rows if row["version_id"]})
+    found = {row["id"]: row["text"] or _text(made[row["version_id"]], row["step"]) for row in rows}
+    await write_texts(connection, brand_id, {row["id"]: found[row["id"]] for row in rows if not row["text"]})
+    return found
+
+
+def _text(made: Program, key: str) -> str:
+    step = next(each.step for each in made.instructions if each.key == key)
+    assert isinstance(step, Send | Assign)
+    return next(iter(texts(step.text).values()), "")
 
 
 def _channels(ctx: Context, brand_id: int, on: Enabled) -> dict[str, tuple[Channel, Params]]:

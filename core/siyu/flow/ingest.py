@@ -55,11 +55,12 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What became of a call."""
+    """What became of a call; ``occasions`` are the events that playbooks wait for."""
 
     new: int
     duplicate: int
     rejected: Sequence[Rejection]
+    occasions: int = 0
 
 
 async def record(ctx: Context, brand: Brand, events: Sequence[IncomingEvent]) -> Recorded:
@@ -109,7 +110,8 @@ async def _record(
         if rejected:
             await _keep_rejected(connection, brand.id, [(events[each.index], each) for each in rejected])
         await _advance(connection, brand, frame)
-    recorded = Recorded(appended.new, appended.duplicate, sorted(rejected, key=lambda rejection: rejection.index))
+    rejected.sort(key=lambda rejection: rejection.index)
+    recorded = Recorded(appended.new, appended.duplicate, rejected, appended.occasions)
     for outcome, number in (("new", recorded.new), ("duplicate", recorded.duplicate), ("rejected", len(rejected))):
         EVENTS.labels(outcome).inc(number)
     return recorded

@@ -1,75 +1,427 @@
-"""Step 3: playbooks turn changes into planned actions, in the transaction that writes the changes."""
+"""Step 3: playbooks take users in, and move those who are due one step on.
+
+What they wait for (events, tags, stages) is noted as occasions, in the transaction in which it happens. Here occasions
+are looked at once each: they end, wake and begin. Then all whose time has come are moved on, as far as they get, and
+what they are to be sent is planned, in one transaction: a crash repeats nothing that was done.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
+import narwhals as nw
 import polars as pl
 
-from siyu.contract.actions import Send, StageChanged
-from siyu.engine.cohorts import Enabled
-from siyu.store.actions import plan_actions
+from siyu.contract.conditions import ALWAYS, Condition
+from siyu.contract.errors import InputError, NotFound
+from siyu.contract.facts import Fact
+from siyu.contract.playbooks import (
+    Assign,
+    Daily,
+    Happened,
+    OnDate,
+    Reentry,
+    Send,
+    StageChanged,
+    StageOf,
+    TagGained,
+    TagLost,
+    Wait,
+)
+from siyu.contract.program import Instruction, Program
+from siyu.engine.cohorts import Cohort
+from siyu.engine.compile import to_narwhals
+from siyu.engine.days import window_start
+from siyu.engine.facts import compute, compute_all
+from siyu.engine.moving import TagOf, advance, looked_up
+from siyu.flow import plugins
+from siyu.flow.context import Context, brand_by_id, now, zone
+from siyu.flow.programs import kept, kinds, programs
+from siyu.store import enrolments
+from siyu.store.actions import ORDINARY, plan_actions
 from siyu.store.db import Connection
+from siyu.store.decisions import Decisions
+from siyu.store.enrolments import CANDIDATES
+from siyu.store.lake import Lake
+from siyu.store.models import Brand
 
-__all__ = ["Planned", "plan", "planned"]
+__all__ = [
+    "Planned",
+    "Progress",
+    "carry_on",
+    "daily",
+    "move_on",
+    "planned",
+    "start",
+    "take",
+]
+
+URGENT = 0
+TASKS = "tasks"
+"""The channel of what people are to do."""
+CHUNK = 20_000
+"""Users that are taken in at a time: nobody else of the brand comes in meanwhile."""
 
 
-async def plan(
-    connection: Connection, brand_id: int, on: Enabled, stages: pl.DataFrame, *, at: datetime, rulebook_id: int
-) -> int:
-    """Plan the actions of every playbook that a change of stage sets off; returns how many."""
-    count = 0
-    for step in planned(on, stages):
-        rows = step.hit.select(
-            # The same change planned twice is one action.
-            pl.format(
-                "{}/{}/{}/{}",
-                pl.lit(f"{step.plugin}.{step.playbook}"),
-                pl.lit(step.number),
-                "user_id",
-                pl.lit(at.isoformat()),
-            ).alias("key"),
-            "user_id",
-            pl.lit(step.plugin).alias("plugin"),
-            pl.lit(step.playbook).alias("playbook"),
-            pl.lit(step.send.channel).alias("channel"),
-            pl.lit(step.send.purpose).alias("purpose"),
-            pl.lit(step.send.text).alias("text"),
-            pl.format("{}: {} → {}", "track", pl.col("before").fill_null("—"), pl.col("after").fill_null("—")).alias(
-                "because"
-            ),
-        )
-        count += await plan_actions(connection, brand_id, rows, at=at, rulebook_id=rulebook_id)
-    return count
+# -- what a change sets off, for previews -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A step of a playbook, and the changes of stage (``hit``) that set it off: an action each."""
+    """A playbook, the changes of stage (``hit``) that set it off, and how many messages it sends them at once."""
 
-    plugin: str
-    playbook: str
-    number: int
-    send: Send
+    program: Program
     hit: pl.DataFrame
+    messages: int
 
 
-def planned(on: Enabled, stages: pl.DataFrame) -> Iterator[Planned]:
+def planned(made: Iterable[Program], stages: pl.DataFrame) -> Iterator[Planned]:
     """What changes of stage set off; nothing is written."""
-    for plugin, params in on:
-        for playbook in plugin.playbooks:
-            p = params[playbook.key]
-            hit = _hit(playbook.trigger(p), stages)
-            for number, step in enumerate(playbook.steps(p) if len(hit) else ()):
-                yield Planned(plugin.name, playbook.key, number, step, hit)
+    for each in made:
+        if isinstance(each.trigger, StageChanged):
+            hit = _moved(each.trigger, stages.rename({"track": "key"}))
+            if len(hit):
+                yield Planned(each, hit, each.at_once)
 
 
-def _hit(trigger: StageChanged, stages: pl.DataFrame) -> pl.DataFrame:
-    hit = stages.filter(pl.col("track") == trigger.track)
+def _moved(trigger: StageChanged, stages: pl.DataFrame) -> pl.DataFrame:
+    hit = stages.filter(pl.col("key") == trigger.track)
     if trigger.before:
         hit = hit.filter(pl.col("before").is_in(sorted(trigger.before)))
     if trigger.after:
         hit = hit.filter(pl.col("after").is_in(sorted(trigger.after)))
     return hit
+
+
+# -- what is known of users ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Known:
+    """Facts, tags and stages of users, for conditions."""
+
+    frame: pl.DataFrame
+
+    def holds(self, condition: Condition, users: pl.Series) -> pl.Series:
+        """Of which of ``users`` it holds."""
+        if condition is ALWAYS or not len(users):
+            return pl.Series([True] * len(users), dtype=pl.Boolean)
+        wanted = looked_up(condition)
+        columns = {leaf.name: leaf.name for leaf in wanted.leaves()}
+        frame = users.alias("user_id").to_frame().join(self.frame, on="user_id", how="left", maintain_order="left")
+        flags = pl.col([leaf.name for leaf in wanted.leaves() if isinstance(leaf, TagOf)]).fill_null(False)
+        lazy = to_narwhals(nw.from_native(frame.with_columns(flags).lazy()), columns, {"holds": wanted}, {})
+        held: pl.LazyFrame = lazy.select("holds").to_native()
+        return held.collect().get_column("holds")
+
+
+async def _known(
+    ctx: Context,
+    connection: Connection,
+    brand: Brand,
+    conditions: Iterable[Condition],
+    at: datetime,
+    users: Sequence[int] | None = None,
+) -> Known:
+    """What ``conditions`` ask, of ``users``, or of everybody."""
+    leaves = {leaf.name: leaf for each in conditions for leaf in looked_up(each).leaves()}
+    facts = [leaf for leaf in leaves.values() if isinstance(leaf, Fact)]
+    lake, days = Lake(ctx.home, brand.id, ctx.plugins.catalog), zone(brand.zone)
+    if users is None:
+        frames = await lake.peek(connection)
+        found = await asyncio.to_thread(compute_all, facts, ctx.plugins.catalog, frames, at, days)
+    else:
+        known = pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}).sort("user_id")
+        found = known
+        if facts:
+            frames = await lake.of_users(connection, known.get_column("user_id").to_list())
+            found = await asyncio.to_thread(compute, facts, ctx.plugins.catalog, frames, at, days, known)
+    others = [leaf for leaf in leaves.values() if isinstance(leaf, TagOf | StageOf)]
+    if others:
+        decisions = Decisions(ctx.home, brand.id)
+        stood = await (
+            decisions.of_all(connection) if users is None else decisions.of_users(connection, sorted(set(users)))
+        )
+        wide = stood.select("user_id", *(_decided(leaf, stood).alias(leaf.name) for leaf in others))
+        found = found.join(wide, on="user_id", how="left", maintain_order="left")
+    return Known(found)
+
+
+def _decided(leaf: TagOf | StageOf, stood: pl.DataFrame) -> pl.Expr:
+    if isinstance(leaf, TagOf):
+        return pl.col(leaf.key) if leaf.key in stood.columns else pl.lit(False)
+    column = f"@{leaf.track}"
+    return pl.col(column).cast(pl.String) if column in stood.columns else pl.lit(None, pl.String)
+
+
+# -- taking users in ----------------------------------------------------------------------------------------------
+
+
+async def take(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = 5_000) -> int:
+    """Look at up to ``limit`` occasions; returns how many there were."""
+    brand = await brand_by_id(brand_id)
+    at = at or now(brand)
+    async with ctx.db.transaction() as connection:
+        await enrolments.hold(connection, brand_id)
+        occasions = await enrolments.take(connection, brand_id, limit)
+        if occasions.is_empty():
+            return 0
+        await _heard(ctx, connection, brand_id, occasions, at)
+        for cohort in await plugins.cohorts(ctx, brand_id):
+            for each in programs(ctx, cohort.on):
+                rows = _set_off(ctx, each, cohort.of(occasions))
+                if len(rows):
+                    await _enrol(ctx, connection, brand, each, rows, at)
+        return len(occasions)
+
+
+async def _heard(ctx: Context, connection: Connection, brand_id: int, occasions: pl.DataFrame, at: datetime) -> None:
+    """End or wake those under way for whom an event came that they waited for."""
+    events = occasions.filter(pl.col("noun") == "event")
+    if events.is_empty():
+        return
+    active = await enrolments.under_way(connection, brand_id, events.get_column("user_id").unique().to_list())
+    made = await kept(ctx, connection, brand_id, active.get_column("version_id").unique().to_list())
+    by_user: dict[int, list[tuple[str, datetime]]] = defaultdict(list)
+    for user, kind, moment in events.select("user_id", "key", "at").iter_rows():
+        by_user[user].append((kind, moment))
+    over: dict[str, list[tuple[int, str]]] = {"goal": [], "ended": []}
+    awake: list[int] = []
+    for row in active.iter_rows(named=True):
+        mine = made[row["version_id"]]
+        came = {kind for kind, moment in by_user[row["user_id"]] if moment > row["began_at"]}
+        step = mine.instructions[row["step"]].step if row["listens"] else None
+        if mine.goal and came.intersection(kinds(ctx, mine.goal)):
+            over["goal"].append((row["id"], mine.goal))
+        elif ending := next((each for each in mine.ending_events if came.intersection(kinds(ctx, each))), None):
+            over["ended"].append((row["id"], f"ended by {ending}"))
+        elif isinstance(step, Wait) and any(
+            kind in kinds(ctx, step.event) and moment > row["listens_from"] for kind, moment in by_user[row["user_id"]]
+        ):
+            awake.append(row["id"])
+    for status, rows in over.items():
+        done = pl.DataFrame(rows, schema={"id": pl.Int64, "why": pl.String}, orient="row")
+        await enrolments.end(connection, brand_id, done, status, at)
+    if awake:
+        await enrolments.wake(connection, brand_id, awake, at)
+
+
+def _set_off(ctx: Context, made: Program, occasions: pl.DataFrame) -> pl.DataFrame:
+    """The occasions that set a playbook off, one a user, as candidates."""
+    noun, key = pl.col("noun"), pl.col("key")
+    match made.trigger:
+        case Happened(event):
+            rows = occasions.filter((noun == "event") & key.is_in(list(kinds(ctx, event))))
+            because = pl.format("{} {}", "key", pl.col("at").dt.to_string("%Y-%m-%d %H:%M"))
+        case TagGained(tag):
+            rows = occasions.filter((noun == "tag") & (pl.col("after") == tag))
+            because = pl.format("+ {}", "after")
+        case TagLost(tag):
+            rows = occasions.filter((noun == "tag") & (pl.col("before") == tag))
+            because = pl.format("- {}", "before")
+        case StageChanged() as trigger:
+            rows = _moved(trigger, occasions.filter(noun == "stage"))
+            because = pl.format("{}: {} → {}", "key", pl.col("before").fill_null("—"), pl.col("after").fill_null("—"))
+        case _:
+            return pl.DataFrame(schema=CANDIDATES)
+    occasion = pl.format("{}-{}", "noun", pl.coalesce("ref", "id"))
+    return rows.select("user_id", occasion=occasion, because=because, rulebook_id="rulebook_id").unique(
+        "user_id", keep="first", maintain_order=True
+    )
+
+
+async def _enrol(
+    ctx: Context, connection: Connection, brand: Brand, made: Program, rows: pl.DataFrame, at: datetime
+) -> int:
+    """Take in those of ``rows`` for whom the playbook is."""
+    if made.audience is not ALWAYS:
+        users = rows.get_column("user_id")
+        known = await _known(ctx, connection, brand, [made.audience], at, users.to_list())
+        rows = rows.filter(known.holds(made.audience, users))
+    return await _written(ctx, connection, brand, made, rows, at)
+
+
+async def _written(
+    ctx: Context, connection: Connection, brand: Brand, made: Program, rows: pl.DataFrame, at: datetime
+) -> int:
+    version = await enrolments.keep_version(connection, brand.id, made.name, made.version, made.content)
+    since = _since(made.reentry, at, zone(brand.zone))
+    return await enrolments.enrol(connection, brand.id, made.name, version, rows, since=since, at=at)
+
+
+def _since(reentry: Reentry, at: datetime, days: ZoneInfo) -> datetime | None:
+    """Who came in after this does not come in again; None: everybody does."""
+    match reentry:
+        case "never":
+            return enrolments.EVER
+        case "always":
+            return None
+        case int():
+            return at - timedelta(days=reentry)
+    today = at.astimezone(days)
+    first = {"day": today, "month": today.replace(day=1), "year": today.replace(month=1, day=1)}[reentry]
+    return window_start(first, days, 1) - timedelta(microseconds=1)
+
+
+async def daily(ctx: Context, brand_id: int, *, at: datetime | None = None) -> int:
+    """Take in those whose day it is; returns how many. Done twice a day, it takes nobody in twice."""
+    brand = await brand_by_id(brand_id)
+    at = at or now(brand)
+    today = at.astimezone(zone(brand.zone)).date()
+    mine: list[tuple[Cohort, Program, Condition]] = []
+    for cohort in await plugins.cohorts(ctx, brand_id):
+        for each in programs(ctx, cohort.on):
+            if isinstance(each.trigger, Daily):
+                mine.append((cohort, each, each.trigger.when & each.audience))
+            elif isinstance(each.trigger, OnDate) and (each.trigger.month, each.trigger.day) == (
+                today.month,
+                today.day,
+            ):
+                mine.append((cohort, each, each.audience))
+    if not mine:
+        return 0
+    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        known = await _known(ctx, connection, brand, [condition for _, _, condition in mine], at)
+    count = 0
+    for cohort, each, condition in mine:
+        users = cohort.of(known.frame).get_column("user_id")
+        held = await asyncio.to_thread(known.holds, condition, users)
+        count += await _all_in(ctx, brand, each, users.filter(held), f"day-{today}", str(today), at)
+    return count
+
+
+async def start(ctx: Context, brand: Brand, name: str, users: Sequence[int], *, occasion: str, by: str = "") -> int:
+    """Take ``users`` into the playbook of that name (``plugin.key``) by hand; returns how many came in.
+
+    ``occasion`` is the caller's name of it: the same one again takes nobody in twice.
+    """
+    if not 0 < len(occasion) <= 80:
+        raise InputError("a start needs a name of 1 to 80 letters", field="occasion", remedy="name it, e.g. 618-2027")
+    at, count, found = now(brand), 0, False
+    everybody = pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}).unique().sort("user_id")
+    known_names: set[str] = set()
+    for cohort in await plugins.cohorts(ctx, brand.id):
+        for each in programs(ctx, cohort.on):
+            known_names.add(each.name)
+            if each.name != name:
+                continue
+            found = True
+            mine = cohort.of(everybody).get_column("user_id")
+            for chunk in (mine.slice(begin, CHUNK) for begin in range(0, len(mine), CHUNK)):
+                if each.audience is not ALWAYS:
+                    async with ctx.db.connection() as connection:
+                        known = await _known(ctx, connection, brand, [each.audience], at, chunk.to_list())
+                    chunk = chunk.filter(known.holds(each.audience, chunk))
+                count += await _all_in(ctx, brand, each, chunk, f"by-{occasion}", by or "by hand", at)
+    if not found:
+        raise NotFound(
+            f"no playbook {name!r} is on",
+            field="playbook",
+            remedy=f"on are: {', '.join(sorted(known_names)) or 'none'}",
+        )
+    return count
+
+
+async def _all_in(
+    ctx: Context, brand: Brand, made: Program, users: pl.Series, occasion: str, because: str, at: datetime
+) -> int:
+    count = 0
+    for begin in range(0, len(users), CHUNK):
+        rows = (
+            users.slice(begin, CHUNK)
+            .alias("user_id")
+            .to_frame()
+            .select("user_id", occasion=pl.lit(occasion), because=pl.lit(because), rulebook_id=pl.lit(None, pl.Int64))
+        )
+        async with ctx.db.transaction() as connection:
+            await enrolments.hold(connection, brand.id)
+            count += await _written(ctx, connection, brand, made, rows, at)
+    return count
+
+
+# -- moving on ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many users were moved on, and how many actions were planned for them."""
+
+    users: int = 0
+    actions: int = 0
+
+    def __add__(self, other: Progress) -> Progress:
+        return Progress(self.users + other.users, self.actions + other.actions)
+
+
+async def carry_on(ctx: Context, brand_id: int, *, at: datetime | None = None) -> Progress:
+    """Look at all occasions, and move on all who are due."""
+    done = Progress()
+    while await take(ctx, brand_id, at=at):
+        pass
+    while (moved := await move_on(ctx, brand_id, at=at)).users:
+        done += moved
+    return done
+
+
+async def move_on(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = 5_000) -> Progress:
+    """Move up to ``limit`` users on whose next step is due, as far as they get."""
+    brand = await brand_by_id(brand_id)
+    at, days = at or now(brand), zone(brand.zone)
+    actions = 0
+    async with ctx.db.transaction() as connection:
+        due = await enrolments.take_due(connection, brand_id, at, limit)
+        made = await kept(ctx, connection, brand_id, due.get_column("version_id").unique().to_list())
+        heard = await enrolments.heard_of(
+            connection,
+            brand_id,
+            [
+                (row["id"], row["user_id"], row["listens_from"], list(kinds(ctx, _awaited(made, row))))
+                for row in due.filter(pl.col("listens") & ~pl.col("heard")).iter_rows(named=True)
+            ],
+            at,
+        )
+        came = pl.col("heard") | pl.col("id").is_in(sorted(heard))
+        due = due.with_columns(heard=pl.when("listens").then(came))
+        for (version,), mine in due.group_by("version_id", maintain_order=True):
+            each = made[int(version)]
+            asked = {c for step in mine.get_column("step").unique() for c in each.asks(step)}
+            users = mine.get_column("user_id").unique().to_list() if asked else []
+            known = await _known(ctx, connection, brand, asked, at, users) if asked else Known(pl.DataFrame())
+            moved = await asyncio.to_thread(advance, each, mine, at, days, known.holds)
+            await enrolments.move_on(connection, brand_id, moved.waiting, at)
+            await enrolments.end(connection, brand_id, moved.done, "done", at)
+            rows = [_actions(each, step, mine.join(to, on="id", how="semi"), at) for step, to in moved.sent]
+            if rows and len(every := pl.concat(rows)):
+                actions += await plan_actions(connection, brand_id, every, at=at, version_id=int(version))
+    if actions:
+        await ctx.db.signals.tell(brand_id, "action")
+    return Progress(len(due), actions)
+
+
+def _awaited(made: Mapping[int, Program], row: Mapping[str, Any]) -> str:
+    step = made[row["version_id"]].instructions[row["step"]].step
+    return step.event if isinstance(step, Wait) else ""
+
+
+def _actions(made: Program, each: Instruction, members: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    step = each.step
+    assert isinstance(step, Send | Assign)
+    return members.select(
+        key=pl.format("{}/{}/{}", pl.lit(made.name), pl.lit(each.key), "id"),
+        user_id="user_id",
+        plugin=pl.lit(made.plugin),
+        playbook=pl.lit(made.key),
+        channel=pl.lit(step.channel if isinstance(step, Send) else TASKS),
+        purpose=pl.lit(step.purpose if isinstance(step, Send) else "service"),
+        because="because",
+        rulebook_id="rulebook_id",
+        enrolment_id="id",
+        step=pl.lit(each.key),
+        lane=pl.lit(URGENT if isinstance(step, Send) and step.urgent else ORDINARY),
+    )

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, SiyuError
+from siyu.contract.program import program
 from siyu.contract.rules import FittedSegmenter, State
 from siyu.engine.cohorts import BUCKETS, Cohort, Enabled
 from siyu.engine.rulebook import bind_fenced
 from siyu.flow import states
 from siyu.flow.context import Context, ask_refresh
+from siyu.flow.programs import listen
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
 from siyu.store.models import Brand, PluginSetting, SettingChange
@@ -256,7 +258,7 @@ async def _change(
             row.pin(*pin)
         row.changed_by = by
         after = _stands(row)
-        await _check(ctx, brand, row)
+        would = await _check(ctx, brand, row)
         if undoes and await connection.fetchval(_BETWEEN, brand.id, undoes.at):
             raise InputError(
                 "a later change was taken back, and its decisions are not given back yet",
@@ -272,6 +274,7 @@ async def _change(
             await connection.execute(
                 _NOTE, brand.id, name, by, *history, undoes and undoes.id, mark, (undoes and undoes.mark) or None
             )
+        await listen(ctx, connection, brand.id, would)
         await ask_refresh(connection, brand.id)
     await ctx.db.signals.tell(brand.id, "plugin")
     return await PluginSetting.get(brand_id=brand.id, plugin=name)
@@ -335,6 +338,9 @@ async def _check(ctx: Context, brand: Brand, row: PluginSetting) -> list[Cohort]
     would = await _cohorts(ctx, brand.id, sorted([*others, row], key=lambda each: each.plugin))
     for cohort in would:
         rulebook, failed = await asyncio.to_thread(bind_fenced, cohort.on, cohort.pinned)
+        for each, params in cohort.on:
+            for playbook in each.playbooks if each is plugin else ():
+                program(each.name, playbook, params[playbook.key], ctx.plugins.catalog, ctx.plugins.channels)
         for fact in rulebook.facts:
             # A parameter may name an event or a field: one that is not there would stop the facts of all plugins.
             ctx.plugins.catalog.check(fact)

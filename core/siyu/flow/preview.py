@@ -29,6 +29,7 @@ from siyu.flow import plugins
 from siyu.flow.context import Context, now, zone
 from siyu.flow.engines import Polars
 from siyu.flow.playbooks import planned
+from siyu.flow.programs import programs
 from siyu.flow.refresh import judge
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
@@ -135,9 +136,9 @@ async def preview(
     listed, changes = await asyncio.to_thread(compared)
     tags, stages = _parted(listed)
     count = sum(
-        len(step.hit)
+        len(each.hit) * each.messages
         for group, change in zip(groups, changes, strict=True)
-        for step in planned(group.cohorts[1].on, change.stages)
+        for each in planned(programs(ctx, group.cohorts[1].on), change.stages)
     )
     a_day = await _actions_a_day(ctx, brand, groups, frames, facts.get_column("user_id"), at)
     today, new = groups[0].rulebooks
@@ -218,14 +219,17 @@ async def _actions_a_day(
         ]
         wanted = {fact.name: fact for group in tracks for rulebook in group.rulebooks for fact in rulebook.facts}
         before = [[stood, stood] for _ in tracks]
+        made = [[programs(ctx, cohort.on) for cohort in group.cohorts] for group in tracks]
         for moment in moments:
             facts = compute_all(list(wanted.values()), ctx.plugins.catalog, mine, moment, zone(brand.zone))
             for number, group in enumerate(tracks):
                 part = group.decide(facts, before[number], moment, zone(brand.zone))
-                for side, (cohort, rulebook) in enumerate(zip(group.cohorts, group.rulebooks, strict=True)):
+                for side, rulebook in enumerate(group.rulebooks):
                     if moment > began:
                         moved = diff(rulebook, before[number][side], part.decided[side], part.facts).stages
-                        counts[side] += sum(len(step.hit) for step in planned(cohort.on, moved))
+                        counts[side] += sum(
+                            len(each.hit) * each.messages for each in planned(made[number][side], moved)
+                        )
                 before[number] = list(part.decided)
         return counts
 

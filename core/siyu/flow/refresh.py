@@ -144,12 +144,11 @@ async def refresh(
                 await phase("write", 0.7)
                 ids = await keep_versions(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
                 written += Decided(len(facts))
-                for cohort, rulebook_id, change in zip(cohorts, ids, changes, strict=True):
+                for rulebook_id, change in zip(ids, changes, strict=True):
                     written += await write(
                         ctx,
                         writer,
                         brand_id,
-                        cohort.on,
                         change,
                         at,
                         rulebook_id,
@@ -171,7 +170,7 @@ async def refresh(
                 newest = await decisions.written(writer)
                 # What was given back stands otherwise than it was decided: the tables know.
                 await decisions.forget(writer, users, upto=newest if mark is None else None)
-            await tell(ctx, brand_id, written)
+            await tell(ctx, brand_id)
             await phase("snapshot", 0.95)
             if mark is None:
                 await decisions.snapshot(_kept(before, after, newer), users, newest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,40 +11,61 @@ import polars as pl
 from siyu.store.changes import note
 from siyu.store.db import Connection, give
 
-__all__ = ["LEASE", "lease", "plan_actions", "put_in_outbox", "settle"]
+__all__ = ["LEASE", "ORDINARY", "PLANNED", "lease", "plan_actions", "put_in_outbox", "settle", "write_texts"]
 
 LEASE = timedelta(seconds=60)
-_PLANNED = {
+ORDINARY = 5
+"""The lane of what is not urgent."""
+PLANNED = {
     "key": "text",
     "user_id": "bigint",
     "plugin": "text",
     "playbook": "text",
     "channel": "text",
     "purpose": "text",
-    "text": "text",
     "because": "text",
+    "text": "text",
+    "rulebook_id": "bigint",
+    "enrolment_id": "bigint",
+    "step": "text",
+    "lane": "smallint",
 }
+_UNSAID = {"text": "", "rulebook_id": None, "enrolment_id": None, "step": "", "lane": ORDINARY}
 
 
 async def plan_actions(
-    connection: Connection, brand_id: int, rows: pl.DataFrame, *, at: datetime, rulebook_id: int
+    connection: Connection,
+    brand_id: int,
+    rows: pl.DataFrame,
+    *,
+    at: datetime,
+    version_id: int | None = None,
+    asked_by: str = "",
 ) -> int:
-    """Plan an action a row (key, user_id, plugin, playbook, channel, purpose, text, because), once for each key."""
-    planned, given = await give(connection, "planned", _PLANNED, rows, first=4)
+    """Plan an action a row (:data:`PLANNED`), once for each key; returns how many are new.
+
+    What those of a playbook say is written when they leave.
+    """
+    rows = rows.with_columns(pl.lit(value).alias(name) for name, value in _UNSAID.items() if name not in rows.columns)
+    planned, given = await give(connection, "planned", PLANNED, rows, first=5)
     made = await connection.fetch(
-        f"{planned} INSERT INTO action (brand_id, {', '.join(_PLANNED)}, rulebook_id, planned_at, due_at)"
-        " SELECT $1, p.*, $2, $3, $3 FROM planned p ORDER BY user_id ON CONFLICT (brand_id, key) DO NOTHING"
-        " RETURNING id",
+        f"{planned} INSERT INTO action"
+        f" (brand_id, {', '.join(PLANNED)}, version_id, asked_by, planned_at, due_at, log)"
+        " SELECT $1, p.*, $2, $4, $3, $3, jsonb_build_array(jsonb_build_array($3::timestamptz, 'planned', '', ''))"
+        " FROM planned p ORDER BY user_id ON CONFLICT (brand_id, key) DO NOTHING RETURNING id",
         brand_id,
-        rulebook_id,
+        version_id,
         at,
+        asked_by,
         *given,
     )
     await note(connection, brand_id, (("planned", row["id"]) for row in made), at)
     return len(made)
 
 
-async def lease(connection: Connection, brand_id: int, limit: int, repeatable: Sequence[str]) -> list[Any]:
+async def lease(
+    connection: Connection, brand_id: int, at: datetime, limit: int, repeatable: Sequence[str]
+) -> list[Any]:
     """Take up to ``limit`` actions that are due, for :data:`LEASE`.
 
     An action whose lease ran out may have been delivered. On a ``repeatable`` channel it is taken again; on another
@@ -59,17 +80,30 @@ async def lease(connection: Connection, brand_id: int, limit: int, repeatable: S
     )
     # Materialized: a subquery that the planner runs again for each row finds further rows each time, past any limit.
     rows: list[Any] = await connection.fetch(
-        "WITH due AS MATERIALIZED (SELECT id FROM action WHERE brand_id = $1 AND due_at <= now()"
+        "WITH due AS MATERIALIZED (SELECT id FROM action WHERE brand_id = $1 AND due_at <= $4"
         "   AND (status = 'planned' OR (status = 'leased' AND leased_until < now()))"
-        "   ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)"
+        "   ORDER BY lane, due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)"
         " UPDATE action a SET status = 'leased', leased_until = now() + $3, attempts = attempts + 1"
         " FROM due WHERE a.brand_id = $1 AND a.id = due.id RETURNING a.*",
         brand_id,
         limit,
         LEASE,
+        at,
     )
     await note(connection, brand_id, ((row["status"], row["id"]) for row in (*lost, *rows)), datetime.now(UTC))
-    return sorted(rows, key=lambda row: (row["due_at"], row["id"]))
+    return sorted(rows, key=lambda row: (row["lane"], row["due_at"], row["id"]))
+
+
+async def write_texts(connection: Connection, brand_id: int, texts: Mapping[int, str]) -> None:
+    """Keep what actions say, by id."""
+    if texts:
+        await connection.execute(
+            "UPDATE action a SET text = t.text FROM unnest($2::bigint[], $3::text[]) t (id, text)"
+            " WHERE a.brand_id = $1 AND a.id = t.id",
+            brand_id,
+            list(texts),
+            list(texts.values()),
+        )
 
 
 async def settle(connection: Connection, brand_id: int, outcomes: Sequence[tuple[int, str, str]]) -> None:

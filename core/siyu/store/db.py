@@ -51,6 +51,8 @@ class Lock(IntEnum):
     IDENTITIES = 4  # shared by writers of new users, exclusive to tie names together; taken after EVENTS
     ACTIONS = 5  # one writer of changes of actions a brand; taken last
     FILES = 6  # one process a brand makes its files
+    PLAYBOOKS = 7  # one who takes users of a brand into playbooks
+    GUARD = 8  # one who lets actions of a brand pass
 
 
 class Database:

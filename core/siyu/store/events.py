@@ -36,11 +36,12 @@ EVENT_SCHEMA = {
 
 @dataclass(frozen=True)
 class Appended:
-    """What became of a batch: events that were new, and those known already."""
+    """What became of a batch: events that were new, those known already, and those that playbooks wait for."""
 
     new: int
     duplicate: int
     users: int
+    occasions: int = 0
 
 
 async def append(connection: Connection, brand_id: int, events: pl.DataFrame, *, mark_dirty: bool = True) -> Appended:
@@ -56,7 +57,7 @@ async def append(connection: Connection, brand_id: int, events: pl.DataFrame, *,
     row = await connection.fetchrow(f"{incoming}, {_APPEND.format(marked=mark_dirty)}", brand_id, *given)
     if row["profiles"]:
         await connection.execute(f"{incoming}, {_ATTRIBUTES}", brand_id, *given)
-    return Appended(row["new"], len(events) - row["new"], row["users"])
+    return Appended(row["new"], len(events) - row["new"], row["users"], row["occasions"])
 
 
 async def hold_identities(connection: Connection, brand_id: int) -> None:
@@ -205,7 +206,13 @@ fresh AS (
     JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
     ORDER BY e.at, e.key
     ON CONFLICT (brand_id, key) DO NOTHING
-    RETURNING user_id, kind, at
+    RETURNING id, user_id, kind, at
+), occasions AS (
+    -- What playbooks wait for, where it is news; what is taken in as history sets nothing off.
+    INSERT INTO occasion (brand_id, user_id, noun, key, ref, at)
+    SELECT $1, f.user_id, 'event', f.kind, f.id, f.at FROM fresh f JOIN brand b ON b.id = $1
+    WHERE {marked} AND b.listens->'event' ? f.kind AND f.at > COALESCE(b.replayed_to, now()) - interval '1 day'
+    ORDER BY f.id RETURNING 1
 ), touched AS (
     SELECT COALESCE(m.into_id, f.user_id) AS user_id, min(at) AS first, max(at) AS last
     FROM fresh f LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = f.user_id GROUP BY 1
@@ -217,7 +224,8 @@ fresh AS (
     INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {marked}
 )
 SELECT (SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
-       (SELECT count(*) FROM fresh WHERE kind = 'profile.updated') AS profiles
+       (SELECT count(*) FROM fresh WHERE kind = 'profile.updated') AS profiles,
+       (SELECT count(*) FROM occasions) AS occasions
 """
 
 _ATTRIBUTES = f"""

@@ -34,6 +34,8 @@ class EventMutations:
         recorded = await record(info.context.ctx, found, incoming)
         if recorded.new:
             await info.context.push("decide", found.id)
+        if recorded.occasions:
+            await info.context.push("playbooks", found.id)
         return RecordEventsPayload(
             accepted=recorded.new,
             duplicates=recorded.duplicate,

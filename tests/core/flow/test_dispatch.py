@@ -13,11 +13,9 @@ import polars as pl
 import pytest
 from siyu import Channel, Message, Playbook, Receipt, Send, StageChanged, hookimpl
 from siyu.contract.manager import PluginManager
-from siyu.engine.diff import STAGE_CHANGES
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow.dispatch import dispatch
-from siyu.flow.playbooks import plan
+from siyu.flow import dispatch as dispatching
 from siyu.store.actions import plan_actions
 from siyu.store.models import Action, Brand, OutboxMessage
 
@@ -45,6 +43,8 @@ class Patient(Carrier):
 
 class Greeting(Playbook):
     """A note to whoever wakes up."""
+
+    reentry = "always"
 
     def trigger(self, p: Any) -> StageChanged:
         return StageChanged("lifecycle", before=frozenset({"dormant"}))
@@ -86,7 +86,11 @@ async def planned(ctx: Context, brand: Brand, *actions: tuple[str, str], at: dat
         for key, channel in actions
     ]
     async with ctx.db.transaction() as connection:
-        await plan_actions(connection, brand.id, pl.DataFrame(rows), at=at, rulebook_id=1)
+        await plan_actions(connection, brand.id, pl.DataFrame(rows), at=at)
+
+
+async def dispatch(ctx: Context, brand_id: int, **how: Any) -> int:
+    return await dispatching.dispatch(ctx, brand_id, at=datetime.now(UTC), **how)
 
 
 async def state(brand: Brand) -> dict[str, tuple[str, str]]:
@@ -254,25 +258,3 @@ async def test_workers_at_once_never_hand_over_the_same_action(post: Context, sh
     await asyncio.gather(*(worker() for _ in range(5)))
     assert sorted(asked, key=int) == [str(n) for n in range(100)]
     assert (await state(shop))["later"] == ("planned", "")
-
-
-async def test_the_same_change_plans_the_same_actions_once_and_each_plugin_its_own(post: Context, shop: Brand) -> None:
-    await plugins.enable(post, shop, "mail")
-    [everybody] = await plugins.cohorts(post, shop.id)
-    changed = [
-        (1, "lifecycle", "dormant", "growth", "[]"),
-        (2, "lifecycle", None, "growth", "[]"),
-        (3, "other", "dormant", "growth", "[]"),
-        (4, "lifecycle", "dormant", None, "[]"),
-    ]
-    stages = pl.DataFrame(changed, schema=STAGE_CHANGES, orient="row")
-    for at, new in ((PAST, 8), (PAST, 0), (PAST + timedelta(days=1), 8)):
-        async with post.db.transaction() as connection:
-            assert await plan(connection, shop.id, everybody.on, stages, at=at, rulebook_id=1) == new
-    rows = await Action.filter(brand_id=shop.id, plugin="post", planned_at=PAST).order_by("user_id", "id")
-    assert [(row.user_id, row.channel, row.purpose, row.because) for row in rows] == [
-        (1, "carrier", "service", "lifecycle: dormant → growth"),
-        (1, "outbox", "care", "lifecycle: dormant → growth"),
-        (4, "carrier", "service", "lifecycle: dormant → —"),
-        (4, "outbox", "care", "lifecycle: dormant → —"),
-    ]

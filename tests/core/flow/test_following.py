@@ -66,7 +66,7 @@ async def planned(ctx: Context, brand: Brand, *keys: str) -> None:
         for key in keys
     ]
     async with ctx.db.transaction() as connection:
-        await plan_actions(connection, brand.id, pl.DataFrame(rows), at=AT, rulebook_id=1)
+        await plan_actions(connection, brand.id, pl.DataFrame(rows), at=AT)
 
 
 def users(changes: Sequence[Change]) -> list[int]:
@@ -204,7 +204,7 @@ async def test_of_writers_at_once_none_is_skipped(house: Context, shop: Brand) -
                     {"key": f"{number}-{turn}", "user_id": 1, "plugin": "p", "playbook": "p", "channel": "c"}
                     | {"purpose": "care", "text": "t", "because": "b"}
                 ]
-                await plan_actions(connection, shop.id, pl.DataFrame(rows), at=AT, rulebook_id=1)
+                await plan_actions(connection, shop.id, pl.DataFrame(rows), at=AT)
                 await asyncio.sleep(dice.random() / 50)
             await house.db.signals.tell(shop.id, "action")
 

@@ -187,7 +187,7 @@ async def test_dispatch_that_is_killed_sends_all_and_asks_no_channel_twice_that_
             " VALUES ($1, 'post', true, '{}', now(), '')",
             brand.id,
         )
-        await plan_actions(connection, brand.id, pl.DataFrame(rows), at=datetime(2026, 1, 1, tzinfo=UTC), rulebook_id=1)
+        await plan_actions(connection, brand.id, pl.DataFrame(rows), at=datetime(2026, 1, 1, tzinfo=UTC))
     log = tmp_path / "delivered.txt"
     worker = Worker(house_url, house.home, brand, "dispatch", log)
     killed = 0

@@ -10,6 +10,7 @@ from siyu.flow.context import Context
 from siyu.flow.decide import decide_users
 from siyu.flow.dispatch import dispatch
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.playbooks import carry_on
 from siyu.flow.refresh import refresh
 from siyu.runtime import Addresses
 from siyu.store.db import NAME
@@ -32,7 +33,8 @@ async def test_a_user_who_comes_back_is_welcomed_once(ctx: Context, brand: Brand
 
     await record(ctx, brand, [order("c", "1", 41)])
     decided = await decide_users(ctx, brand.id)
-    assert (decided.users, decided.actions) == (1, 1)
+    assert (decided.users, decided.occasions) == (1, 1)
+    assert (await carry_on(ctx, brand.id)).actions == 1
     assert await dispatch(ctx, brand.id) == 1
     assert await dispatch(ctx, brand.id) == 0
     assert [action.status for action in await Action.all()] == ["sent"]

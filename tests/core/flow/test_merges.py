@@ -22,6 +22,7 @@ from siyu.flow.explain import explain, user_named
 from siyu.flow.facts import facts_of_users
 from siyu.flow.ingest import IncomingEvent, Recorded, record
 from siyu.flow.merging import merge_users, unmerge_users
+from siyu.flow.playbooks import carry_on
 from siyu.flow.preview import preview
 from siyu.flow.refresh import refresh
 from siyu.store import lake as lake_module
@@ -285,9 +286,8 @@ async def test_to_be_merged_or_parted_is_no_occasion_for_a_message(house: Contex
     assert ("lifecycle", "dormant") in (await decided(brand))[one]
 
     async def decide() -> int:
-        if way == "refreshed":
-            return (await refresh(house, brand.id)).actions
-        return (await decide_users(house, brand.id)).actions
+        await (refresh if way == "refreshed" else decide_users)(house, brand.id)
+        return (await carry_on(house, brand.id)).actions
 
     merge = await merge_users(house, brand, one, other, by="me")
     assert await decide() == 0

@@ -36,6 +36,7 @@ from siyu.engine.effects import Effect
 from siyu.flow import plugins
 from siyu.flow.context import Context
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.playbooks import carry_on
 from siyu.flow.preview import Preview, preview, replay
 from siyu.flow.refresh import refresh
 from siyu.store.models import Action, Brand, RulebookVersion, Run, StageHistory, TagAssignment, UserStage
@@ -67,6 +68,8 @@ class Warmth(Lifecycle):
 
 
 class Greet(Playbook):
+    reentry = "always"
+
     def trigger(self, p: Any) -> StageChanged:
         return StageChanged("warmth", after=frozenset({"hot"}))
 
@@ -160,6 +163,7 @@ async def test_a_preview_is_what_then_happens(shop: Context, brand: Brand, seed:
     # Stages of several ages, so that minimum stays differ.
     for back in (30, 9, 3, 0):
         await refresh(shop, brand.id, at=(brand.replayed_to or START) - timedelta(days=back))
+        await carry_on(shop, brand.id)
     before = await held(brand)
     foreseen = await preview(shop, brand, name, enabled=on, params=params, samples=1000)
     if on is not None:
@@ -171,7 +175,7 @@ async def test_a_preview_is_what_then_happens(shop: Context, brand: Brand, seed:
     assert told(foreseen, "enter") == gone(after, before)
     assert told(foreseen, "leave") == gone(before, after)
     assert done.changes > 0
-    assert (foreseen.users, foreseen.actions.now) == (done.users, done.actions)
+    assert (foreseen.users, foreseen.actions.now) == (done.users, (await carry_on(shop, brand.id)).actions)
     await brand.refresh_from_db()
     rulebook = await RulebookVersion.get(id=brand.rulebooks[0][1])
     assert foreseen.proposed == rulebook.version != foreseen.today
@@ -214,7 +218,11 @@ async def test_actions_a_day_are_those_that_daily_refreshes_would_plan(shop: Con
     await plugins.enable(shop, brand, "calls")
     end = brand.replayed_to or START
     await refresh(shop, brand.id, at=end - timedelta(days=28))
-    planned = [(await refresh(shop, brand.id, at=end - timedelta(days=day))).actions for day in range(27, -1, -1)]
+    await carry_on(shop, brand.id, at=end - timedelta(days=28))
+    planned = []
+    for day in range(27, -1, -1):
+        await refresh(shop, brand.id, at=end - timedelta(days=day))
+        planned.append((await carry_on(shop, brand.id, at=end - timedelta(days=day))).actions)
     assert foreseen.actions.per_day == pytest.approx(sum(planned) / 28)
     assert sum(planned) > 0
 

@@ -17,6 +17,7 @@ from siyu.flow.context import Context
 from siyu.flow.decide import decide_users
 from siyu.flow.explain import explain
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.playbooks import carry_on
 from siyu.flow.preview import preview
 from siyu.flow.refresh import refresh
 from siyu.store.decisions import Decisions
@@ -162,10 +163,11 @@ async def test_what_a_preview_says_of_some_users_is_what_happens_to_them(
     enabled = None if verb == "configure" else verb == "enable"
     foreseen = await preview(house, brand, name, enabled=enabled, params=params, percent=percent)
     before = labels(await standing(brand))
+    await carry_on(house, brand.id)
     await change(house, brand, verb, name, params, percent)
-    done = await refresh(house, brand.id)
+    await refresh(house, brand.id)
     after = labels(await standing(brand))
-    assert foreseen.actions.now == done.actions
+    assert foreseen.actions.now == (await carry_on(house, brand.id)).actions
     for effect in foreseen.tags:
         had, has = ({m for m, (tags, _) in side.items() if effect.key in tags} for side in (before, after))
         assert (effect.today, effect.proposed) == (len(had), len(has))

@@ -5,7 +5,7 @@ The primary key that Tortoise knows is ``id``; in PostgreSQL the keys of the lar
 ``brand_id`` (see the migrations), so queries always name the brand.
 """
 
-from siyu.store.models.action import Action, OutboxMessage
+from siyu.store.models.action import Action, Consent, OutboxMessage
 from siyu.store.models.audit import AuditEntry
 from siyu.store.models.brand import Brand
 from siyu.store.models.change import ChangeBatch
@@ -14,6 +14,7 @@ from siyu.store.models.document import TrustedDocument
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
 from siyu.store.models.file import File
 from siyu.store.models.installation import Installation
+from siyu.store.models.playbook import Enrolment, Occasion, PlaybookVersion
 from siyu.store.models.rulebook import Fence, PluginSetting, RulebookVersion, SettingChange
 from siyu.store.models.run import Run
 from siyu.store.models.segment import Segment
@@ -28,16 +29,20 @@ __all__ = [
     "AuditEntry",
     "Brand",
     "ChangeBatch",
+    "Consent",
     "DecidedUser",
     "DecisionSnapshot",
     "DirtyUser",
+    "Enrolment",
     "Event",
     "Fence",
     "File",
     "Identity",
     "Installation",
     "MergedUser",
+    "Occasion",
     "OutboxMessage",
+    "PlaybookVersion",
     "PluginSetting",
     "RejectedEvent",
     "RulebookVersion",

@@ -12,7 +12,8 @@ class Brand(Model):
 
     ``replayed_to`` is the moment that a brand of replayed data lives at; null is the present. ``rulebooks`` are pairs
     of a bucket of users and the rulebook that those below it were last decided by. ``refresh_asked`` is when somebody
-    last asked for a refresh that has not been made.
+    last asked for a refresh that has not been made. ``listens`` are the kinds of events, the tags and the tracks that
+    playbooks wait for.
     """
 
     id = fields.IntField(primary_key=True)
@@ -21,6 +22,7 @@ class Brand(Model):
     zone = fields.CharField(max_length=60, default="Asia/Shanghai")
     replayed_to = fields.DatetimeField(null=True)
     rulebooks: fields.Field[list[list[int]]] = fields.JSONField(default=list, db_default=SqlDefault("'[]'"))
+    listens: fields.Field[dict[str, list[str]]] = fields.JSONField(default=dict, db_default=SqlDefault("'{}'"))
     refresh_asked = fields.DatetimeField(null=True)
     refreshed_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)

@@ -1,0 +1,61 @@
+"""Channels: how messages and tasks leave the house."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from siyu.contract.rules import Declaration
+
+__all__ = ["Channel", "Message", "Outcome", "Receipt"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a channel is handed. ``key`` is the idempotency key of the action, ``to`` the user's name of the kind that
+    the channel asks for, ``body`` what there is besides the text: kind, title, url, role, deadline."""
+
+    action_id: int
+    key: str
+    brand: str
+    user_id: int
+    text: str
+    purpose: str
+    at: datetime
+    to: str = ""
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+Outcome: TypeAlias = Literal["sent", "failed", "later"]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of one message: it left, it never will, or (``later``) it may be tried again. ``detail`` is read by
+    operators."""
+
+    action_id: int
+    outcome: Outcome
+    detail: str = ""
+
+
+class Channel(Declaration):
+    """A way for messages to leave the house."""
+
+    repeatable: ClassVar[bool] = False
+    """Delivering the same key twice has the effect of delivering it once. Where that is not so, a message whose outcome
+    is not known is never handed over again: it is shown to a person."""
+    address: ClassVar[str] = ""
+    """The kind of identity that it sends to; users without one are not written to. Empty: it needs none."""
+    hours: ClassVar[tuple[time, time] | None] = None
+    """From when to when, in the brand's zone, it may be used at all, whatever a brand's settings say."""
+    batch: ClassVar[int] = 50
+    """Messages that it is handed at once, which it delivers within a minute."""
+    counts: ClassVar[bool] = True
+    """Whether what it delivers reaches the user, and is held to caps and quiet hours; a task for staff does not."""
+
+    async def deliver(self, messages: Sequence[Message], p: Any) -> Sequence[Receipt]:
+        """Deliver a batch and say what became of each message; raising means that nothing is known."""
+        raise NotImplementedError

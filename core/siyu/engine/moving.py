@@ -1,0 +1,161 @@
+"""Users moved along the steps of a playbook.
+
+A step is followed only by later ones, so one pass over the steps moves any number of users as far as they get.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from siyu.contract.conditions import And, Compare, Condition, HasTag, Kind, Leaf, Not, Or, lift
+from siyu.contract.events import MOMENT
+from siyu.contract.playbooks import Assign, Send, Split, Stop, Wait, When
+from siyu.contract.program import Instruction, Program
+
+__all__ = ["Advanced", "TagOf", "advance", "looked_up", "next_clock", "simulate"]
+
+
+class TagOf(Leaf):
+    """Whether a user has a tag, as decided last: what :class:`siyu.HasTag` means in a playbook."""
+
+    kind: Kind = "flag"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    @property
+    def name(self) -> str:
+        return f"TagOf({self.key!r})"
+
+
+# ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Advanced:
+    """How far users came. ``sent`` has, by step, whom it is for; ``waiting`` where they wait and until when; ``done``
+    who is at an end, and why. All by enrolment: ``id`` and ``user_id``."""
+
+    sent: list[tuple[Instruction, pl.DataFrame]]
+    waiting: pl.DataFrame
+    done: pl.DataFrame
+
+
+Holds = Callable[[Condition, pl.Series], pl.Series]
+"""For which of the users (ids, in their order) a condition holds: flags without nulls."""
+
+WAITING = {"id": pl.Int64(), "user_id": pl.Int64(), "step": pl.Int64(), "due_at": MOMENT, "listens": pl.Boolean()}
+DONE = {"id": pl.Int64(), "user_id": pl.Int64(), "why": pl.String()}
+
+
+def advance(made: Program, members: pl.DataFrame, at: datetime, zone: ZoneInfo, holds: Holds) -> Advanced:
+    """Move ``members`` on, each from its ``step``. ``heard`` says of those who waited there for an event whether it
+    came; it is null for all others."""
+    sent: list[tuple[Instruction, pl.DataFrame]] = []
+    waiting = [pl.DataFrame(schema=WAITING)]
+    done = [pl.DataFrame(schema=DONE)]
+    here = members.select("id", "user_id", "step", "heard")
+    for each in made.instructions:
+        mine = here.filter(pl.col("step") == each.number)
+        if mine.is_empty():
+            continue
+        here = here.filter(pl.col("step") != each.number)
+        if made.ends_when is not None:
+            over = holds(made.ends_when, mine.get_column("user_id"))
+            done.append(mine.filter(over).select("id", "user_id", why=pl.lit("ended by a condition")))
+            mine = mine.filter(~over)
+        step = each.step
+        match step:
+            case Send() | Assign():
+                sent.append((each, mine.select("id", "user_id")))
+                moved = mine.with_columns(step=pl.lit(each.next, pl.Int64))
+            case Stop(why):
+                done.append(mine.select("id", "user_id", why=pl.lit(why or "stopped")))
+                continue
+            case When(condition):
+                held = holds(condition, mine.get_column("user_id"))
+                moved = mine.with_columns(step=pl.when(held).then(each.ways["then"]).otherwise(each.ways["otherwise"]))
+            case Split(key, arms):
+                weights = {name: arm.weight for name, arm in arms.items()}
+                chosen = [_arm(f"{made.name}/{key}", user, weights) for user in mine.get_column("user_id")]
+                moved = mine.with_columns(step=pl.Series([each.ways[name] for name in chosen], dtype=pl.Int64))
+            case Wait(event=event) if event:
+                back = mine.filter(pl.col("heard").is_not_null())
+                stay = mine.filter(pl.col("heard").is_null())
+                waiting.append(_waits(stay, each.number, _due(step, at, zone), listens=True))
+                moved = back.with_columns(step=pl.when("heard").then(each.ways["heard"]).otherwise(each.ways["silent"]))
+            case Wait():
+                waiting.append(_waits(mine, each.next, _due(step, at, zone), listens=False))
+                continue
+        here = pl.concat([here, moved.with_columns(pl.col("step").cast(pl.Int64), heard=pl.lit(None, pl.Boolean))])
+    done.append(here.select("id", "user_id", why=pl.lit("")))
+    return Advanced(sent, pl.concat(waiting), pl.concat(done))
+
+
+def _waits(members: pl.DataFrame, step: int, due: datetime, *, listens: bool) -> pl.DataFrame:
+    return members.select("id", "user_id", step=pl.lit(step, pl.Int64), due_at=pl.lit(due, MOMENT), listens=listens)
+
+
+def _due(step: Wait, at: datetime, zone: ZoneInfo) -> datetime:
+    due = at + step.duration
+    return due if step.until is None else next_clock(due, step.until, zone)
+
+
+def next_clock(at: datetime, clock: time, zone: ZoneInfo) -> datetime:
+    """The first moment from ``at`` on at which clocks in the zone show ``clock``. An hour that they skip is the next
+    one, one that they show twice its first."""
+    day = at.astimezone(zone).date()
+    while True:
+        moment = datetime.combine(day, clock, zone).astimezone(at.tzinfo)
+        if moment >= at:
+            return moment
+        day += timedelta(days=1)
+
+
+def _arm(name: str, user: int, weights: Mapping[str, int]) -> str:
+    number = int.from_bytes(hashlib.blake2b(f"{name}/{user}".encode(), digest_size=8).digest())
+    place = number % sum(weights.values())
+    for arm, weight in weights.items():
+        place -= weight
+        if place < 0:
+            return arm
+    raise AssertionError(weights)
+
+
+def simulate(
+    made: Program, users: pl.Series, at: datetime, zone: ZoneInfo, holds: Holds, until: datetime
+) -> Iterator[tuple[datetime, Instruction, pl.Series]]:
+    """Who would be sent what and when, if nothing happened to the users until then."""
+    members = pl.DataFrame({"id": users, "user_id": users}).with_columns(
+        step=pl.lit(0, pl.Int64), heard=pl.lit(None, pl.Boolean)
+    )
+    moments = [(at, members)]
+    while moments:
+        moment, group = moments.pop()
+        moved = advance(made, group, moment, zone, holds)
+        for each, rows in moved.sent:
+            yield moment, each, rows.get_column("user_id")
+        for (due, listens), rows in moved.waiting.group_by("due_at", "listens"):
+            if due <= until:
+                silent = pl.lit(False if listens else None, pl.Boolean)
+                moments.append((due, rows.select("id", "user_id", "step", heard=silent)))
+
+
+def looked_up(condition: Condition) -> Condition:
+    """``condition`` with tags as leaves, so that it can be compiled over a column each."""
+    match condition:
+        case HasTag(key):
+            return Compare("==", TagOf(key), lift(True))
+        case And(terms):
+            return And(tuple(looked_up(term) for term in terms))
+        case Or(terms):
+            return Or(tuple(looked_up(term) for term in terms))
+        case Not(term):
+            return Not(looked_up(term))
+    return condition
