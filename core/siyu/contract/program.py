@@ -99,7 +99,7 @@ class Program:
         text = json.dumps(self.content, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @property
+    @cached_property
     def ends_when(self) -> Condition | None:
         """What is looked at before each step."""
         conditions = tuple(each for each in self.ends if isinstance(each, Condition))

@@ -6,19 +6,51 @@ A step is followed only by later ones, so one pass over the steps moves any numb
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+import narwhals as nw
 import polars as pl
 
-from siyu.contract.conditions import And, Compare, Condition, HasTag, Kind, Leaf, Not, Or, lift
-from siyu.contract.events import MOMENT
-from siyu.contract.playbooks import Assign, Send, Split, Stop, Wait, When
+from siyu.contract.conditions import ALWAYS, And, Compare, Condition, HasTag, Kind, Leaf, Not, Or, lift
+from siyu.contract.events import MOMENT, Catalog
+from siyu.contract.playbooks import (
+    Assign,
+    Happened,
+    Reentry,
+    Send,
+    Split,
+    StageChanged,
+    StageOf,
+    Stop,
+    TagGained,
+    TagLost,
+    Wait,
+    When,
+)
 from siyu.contract.program import Instruction, Program
+from siyu.engine.compile import to_narwhals
+from siyu.engine.days import window_start
 
-__all__ = ["Advanced", "TagOf", "advance", "looked_up", "next_clock", "simulate"]
+__all__ = [
+    "AWAKE",
+    "CANDIDATES",
+    "Advanced",
+    "Known",
+    "TagOf",
+    "advance",
+    "hear",
+    "kinds",
+    "looked_up",
+    "moved_by",
+    "next_clock",
+    "set_off",
+    "simulate",
+    "since",
+    "standing",
+]
 
 
 class TagOf(Leaf):
@@ -46,6 +78,10 @@ class Advanced:
     waiting: pl.DataFrame
     done: pl.DataFrame
 
+
+CANDIDATES = {"user_id": pl.Int64(), "occasion": pl.String(), "because": pl.String(), "rulebook_id": pl.Int64()}
+"""Users who may come in: by what, and why."""
+EVER = datetime(1, 1, 1, tzinfo=UTC)
 
 Holds = Callable[[Condition, pl.Series], pl.Series]
 """For which of the users (ids, in their order) a condition holds: flags without nulls."""
@@ -145,6 +181,119 @@ def simulate(
             if due <= until:
                 silent = pl.lit(False if listens else None, pl.Boolean)
                 moments.append((due, rows.select("id", "user_id", "step", heard=silent)))
+
+
+# -- coming in -------------------------------------------------------------------------------------------------------
+
+
+def kinds(catalog: Catalog, event: str) -> Collection[str]:
+    """The kinds that a kind or group of events stands for; none of one that no plugin declares any more."""
+    return catalog.groups.get(event) or ([event] if event in catalog.kinds else ())
+
+
+AWAKE = ("awake", "")
+
+
+def hear(
+    catalog: Catalog,
+    made: Program,
+    events: Iterable[tuple[str, datetime]],
+    began_at: datetime,
+    step: int | None,
+    since: datetime | None,
+) -> tuple[str, str] | None:
+    """What events (kind, moment) of a user who is under way mean: that it has reached its goal, or ended, and by what,
+    or that the user, who listens at ``step`` since a moment, goes on."""
+    listened = made.instructions[step].step if step is not None else None
+    later = [(kind, at) for kind, at in events if at > began_at]
+    for status, names in (("goal", [made.goal] if made.goal else []), ("ended", made.ending_events)):
+        for name in names:
+            if any(kind in kinds(catalog, name) for kind, _ in later):
+                return status, f"ended by {name}" if status == "ended" else name
+    if isinstance(listened, Wait) and since is not None:
+        awaited = kinds(catalog, listened.event)
+        if any(kind in awaited and at > since for kind, at in later):
+            return AWAKE
+    return None
+
+
+def set_off(catalog: Catalog, made: Program, occasions: pl.DataFrame) -> pl.DataFrame:
+    """Of occasions (user_id, noun, key, before, after, ref, at), those that set a playbook off, one a user:
+    :data:`CANDIDATES`."""
+    noun, key = pl.col("noun"), pl.col("key")
+    match made.trigger:
+        case Happened(event):
+            rows = occasions.filter((noun == "event") & key.is_in(list(kinds(catalog, event))))
+            because = pl.format("{} {}", "key", pl.col("at").dt.to_string("%Y-%m-%d %H:%M"))
+        case TagGained(tag):
+            rows = occasions.filter((noun == "tag") & (pl.col("after") == tag))
+            because = pl.format("+ {}", "after")
+        case TagLost(tag):
+            rows = occasions.filter((noun == "tag") & (pl.col("before") == tag))
+            because = pl.format("- {}", "before")
+        case StageChanged() as trigger:
+            rows = moved_by(trigger, occasions.filter(noun == "stage"))
+            because = pl.format("{}: {} → {}", "key", pl.col("before").fill_null("—"), pl.col("after").fill_null("—"))
+        case _:
+            return pl.DataFrame(schema=CANDIDATES)
+    occasion = pl.format("{}-{}", "noun", pl.coalesce("ref", "id"))
+    return rows.select("user_id", occasion=occasion, because=because, rulebook_id="rulebook_id").unique(
+        "user_id", keep="first", maintain_order=True
+    )
+
+
+def moved_by(trigger: StageChanged, stages: pl.DataFrame) -> pl.DataFrame:
+    """Of changes of stage (key, before, after), those that the trigger means."""
+    hit = stages.filter(pl.col("key") == trigger.track)
+    if trigger.before:
+        hit = hit.filter(pl.col("before").is_in(sorted(trigger.before)))
+    if trigger.after:
+        hit = hit.filter(pl.col("after").is_in(sorted(trigger.after)))
+    return hit
+
+
+def since(reentry: Reentry, at: datetime, days: ZoneInfo) -> datetime | None:
+    """Who came in after this does not come in again; None: everybody does."""
+    match reentry:
+        case "never":
+            return EVER
+        case "always":
+            return None
+        case int():
+            return at - timedelta(days=reentry)
+    today = at.astimezone(days)
+    first = {"day": today, "month": today.replace(day=1), "year": today.replace(month=1, day=1)}[reentry]
+    return window_start(first, days, 1) - timedelta(microseconds=1)
+
+
+# -- what is known of users ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Known:
+    """Facts, tags and stages of users, for conditions."""
+
+    frame: pl.DataFrame
+
+    def holds(self, condition: Condition, users: pl.Series) -> pl.Series:
+        """Of which of ``users`` it holds."""
+        if condition is ALWAYS or not len(users):
+            return pl.Series([True] * len(users), dtype=pl.Boolean)
+        wanted = looked_up(condition)
+        columns = {leaf.name: leaf.name for leaf in wanted.leaves()}
+        frame = users.alias("user_id").to_frame().join(self.frame, on="user_id", how="left", maintain_order="left")
+        flags = pl.col([leaf.name for leaf in wanted.leaves() if isinstance(leaf, TagOf)]).fill_null(False)
+        lazy = to_narwhals(nw.from_native(frame.with_columns(flags).lazy()), columns, {"holds": wanted}, {})
+        held: pl.LazyFrame = lazy.select("holds").to_native()
+        return held.collect().get_column("holds")
+
+
+def standing(leaf: TagOf | StageOf, stood: pl.DataFrame) -> pl.Expr:
+    """What a leaf stands for among decisions in a wide frame."""
+    if isinstance(leaf, TagOf):
+        return pl.col(leaf.key) if leaf.key in stood.columns else pl.lit(False)
+    column = f"@{leaf.track}"
+    return pl.col(column).cast(pl.String) if column in stood.columns else pl.lit(None, pl.String)
 
 
 def looked_up(condition: Condition) -> Condition:

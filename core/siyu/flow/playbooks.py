@@ -11,11 +11,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-import narwhals as nw
 import polars as pl
 
 from siyu.contract.conditions import ALWAYS, Condition
@@ -24,30 +22,23 @@ from siyu.contract.facts import Fact
 from siyu.contract.playbooks import (
     Assign,
     Daily,
-    Happened,
     OnDate,
-    Reentry,
     Send,
     StageChanged,
     StageOf,
-    TagGained,
-    TagLost,
     Wait,
 )
 from siyu.contract.program import Instruction, Program
 from siyu.engine.cohorts import Cohort
-from siyu.engine.compile import to_narwhals
-from siyu.engine.days import window_start
 from siyu.engine.facts import compute, compute_all
-from siyu.engine.moving import TagOf, advance, looked_up
+from siyu.engine.moving import AWAKE, Known, TagOf, advance, hear, kinds, looked_up, moved_by, set_off, since, standing
 from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id, now, zone
-from siyu.flow.programs import kept, kinds, programs
+from siyu.flow.programs import kept, programs
 from siyu.store import enrolments
 from siyu.store.actions import ORDINARY, plan_actions
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
-from siyu.store.enrolments import CANDIDATES
 from siyu.store.lake import Lake
 from siyu.store.models import Brand
 
@@ -85,40 +76,12 @@ def planned(made: Iterable[Program], stages: pl.DataFrame) -> Iterator[Planned]:
     """What changes of stage set off; nothing is written."""
     for each in made:
         if isinstance(each.trigger, StageChanged):
-            hit = _moved(each.trigger, stages.rename({"track": "key"}))
+            hit = moved_by(each.trigger, stages.rename({"track": "key"}))
             if len(hit):
                 yield Planned(each, hit, each.at_once)
 
 
-def _moved(trigger: StageChanged, stages: pl.DataFrame) -> pl.DataFrame:
-    hit = stages.filter(pl.col("key") == trigger.track)
-    if trigger.before:
-        hit = hit.filter(pl.col("before").is_in(sorted(trigger.before)))
-    if trigger.after:
-        hit = hit.filter(pl.col("after").is_in(sorted(trigger.after)))
-    return hit
-
-
 # -- what is known of users ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Known:
-    """Facts, tags and stages of users, for conditions."""
-
-    frame: pl.DataFrame
-
-    def holds(self, condition: Condition, users: pl.Series) -> pl.Series:
-        """Of which of ``users`` it holds."""
-        if condition is ALWAYS or not len(users):
-            return pl.Series([True] * len(users), dtype=pl.Boolean)
-        wanted = looked_up(condition)
-        columns = {leaf.name: leaf.name for leaf in wanted.leaves()}
-        frame = users.alias("user_id").to_frame().join(self.frame, on="user_id", how="left", maintain_order="left")
-        flags = pl.col([leaf.name for leaf in wanted.leaves() if isinstance(leaf, TagOf)]).fill_null(False)
-        lazy = to_narwhals(nw.from_native(frame.with_columns(flags).lazy()), columns, {"holds": wanted}, {})
-        held: pl.LazyFrame = lazy.select("holds").to_native()
-        return held.collect().get_column("holds")
 
 
 async def _known(
@@ -148,16 +111,9 @@ async def _known(
         stood = await (
             decisions.of_all(connection) if users is None else decisions.of_users(connection, sorted(set(users)))
         )
-        wide = stood.select("user_id", *(_decided(leaf, stood).alias(leaf.name) for leaf in others))
+        wide = stood.select("user_id", *(standing(leaf, stood).alias(leaf.name) for leaf in others))
         found = found.join(wide, on="user_id", how="left", maintain_order="left")
     return Known(found)
-
-
-def _decided(leaf: TagOf | StageOf, stood: pl.DataFrame) -> pl.Expr:
-    if isinstance(leaf, TagOf):
-        return pl.col(leaf.key) if leaf.key in stood.columns else pl.lit(False)
-    column = f"@{leaf.track}"
-    return pl.col(column).cast(pl.String) if column in stood.columns else pl.lit(None, pl.String)
 
 
 # -- taking users in ----------------------------------------------------------------------------------------------
@@ -175,7 +131,7 @@ async def take(ctx: Context, brand_id: int, *, at: datetime | None = None, limit
         await _heard(ctx, connection, brand_id, occasions, at)
         for cohort in await plugins.cohorts(ctx, brand_id):
             for each in programs(ctx, cohort.on):
-                rows = _set_off(ctx, each, cohort.of(occasions))
+                rows = set_off(ctx.plugins.catalog, each, cohort.of(occasions))
                 if len(rows):
                     await _enrol(ctx, connection, brand, each, rows, at)
         return len(occasions)
@@ -194,46 +150,24 @@ async def _heard(ctx: Context, connection: Connection, brand_id: int, occasions:
     over: dict[str, list[tuple[int, str]]] = {"goal": [], "ended": []}
     awake: list[int] = []
     for row in active.iter_rows(named=True):
-        mine = made[row["version_id"]]
-        came = {kind for kind, moment in by_user[row["user_id"]] if moment > row["began_at"]}
-        step = mine.instructions[row["step"]].step if row["listens"] else None
-        if mine.goal and came.intersection(kinds(ctx, mine.goal)):
-            over["goal"].append((row["id"], mine.goal))
-        elif ending := next((each for each in mine.ending_events if came.intersection(kinds(ctx, each))), None):
-            over["ended"].append((row["id"], f"ended by {ending}"))
-        elif isinstance(step, Wait) and any(
-            kind in kinds(ctx, step.event) and moment > row["listens_from"] for kind, moment in by_user[row["user_id"]]
-        ):
+        listening = row["step"] if row["listens"] else None
+        what = hear(
+            ctx.plugins.catalog,
+            made[row["version_id"]],
+            by_user[row["user_id"]],
+            row["began_at"],
+            listening,
+            row["listens_from"],
+        )
+        if what == AWAKE:
             awake.append(row["id"])
+        elif what is not None:
+            over[what[0]].append((row["id"], what[1]))
     for status, rows in over.items():
         done = pl.DataFrame(rows, schema={"id": pl.Int64, "why": pl.String}, orient="row")
         await enrolments.end(connection, brand_id, done, status, at)
     if awake:
         await enrolments.wake(connection, brand_id, awake, at)
-
-
-def _set_off(ctx: Context, made: Program, occasions: pl.DataFrame) -> pl.DataFrame:
-    """The occasions that set a playbook off, one a user, as candidates."""
-    noun, key = pl.col("noun"), pl.col("key")
-    match made.trigger:
-        case Happened(event):
-            rows = occasions.filter((noun == "event") & key.is_in(list(kinds(ctx, event))))
-            because = pl.format("{} {}", "key", pl.col("at").dt.to_string("%Y-%m-%d %H:%M"))
-        case TagGained(tag):
-            rows = occasions.filter((noun == "tag") & (pl.col("after") == tag))
-            because = pl.format("+ {}", "after")
-        case TagLost(tag):
-            rows = occasions.filter((noun == "tag") & (pl.col("before") == tag))
-            because = pl.format("- {}", "before")
-        case StageChanged() as trigger:
-            rows = _moved(trigger, occasions.filter(noun == "stage"))
-            because = pl.format("{}: {} → {}", "key", pl.col("before").fill_null("—"), pl.col("after").fill_null("—"))
-        case _:
-            return pl.DataFrame(schema=CANDIDATES)
-    occasion = pl.format("{}-{}", "noun", pl.coalesce("ref", "id"))
-    return rows.select("user_id", occasion=occasion, because=because, rulebook_id="rulebook_id").unique(
-        "user_id", keep="first", maintain_order=True
-    )
 
 
 async def _enrol(
@@ -251,22 +185,8 @@ async def _written(
     ctx: Context, connection: Connection, brand: Brand, made: Program, rows: pl.DataFrame, at: datetime
 ) -> int:
     version = await enrolments.keep_version(connection, brand.id, made.name, made.version, made.content)
-    since = _since(made.reentry, at, zone(brand.zone))
-    return await enrolments.enrol(connection, brand.id, made.name, version, rows, since=since, at=at)
-
-
-def _since(reentry: Reentry, at: datetime, days: ZoneInfo) -> datetime | None:
-    """Who came in after this does not come in again; None: everybody does."""
-    match reentry:
-        case "never":
-            return enrolments.EVER
-        case "always":
-            return None
-        case int():
-            return at - timedelta(days=reentry)
-    today = at.astimezone(days)
-    first = {"day": today, "month": today.replace(day=1), "year": today.replace(month=1, day=1)}[reentry]
-    return window_start(first, days, 1) - timedelta(microseconds=1)
+    after = since(made.reentry, at, zone(brand.zone))
+    return await enrolments.enrol(connection, brand.id, made.name, version, rows, since=after, at=at)
 
 
 async def daily(ctx: Context, brand_id: int, *, at: datetime | None = None) -> int:
@@ -381,7 +301,7 @@ async def move_on(ctx: Context, brand_id: int, *, at: datetime | None = None, li
             connection,
             brand_id,
             [
-                (row["id"], row["user_id"], row["listens_from"], list(kinds(ctx, _awaited(made, row))))
+                (row["id"], row["user_id"], row["listens_from"], list(kinds(ctx.plugins.catalog, _awaited(made, row))))
                 for row in due.filter(pl.col("listens") & ~pl.col("heard")).iter_rows(named=True)
             ],
             at,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from siyu.contract.errors import SiyuError
 from siyu.contract.playbooks import StageChanged, TagGained, TagLost
 from siyu.contract.program import Program, program
 from siyu.engine.cohorts import Cohort, Enabled
+from siyu.engine.moving import kinds
 from siyu.flow.context import Context
 from siyu.store import enrolments
 from siyu.store.db import Connection
 
-__all__ = ["kept", "kinds", "listen", "programs"]
+__all__ = ["kept", "listen", "programs"]
 
 log = logging.getLogger("siyu.playbooks")
 
@@ -45,16 +46,10 @@ async def listen(ctx: Context, connection: Connection, brand_id: int, cohorts: S
     wanted: dict[str, set[str]] = {"event": set(), "tag": set(), "stage": set()}
     for each in (*made, *under_way.values()):
         for event in each.events:
-            wanted["event"].update(kinds(ctx, event))
+            wanted["event"].update(kinds(ctx.plugins.catalog, event))
         match each.trigger:
             case TagGained(tag) | TagLost(tag):
                 wanted["tag"].add(tag)
             case StageChanged(track):
                 wanted["stage"].add(track)
     await enrolments.set_listens(connection, brand_id, wanted)
-
-
-def kinds(ctx: Context, event: str) -> Collection[str]:
-    """The kinds that a kind or group of events stands for; none of one that no plugin declares any more."""
-    catalog = ctx.plugins.catalog
-    return catalog.groups.get(event) or ([event] if event in catalog.kinds else ())

@@ -13,8 +13,6 @@ from siyu.contract.events import MOMENT
 from siyu.store.db import Connection, Lock, fetch, give
 
 __all__ = [
-    "CANDIDATES",
-    "EVER",
     "end",
     "enrol",
     "heard_of",
@@ -32,13 +30,6 @@ __all__ = [
     "wake",
 ]
 
-EVER = datetime(1, 1, 1, tzinfo=UTC)
-CANDIDATES = {
-    "user_id": pl.Int64(),
-    "occasion": pl.String(),
-    "because": pl.String(),
-    "rulebook_id": pl.Int64(),
-}
 OCCASIONS = {
     "id": pl.Int64(),
     "user_id": pl.Int64(),
@@ -203,9 +194,9 @@ async def enrol(
     since: datetime | None,
     at: datetime,
 ) -> int:
-    """Take users in (:data:`CANDIDATES`), but not who is in the playbook, or came in after ``since``; returns how many.
+    """Take users in (:data:`siyu.engine.moving.CANDIDATES`); returns how many.
 
-    The caller holds the brand's playbooks.
+    Who is in the playbook, or came in after ``since``, does not come in. The caller holds the brand's playbooks.
     """
     if candidates.is_empty():
         return 0
@@ -213,9 +204,9 @@ async def enrol(
     done = await connection.fetchval(
         f"{rows}, made AS (INSERT INTO enrolment"
         " (brand_id, playbook, version_id, user_id, occasion, because, rulebook_id, began_at, due_at)"
-        " SELECT $1, $2::varchar, $3, c.*, $4::timestamptz, $4 FROM candidate c WHERE NOT EXISTS (SELECT FROM enrolment e"
-        "   WHERE e.brand_id = $1 AND e.playbook = $2::varchar AND e.user_id = c.user_id"
-        "   AND (e.status = 'active' OR e.began_at > $5))"
+        " SELECT $1, $2::varchar, $3, c.*, $4::timestamptz, $4 FROM candidate c"
+        " WHERE NOT EXISTS (SELECT FROM enrolment e WHERE e.brand_id = $1 AND e.playbook = $2::varchar"
+        "   AND e.user_id = c.user_id AND (e.status = 'active' OR e.began_at > $5))"
         " ON CONFLICT DO NOTHING RETURNING 1) SELECT count(*) FROM made",
         brand_id,
         playbook,

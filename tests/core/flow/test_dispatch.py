@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 from siyu import Channel, Message, Playbook, Receipt, Send, StageChanged, hookimpl
 from siyu.contract.manager import PluginManager
+from siyu.flow import dispatch as dispatching
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow import dispatch as dispatching
 from siyu.store.actions import plan_actions
 from siyu.store.models import Action, Brand, OutboxMessage
 
