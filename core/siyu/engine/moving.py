@@ -139,7 +139,7 @@ def _waits(members: pl.DataFrame, step: int, due: datetime, *, listens: bool) ->
 
 
 def _due(step: Wait, at: datetime, zone: ZoneInfo) -> datetime:
-    due = at + step.duration
+    due = at.astimezone(UTC) + step.duration
     return due if step.until is None else next_clock(due, step.until, zone)
 
 

@@ -229,7 +229,7 @@ async def test_an_action_is_told_of_at_each_step(house: Context, shop: Brand) ->
     await planned(house, shop, "a", "b")
     await planned(house, shop, "a")  # which is there already
     async with house.db.transaction() as connection:
-        rows = await lease(connection, shop.id, 10, ["outbox"])
+        rows = await lease(connection, shop.id, datetime.now(UTC), 10, ["outbox"])
     async with house.db.connection() as connection:
         outcomes = [(rows[0]["id"], "sent", ""), (rows[1]["id"], "failed", "no")]
         await settle(connection, shop.id, outcomes)
