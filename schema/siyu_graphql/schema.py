@@ -36,6 +36,7 @@ from siyu_graphql.merge.mutations import MergeMutations
 from siyu_graphql.mutations import Guard
 from siyu_graphql.node.queries import NodeQueries
 from siyu_graphql.ops.observed import Observed
+from siyu_graphql.playbook.mutations import PlaybookMutations
 from siyu_graphql.plugin.mutations import PluginMutations
 from siyu_graphql.plugin.subscriptions import PluginSubscriptions
 from siyu_graphql.plugin.typed import field_of
@@ -57,6 +58,7 @@ MUTATIONS = (
     EventMutations,
     FileMutations,
     MergeMutations,
+    PlaybookMutations,
     PluginMutations,
     RunMutations,
     SegmentMutations,

@@ -21,7 +21,7 @@ from siyu.flow import files, segments
 from siyu.flow import plugins as settings
 from siyu.flow.context import Context, open_context
 from siyu.flow.decide import decide_users
-from siyu.flow.dispatch import dispatch
+from siyu.flow.dispatch import carry_out
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.refresh import refresh
 from siyu.flow.tokens import create_token
@@ -187,5 +187,5 @@ async def _live(ctx: Context, brand: Brand, members: int) -> None:
     await record(ctx, brand, [IncomingEvent("q1", "contact.added", {"email": "m@01"}, {}, START)])
     await record(ctx, brand, [IncomingEvent("q2", "contact.added", {"email": "m@01", "member": "m01"}, {}, START)])
     await decide_users(ctx, brand.id)
-    await dispatch(ctx, brand.id)
+    await carry_out(ctx, brand.id)
     await segments.create(ctx, brand, "kept", {"tag": ["rfm.sleeping"]}, title="睡了", by="root")

@@ -55,6 +55,11 @@ MUTATIONS = {
         'releaseState(brand: "shop", plugin: "rfm", rule: "rfm") { plugin { name } userErrors { code } }',
         "admin",
     ),
+    "startPlaybook": (
+        'startPlaybook(brand: "shop", playbook: "lifecycle.welcome_back", users: ["ONE"], occasion: "ROLE")'
+        " { playbook { name } started userErrors { code } }",
+        "operator admin",
+    ),
     "mergeUsers": (
         'mergeUsers(brand: "shop", user: "ONE", other: "OTHER") { merge { id } user { id } userErrors { code } }',
         "operator admin",

@@ -51,6 +51,7 @@ record               -       x          x         x
 refresh              -       -          x         x
 merge                -       -          x         x
 segment              -       -          x         x
+act for users        -       -          x         x
 export               -       -          -         x
 configure            -       -          -         x
 see personal data    -       -          -         x
@@ -73,6 +74,7 @@ GUARDED = {
     "Mutation.updateSegment": "segment",
     "Mutation.deleteSegment": "segment",
     "Mutation.restoreSegment": "segment",
+    "Mutation.startPlaybook": "act for users",
     "Mutation.createExport": "export",
     "Mutation.createImport": "export",
     "Mutation.enablePlugin": "configure",
@@ -156,6 +158,9 @@ ARGUMENTS = {
     "other": '"TWO"',
     "merge": '"MERGE"',
     "reason": '"walk"',
+    "playbook": '"lifecycle.welcome_back"',
+    "users": '["USER"]',
+    "occasion": '"walk"',
     "force": "true",
     "Brand.previewPlugin.plugin": '"lifecycle"',
     "Brand.previewPlugin.params": "{lifecycle: {dormant_days: 89}}",
@@ -324,6 +329,7 @@ IDS = {"Query.node.id": "any", "Brand.user.id": "User", "Subscription.runProgres
     "ActionFilter.user": "User",
     "EventFilter.user": "User",
     "Mutation.unmergeUsers.merge": "UserMerge",
+    "Mutation.startPlaybook.users": "User",
 }
 """Every argument, and every field of an input, that takes an id."""
 
@@ -495,7 +501,7 @@ class Walk:
                     seen.setdefault(kind, {}).setdefault(brand, set()).add(from_base64(id)[1].partition(":")[2])
         assert len(seen) > 8
         for kind, brands in seen.items():
-            if kind not in ("Brand", "Plugin"):
+            if kind not in ("Brand", "Playbook", "Plugin"):
                 assert not brands.get("shop", set()) & brands.get("other", set()), kind
 
     async def follow(self, bearer: Bearer, query: str, brand: str = "shop") -> Any:

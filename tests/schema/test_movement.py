@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from siyu.flow.dispatch import dispatch
+from siyu.flow.dispatch import carry_out
 from siyu.store.models import Brand
 from siyu.store.moves import moves
 
@@ -146,7 +146,7 @@ async def test_work_that_waits_is_counted(world: Any) -> None:
 
 
 async def test_where_nothing_waits_nothing_is_counted(world: Any) -> None:
-    await dispatch(world.ctx, (await Brand.get(slug="shop")).id)
+    await carry_out(world.ctx, (await Brand.get(slug="shop")).id)
     brand = (await world.data(WORK, slug="shop"))["brand"]
     assert brand["waiting"] == {
         "marks": 0,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from siyu import __version__
-from siyu.cli import admin, data, documents, running, segments, states, users, whatif
+from siyu.cli import admin, data, documents, playbooks, running, segments, states, users, whatif
 
 __all__ = ["app"]
 
@@ -17,6 +17,7 @@ app.add_typer(data.app)
 app.add_typer(whatif.app)
 app.add_typer(admin.brands, name="brand")
 app.add_typer(states.plugin, name="plugin")
+app.add_typer(playbooks.app, name="playbook")
 app.add_typer(segments.app, name="segment")
 app.add_typer(admin.token, name="token")
 app.add_typer(users.user, name="user")

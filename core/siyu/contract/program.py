@@ -21,13 +21,18 @@ from siyu.contract.keeping import from_json, to_json
 from siyu.contract.params import Params
 from siyu.contract.playbooks import (
     Assign,
+    Daily,
     Happened,
+    OnDate,
     Playbook,
     Reentry,
     Send,
     Split,
+    StageChanged,
     Step,
     Stop,
+    TagGained,
+    TagLost,
     Trigger,
     Wait,
     When,
@@ -53,6 +58,11 @@ class Instruction:
     def next(self) -> int:
         """What follows where there is but one way."""
         return self.ways[NEXT]
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        return _words(self)
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,24 @@ class Program:
         begun = {self.trigger.event} if isinstance(self.trigger, Happened) else set()
         return (heard | begun | {self.goal} | set(self.ending_events)) - {""}
 
+    @property
+    def trigger_words(self) -> str:
+        """What sets it off, in words."""
+        match self.trigger:
+            case Happened(event):
+                return event
+            case TagGained(tag):
+                return f"+ {tag}"
+            case TagLost(tag):
+                return f"- {tag}"
+            case StageChanged(track, before, after):
+                return f"{track}: {', '.join(sorted(before)) or '*'} → {', '.join(sorted(after)) or '*'}"
+            case Daily(when):
+                return f"each day, {when!r}"
+            case OnDate(month, day):
+                return f"{month:02d}-{day:02d}"
+        return "by hand"
+
     def asks(self, step: int) -> list[Condition]:
         """What it asks about users between ``step`` and wherever they wait next."""
         asked = [self.ends_when] if self.ends_when is not None else []
@@ -154,10 +182,10 @@ class Program:
 
     def mermaid(self) -> str:
         """The steps as a graph, in the language of Mermaid."""
-        lines = ["flowchart TD", f'  start(["{_quoted(_trigger_words(self.trigger))}"]) --> {_node(self, 0)}']
+        lines = ["flowchart TD", f'  start(["{_quoted(self.trigger_words)}"]) --> {_node(self, 0)}']
         for each in self.instructions:
             shape = ("{", "}") if isinstance(each.step, When | Split) else ("[", "]")
-            lines.append(f'  s{each.number}{shape[0]}"{_quoted(_words(each))}"{shape[1]}')
+            lines.append(f'  s{each.number}{shape[0]}"{_quoted(each.words)}"{shape[1]}')
             for way, number in each.ways.items():
                 arrow = f"-- {_quoted(way)} -->" if way else "-->"
                 lines.append(f"  s{each.number} {arrow} {_node(self, number)}")
@@ -317,10 +345,6 @@ def _words(each: Instruction) -> str:
         case Stop(why):
             return f"stop {why}".strip()
     raise TypeError(each.step)
-
-
-def _trigger_words(trigger: Trigger) -> str:
-    return repr(trigger)
 
 
 def _node(made: Program, number: int) -> str:

@@ -70,6 +70,7 @@ class Right(StrEnum):
     REFRESH = "refresh"
     MERGE = "merge"
     SEGMENT = "segment"
+    ACT = "act for users"
     EXPORT = "export"
     CONFIGURE = "configure"
     PERSONAL = "see personal data"
@@ -80,7 +81,9 @@ class Right(StrEnum):
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.VIEWER: frozenset({Right.READ}),
     Role.DEVELOPER: frozenset({Right.READ, Right.INTROSPECT, Right.RECORD}),
-    Role.OPERATOR: frozenset({Right.READ, Right.INTROSPECT, Right.RECORD, Right.REFRESH, Right.MERGE, Right.SEGMENT}),
+    Role.OPERATOR: frozenset(
+        {Right.READ, Right.INTROSPECT, Right.RECORD, Right.REFRESH, Right.MERGE, Right.SEGMENT, Right.ACT}
+    ),
     Role.ADMIN: frozenset(Right),
 }
 """The rules, all of them. One may be given to a token beside its role: to see personal data."""

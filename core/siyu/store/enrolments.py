@@ -17,6 +17,7 @@ __all__ = [
     "enrol",
     "heard_of",
     "hold",
+    "how_many",
     "keep_version",
     "kept_version",
     "listens",
@@ -233,6 +234,14 @@ async def under_way(connection: Connection, brand_id: int, users: Sequence[int])
         list(users),
         schema=ENROLMENTS,
     )
+
+
+async def how_many(connection: Connection, brand_id: int) -> list[tuple[str, str, int]]:
+    """How many enrolments each playbook has: name, status, number."""
+    rows = await connection.fetch(
+        "SELECT playbook, status, count(*) FROM enrolment WHERE brand_id = $1 GROUP BY 1, 2", brand_id
+    )
+    return [tuple(row) for row in rows]
 
 
 async def take_due(connection: Connection, brand_id: int, at: datetime, limit: int) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,7 +15,10 @@ from siyu_graphql.paging import After, Before, Connection, First, Last, Listing,
 
 __all__ = ["ACTIONS", "actions_of_brand", "actions_of_user"]
 
-SHOWN = ("plugin", "playbook", "channel", "text", "because", "detail", "attempts", "planned_at", "due_at", "done_at")
+SHOWN = (
+    *("plugin", "playbook", "step", "channel", "text", "because", "detail", "reason", "attempts"),
+    *("planned_at", "due_at", "done_at"),
+)
 
 
 def _action(brand_id: int, row: Mapping[str, Any]) -> Action:
@@ -24,11 +28,14 @@ def _action(brand_id: int, row: Mapping[str, Any]) -> Action:
         user_id=row["user_id"],
         purpose=Purpose(row["purpose"]),
         status=ActionStatus(row["status"]),
+        urgent=row["lane"] == 0,
+        log=json.loads(row["log"]),
         **{name: row[name] for name in SHOWN},
     )
 
 
-ACTIONS = Listing("action t", "t.id, t.user_id, t.purpose, t.status, " + ", ".join(f"t.{n}" for n in SHOWN), _action)
+COLUMNS = ", ".join(f"t.{name}" for name in ("id", "user_id", "purpose", "status", "lane", *SHOWN))
+ACTIONS = Listing("action t", f"{COLUMNS}, t.log::text AS log", _action)
 
 Filter = Annotated[ActionFilter | None, strawberry.argument(description="Which of them; all if left out.")]
 

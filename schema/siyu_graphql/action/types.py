@@ -15,14 +15,20 @@ from siyu_graphql.nodes import BrandNode
 if TYPE_CHECKING:
     from siyu_graphql.user.types import User
 
-__all__ = ["Action", "ActionStatus", "Purpose"]
+__all__ = ["Action", "ActionMoment", "ActionStatus", "Purpose"]
 
 
 @strawberry.enum(description="How far an action is.")
 class ActionStatus(Enum):
     PLANNED = strawberry.enum_value("planned", description="Waits for its moment.")
+    HELD = strawberry.enum_value("held", description="Waits until `dueAt`: the guard says why in `reason`.")
+    SUPPRESSED = strawberry.enum_value("suppressed", description="Is not carried out: the guard says why in `reason`.")
     LEASED = strawberry.enum_value("leased", description="Is being carried out.")
     SENT = strawberry.enum_value("sent", description="Was carried out.")
+    DELIVERED = strawberry.enum_value("delivered", description="Reached the user.")
+    OPENED = strawberry.enum_value("opened", description="Was opened.")
+    CLICKED = strawberry.enum_value("clicked", description="A link in it was followed.")
+    REPLIED = strawberry.enum_value("replied", description="Was answered.")
     FAILED = strawberry.enum_value("failed", description="Was not carried out; `detail` says why.")
     UNKNOWN = strawberry.enum_value(
         "unknown", description="Nobody knows whether it was carried out. A person decides; it is never repeated."
@@ -36,21 +42,40 @@ class Purpose(Enum):
     SALES = strawberry.enum_value("sales", description="Offers.")
 
 
+@strawberry.type(description="A state that an action came into.")
+class ActionMoment:
+    at: datetime = strawberry.field(description="When, in the brand's time.")
+    status: ActionStatus = strawberry.field(description="The state.")
+    reason: str = strawberry.field(description="The code of the reason; empty where there is none.")
+    detail: str = strawberry.field(description="The reason in words.")
+
+
 @strawberry.type(description="Something to be done for a user, at most once.")
 class Action(BrandNode):
     user_id: strawberry.Private[int]
+    log: strawberry.Private[list[tuple[str, str, str, str]]]
     plugin: str = strawberry.field(description="The name of the plugin whose playbook planned it.")
     playbook: str = strawberry.field(description="The key of the playbook.")
+    step: str = strawberry.field(description="The key of the step in the playbook; empty where it is of none.")
     channel: str = strawberry.field(description="The key of the channel by which it leaves the house.")
     purpose: Purpose = strawberry.field(description="What it is for.")
     text: str = strawberry.field(description="What the user is told.")
     because: str = strawberry.field(description="What set it off.")
     status: ActionStatus = strawberry.field(description="How far it is.")
     detail: str = strawberry.field(description="What became of it, in words; empty while nothing did.")
+    reason: str = strawberry.field(description="The code of why it is held, suppressed or failed; empty otherwise.")
+    urgent: bool = strawberry.field(description="Whether it overtakes what is not urgent.")
     attempts: int = strawberry.field(description="How often it was handed to the channel.")
     planned_at: datetime = strawberry.field(description="When it was planned.")
     due_at: datetime = strawberry.field(description="When it is to be carried out.")
     done_at: datetime | None = strawberry.field(description="When its outcome was noted.")
+
+    @computed("Its whole story, the earliest first: every state that it was in, since when, and why.")
+    def story(self) -> list[ActionMoment]:
+        return [
+            ActionMoment(at=datetime.fromisoformat(at), status=ActionStatus(status), reason=reason, detail=detail)
+            for at, status, reason, detail in self.log
+        ]
 
     @computed("Whom it is for.")
     async def user(self, info: Info) -> Annotated[User, strawberry.lazy("siyu_graphql.user.types")] | None:

@@ -22,6 +22,8 @@ from siyu_graphql.merge.queries import merges_of_brand
 from siyu_graphql.merge.types import UserMerge
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
+from siyu_graphql.playbook.queries import enrolments_of_brand, playbooks_of_brand
+from siyu_graphql.playbook.types import Enrolment, Playbook
 from siyu_graphql.plugin.changes import SettingChange, changes_of_brand
 from siyu_graphql.plugin.queries import plugins_of_brand
 from siyu_graphql.plugin.types import Plugin
@@ -90,6 +92,13 @@ class Brand(BrandNode):
     )
     actions: Connection[Action] = strawberry.field(
         resolver=actions_of_brand, description="What was and is to be done for its users, the latest planned first."
+    )
+    playbooks: list[Playbook] = strawberry.field(
+        resolver=playbooks_of_brand, description="The playbooks of the plugins that are on, by name."
+    )
+    enrolments: Connection[Enrolment] = strawberry.field(
+        resolver=enrolments_of_brand,
+        description="Who is and was on the way through a playbook, the latest first.",
     )
     plugins: list[Plugin] = strawberry.field(
         resolver=plugins_of_brand, description="All installed plugins, and how the brand has set them."

@@ -19,6 +19,7 @@ from siyu_graphql.fields import computed
 from siyu_graphql.file.queries import find_file
 from siyu_graphql.merge.queries import MERGES
 from siyu_graphql.nodes import Find, by_number, find_node
+from siyu_graphql.playbook.queries import ENROLMENTS, find_playbook
 from siyu_graphql.plugin.changes import SETTING_CHANGES
 from siyu_graphql.plugin.queries import find_plugin
 from siyu_graphql.run.queries import RUNS
@@ -35,8 +36,10 @@ NODES: Mapping[str, Find] = {
     "Action": by_number(ACTIONS),
     "AuditEntry": find_entry,
     "Brand": find_brand,
+    "Enrolment": by_number(ENROLMENTS),
     "Event": by_number(EVENTS),
     "File": find_file,
+    "Playbook": find_playbook,
     "Plugin": find_plugin,
     "RejectedEvent": by_number(REJECTED_EVENTS),
     "Run": by_number(RUNS),

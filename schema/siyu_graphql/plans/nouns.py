@@ -164,6 +164,7 @@ FIELDS: Mapping[str, Fields] = {
     "Action": {
         **NODE,
         **columns("plugin", "playbook", "channel", "purpose", "text", "because", "status", "detail", "attempts"),
+        **columns("step", "reason"),
         **columns("planned_at", "due_at", "done_at"),
         "user": One(Action.user, USERS, "user_id"),
     },

@@ -22,6 +22,8 @@ from siyu_graphql.merge.queries import merges_of_user
 from siyu_graphql.merge.types import UserMerge
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
+from siyu_graphql.playbook.queries import enrolments_of_user
+from siyu_graphql.playbook.types import Enrolment
 from siyu_graphql.scalars import JSON
 from siyu_graphql.stage.queries import stage_history, stages_of_user
 from siyu_graphql.stage.types import PastStage, UserStage
@@ -71,6 +73,10 @@ class User(BrandNode):
     )
     stage_history: Connection[PastStage] = strawberry.field(
         resolver=stage_history, description="The stages that the user was in and left, the latest first."
+    )
+    enrolments: Connection[Enrolment] = strawberry.field(
+        resolver=enrolments_of_user,
+        description="Playbooks that the user is or was on the way through, the latest first.",
     )
     actions: Connection[Action] = strawberry.field(
         resolver=actions_of_user, description="What was and is to be done for the user, the latest planned first."

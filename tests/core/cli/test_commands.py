@@ -139,6 +139,24 @@ def test_why_what_if_and_what_would_have_been_are_shown(siyu: Shell) -> None:
     assert "KIND=VALUE" in siyu("explain", "00002", "-b", "small", status=2)
 
 
+def test_playbooks_are_listed_drawn_and_started(siyu: Shell) -> None:
+    (siyu.folder / "few.txt").write_text(LOG)
+    siyu("brand", "create", "few", "--replay", "--enable", "lifecycle")
+    words = ["import", "few.txt", "-b", "few", "--no-header", "--user", "member=1", "--at", "2"]
+    siyu(*words, "--at-format", "%Y%m%d", "-f", "quantity=3", "-f", "amount=4")
+    [listed] = json.loads(siyu("playbook", "list", "-b", "few", "--json"))
+    assert (listed["name"], listed["trigger"].split(":")[0]) == ("lifecycle.welcome_back", "lifecycle")
+    name = ("lifecycle.welcome_back", "-b", "few")
+    assert "outbox" in siyu("playbook", "show", *name)
+    assert siyu("playbook", "show", *name, "--mermaid").startswith("flowchart TD")
+    start = ("playbook", "start", "lifecycle.welcome_back", "may", "-b", "few")
+    assert "1 users came in, 1 actions planned" in siyu(*start, "--user", "member=00001")
+    siyu("segment", "create", "all", "{}", "-b", "few")
+    assert "2 users came in, 2 actions planned" in siyu(*start, "--segment", "all")
+    assert "give --segment" in siyu(*start, status=2)
+    assert "on are: lifecycle.welcome_back" in siyu("playbook", "show", "lifecycle.nothing", "-b", "few", status=2)
+
+
 def test_documents_are_registered_all_or_none_listed_and_removed(siyu: Shell) -> None:
     pages = siyu.folder / "pages"
     pages.mkdir()

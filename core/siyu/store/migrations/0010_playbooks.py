@@ -65,7 +65,7 @@ class Migration(migrations.Migration):
                 "table": "enrolment",
                 "app": "siyu",
                 "pk_attr": "id",
-                "table_description": "A user on the way through a playbook: at which ``step``, until when. ``occasion`` is what it began with, once each.",
+                "table_description": "A user on the way through a playbook: at which ``step``, until when.",
             },
             sql=table(
                 "enrolment",
@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                 "table": "occasion",
                 "app": "siyu",
                 "pk_attr": "id",
-                "table_description": "Something that a playbook may have been waiting for: an event, a tag or stage that changed. Gone once it is looked",
+                "table_description": "Something that a playbook may have been waiting for: an event, a tag or stage that changed.",
             },
             sql=table(
                 "occasion",

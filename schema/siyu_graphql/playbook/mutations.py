@@ -1,0 +1,56 @@
+"""How playbooks are started by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+from siyu import InputError
+from siyu.flow import playbooks
+from siyu.flow.tokens import Right
+from strawberry.relay import GlobalID
+
+from siyu_graphql.context import Info, visible_brand
+from siyu_graphql.mutations import mutation
+from siyu_graphql.nodes import number_in
+from siyu_graphql.playbook.queries import find_playbook
+from siyu_graphql.playbook.types import PlaybookPayload
+from siyu_graphql.scalars import checked_text
+
+__all__ = ["PlaybookMutations"]
+
+MOST_USERS = 1_000
+
+
+@strawberry.type
+class PlaybookMutations:
+    @mutation(
+        Right.ACT,
+        PlaybookPayload,
+        "Take users into a playbook by hand. Who is in it stays as they are; the same occasion again takes nobody in.",
+    )
+    async def start_playbook(
+        self,
+        info: Info,
+        brand: Annotated[str, strawberry.argument(description="The slug of the brand.")],
+        playbook: Annotated[str, strawberry.argument(description="Its plugin's name and its key: `care.first_touch`.")],
+        users: Annotated[list[GlobalID], strawberry.argument(description=f"The users, by `id`: at most {MOST_USERS}.")],
+        occasion: Annotated[
+            str, strawberry.argument(description="Your name of this start, up to 80 letters: `618-2027`.")
+        ],
+    ) -> PlaybookPayload | None:
+        found, by = await visible_brand(info, brand), info.context.access.by
+        if len(users) > MOST_USERS:
+            raise InputError(f"{len(users)} users", field="users", remedy=f"give at most {MOST_USERS} in one call")
+        numbers = [number_in(each, "User", found.id) for each in users]
+        if None in numbers:
+            raise InputError(
+                f"{users[numbers.index(None)]} is no user of the brand", field="users", remedy="give ids of `users`"
+            )
+        name, occasion = checked_text(playbook, "playbook"), checked_text(occasion, "occasion")
+        started = await playbooks.start(
+            info.context.ctx, found, name, [n for n in numbers if n is not None], occasion=occasion, by=by
+        )
+        if started:
+            await info.context.push("playbooks", found.id)
+        return PlaybookPayload(playbook=await find_playbook(info, found.id, name), started=started)

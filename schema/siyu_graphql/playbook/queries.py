@@ -1,0 +1,102 @@
+"""How playbooks are read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import strawberry
+from siyu.flow import plugins
+from siyu.flow.programs import programs
+from siyu.store.enrolments import how_many
+
+from siyu_graphql.context import Info, OfBrand, OfUser
+from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Term, Window, of_brand, of_user
+from siyu_graphql.playbook.types import Enrolment, EnrolmentStatus, Playbook
+
+__all__ = ["ENROLMENTS", "enrolments_of_brand", "enrolments_of_user", "find_playbook", "playbooks_of_brand"]
+
+SHOWN = ("playbook", "due_at", "listens", "because", "why", "began_at", "ended_at")
+
+Status = Annotated[
+    list[EnrolmentStatus] | None, strawberry.argument(description="In one of these states; all if left out.")
+]
+
+
+def _enrolment(brand_id: int, row: Mapping[str, Any]) -> Enrolment:
+    return Enrolment(
+        brand_id=brand_id,
+        number=row["id"],
+        user_id=row["user_id"],
+        status=EnrolmentStatus(row["status"]),
+        step=row["step_key"] if row["status"] == "active" else None,
+        version=row["version"],
+        **{name: row[name] for name in SHOWN},
+    )
+
+
+ENROLMENTS = Listing(
+    "enrolment t",
+    "t.id, t.user_id, t.status, " + ", ".join(f"t.{name}" for name in SHOWN) + ","
+    " (SELECT v.version FROM playbook_version v WHERE v.id = t.version_id) AS version,"
+    " (SELECT v.content->'steps'->t.step->>'key' FROM playbook_version v WHERE v.id = t.version_id) AS step_key",
+    _enrolment,
+)
+
+
+async def playbooks_of_brand(brand: strawberry.Parent[OfBrand], info: Info) -> list[Playbook]:
+    return await _playbooks(info, brand.brand_id)
+
+
+async def find_playbook(info: Info, brand_id: int, name: str) -> Playbook | None:
+    """The playbook of that name (``plugin.key``) that is on."""
+    return next((each for each in await _playbooks(info, brand_id) if each.made.name == name), None)
+
+
+async def _playbooks(info: Info, brand_id: int) -> list[Playbook]:
+    ctx = info.context.ctx
+    # While a change is rolled out, the playbooks are those of the users for whom it holds.
+    made = {
+        each.name: each
+        for cohort in reversed(await plugins.cohorts(ctx, brand_id))
+        for each in programs(ctx, cohort.on)
+    }
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    async with ctx.db.reading() as connection:
+        for name, status, number in await how_many(connection, brand_id):
+            counts[name][status] = number
+    return [
+        Playbook(brand_id=brand_id, number=each.name, made=each, counts=counts[each.name])
+        for _, each in sorted(made.items())
+    ]
+
+
+def _in(status: Status) -> list[Term]:
+    if status is None:
+        return []
+    return [Term("t.status = ANY({}::text[])", (tuple(each.value for each in status),))]
+
+
+async def enrolments_of_brand(
+    brand: strawberry.Parent[OfBrand],
+    info: Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
+    status: Status = None,
+) -> Connection[Enrolment]:
+    return of_brand(info, brand.brand_id, ENROLMENTS, Window(first, after, last, before), *_in(status))
+
+
+async def enrolments_of_user(
+    user: strawberry.Parent[OfUser],
+    info: Info,
+    first: First = None,
+    after: After = None,
+    last: Last = None,
+    before: Before = None,
+    status: Status = None,
+) -> Connection[Enrolment]:
+    return of_user(info, user.brand_id, user.user_id, ENROLMENTS, Window(first, after, last, before), *_in(status))
