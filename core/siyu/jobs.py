@@ -189,6 +189,7 @@ async def nightly_job(given: JobContext) -> None:
     async with given.ctx.db.connection() as connection:
         await forget(connection)
     await files.remove_old(given.ctx)
+    await playbooks.listen_all(given.ctx)
     for brand in await Brand.filter(replayed_to=None):
         midnight = window_start(now, zone(brand.zone), 1)
         if brand.refreshed_at is None or brand.refreshed_at < midnight:
@@ -284,6 +285,7 @@ async def run_worker(ctx: Context, queue: Queue, stopping: asyncio.Event | None 
     Told to stop, it takes no more jobs, and gives back those that :data:`FINISH_SECONDS` later are not done.
     """
     given = JobContext(ctx, queue)
+    await playbooks.listen_all(ctx)
     async with asyncio.TaskGroup() as group:
         for lane in (FAST, SLOW):
             group.create_task(_run_lane(lane, given, queue, stopping or asyncio.Event()))

@@ -19,6 +19,7 @@ from siyu.store.models import Brand
 if TYPE_CHECKING:
     from siyu.contract.program import Program
     from siyu.flow.columns import Column, Meanings
+    from siyu.flow.programs import On
     from siyu.flow.rulebooks import Bound
     from siyu.flow.selection import Counted
 
@@ -38,7 +39,8 @@ class Context:
 
     ``home`` is where this database's files lie, ``engine`` what refreshes run on unless told otherwise. The others are
     what this process has at hand: the rulebooks of brands (``bound``), what the names of their facts mean
-    (``meanings``), versions of playbooks (``programs``), facts of all users (``columns``) and how many a filter finds
+    (``meanings``), versions of playbooks (``programs``) and those that
+    are on (``playbooks``), facts of all users (``columns``) and how many a filter finds
     (``counts``).
     """
 
@@ -49,6 +51,7 @@ class Context:
     bound: dict[int, Bound] = field(default_factory=dict, repr=False, compare=False)
     meanings: dict[int, tuple[tuple[str, ...], Meanings]] = field(default_factory=dict, repr=False, compare=False)
     programs: dict[int, Program] = field(default_factory=dict, repr=False, compare=False)
+    playbooks: dict[int, tuple[str, On]] = field(default_factory=dict, repr=False, compare=False)
     columns: Kept[Any, Column] = field(
         default_factory=lambda: Kept(FRESH_SECONDS, COLUMN_BYTES, size=lambda column: column.size),
         repr=False,

@@ -34,19 +34,20 @@ from siyu.engine.facts import compute, compute_all
 from siyu.engine.moving import AWAKE, Known, TagOf, advance, hear, kinds, looked_up, moved_by, set_off, since, standing
 from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id, now, zone
-from siyu.flow.programs import kept, programs
+from siyu.flow.programs import On, kept, listen, programs
 from siyu.store import enrolments
 from siyu.store.actions import ORDINARY, plan_actions
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake
-from siyu.store.models import Brand
+from siyu.store.models import Brand, PluginSetting
 
 __all__ = [
     "Planned",
     "Progress",
     "carry_on",
     "daily",
+    "listen_all",
     "move_on",
     "planned",
     "start",
@@ -116,7 +117,25 @@ async def _known(
     return Known(found)
 
 
+async def _on(ctx: Context, brand_id: int) -> On:
+    """The playbooks that are on, made once for as long as the settings stay as they are."""
+    rows = await PluginSetting.filter(brand_id=brand_id).order_by("plugin")
+    settings = repr([(row.plugin, row.enabled, row.params, row.base, row.percent) for row in rows])
+    found = ctx.playbooks.get(brand_id)
+    if found is None or found[0] != settings:
+        made = [(cohort, programs(ctx, cohort.on)) for cohort in plugins.cohorts_of(ctx, rows)]
+        found = ctx.playbooks[brand_id] = (settings, made)
+    return found[1]
+
+
 # -- taking users in ----------------------------------------------------------------------------------------------
+
+
+async def listen_all(ctx: Context) -> None:
+    """Note what the playbooks of all brands wait for: plugins may have changed since it was noted last."""
+    for brand in await Brand.all():
+        async with ctx.db.transaction() as connection:
+            await listen(ctx, connection, brand.id, await plugins.cohorts(ctx, brand.id))
 
 
 async def take(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = 5_000) -> int:
@@ -129,8 +148,8 @@ async def take(ctx: Context, brand_id: int, *, at: datetime | None = None, limit
         if occasions.is_empty():
             return 0
         await _heard(ctx, connection, brand_id, occasions, at)
-        for cohort in await plugins.cohorts(ctx, brand_id):
-            for each in programs(ctx, cohort.on):
+        for cohort, made in await _on(ctx, brand_id):
+            for each in made:
                 rows = set_off(ctx.plugins.catalog, each, cohort.of(occasions))
                 if len(rows):
                     await _enrol(ctx, connection, brand, each, rows, at)
@@ -195,8 +214,8 @@ async def daily(ctx: Context, brand_id: int, *, at: datetime | None = None) -> i
     at = at or now(brand)
     today = at.astimezone(zone(brand.zone)).date()
     mine: list[tuple[Cohort, Program, Condition]] = []
-    for cohort in await plugins.cohorts(ctx, brand_id):
-        for each in programs(ctx, cohort.on):
+    for cohort, made in await _on(ctx, brand_id):
+        for each in made:
             if isinstance(each.trigger, Daily):
                 mine.append((cohort, each, each.trigger.when & each.audience))
             elif isinstance(each.trigger, OnDate) and (each.trigger.month, each.trigger.day) == (
@@ -226,8 +245,8 @@ async def start(ctx: Context, brand: Brand, name: str, users: Sequence[int], *, 
     at, count, found = now(brand), 0, False
     everybody = pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}).unique().sort("user_id")
     known_names: set[str] = set()
-    for cohort in await plugins.cohorts(ctx, brand.id):
-        for each in programs(ctx, cohort.on):
+    for cohort, made in await _on(ctx, brand.id):
+        for each in made:
             known_names.add(each.name)
             if each.name != name:
                 continue

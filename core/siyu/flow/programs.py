@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from siyu.contract.errors import SiyuError
 from siyu.contract.playbooks import StageChanged, TagGained, TagLost
@@ -14,7 +15,10 @@ from siyu.flow.context import Context
 from siyu.store import enrolments
 from siyu.store.db import Connection
 
-__all__ = ["kept", "listen", "programs"]
+__all__ = ["On", "kept", "listen", "programs"]
+
+On: TypeAlias = Sequence[tuple[Cohort, Sequence[Program]]]
+"""The playbooks that are on for the users of each cohort."""
 
 log = logging.getLogger("siyu.playbooks")
 

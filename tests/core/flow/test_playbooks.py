@@ -147,6 +147,16 @@ class Festival(Playbook):
         yield Send("outbox", "618", key="618")
 
 
+class Opened(Playbook):
+    """Read something."""
+
+    def trigger(self, p: Any) -> Happened:
+        return Happened("article.opened")
+
+    def steps(self, p: Any) -> Iterable[Step]:
+        yield Send("outbox", "read", key="read")
+
+
 class ByHand(Playbook):
     """Sent by hand."""
 
@@ -402,3 +412,13 @@ async def test_one_brand_sets_nothing_off_at_another(calls: Context, shop: Brand
     await happens(calls, other, "article.opened", NOON)
     assert (await carry_on(calls, other.id, at=NOON + DAY)).users == 0
     assert (await carry_on(calls, shop.id, at=NOON)).users == 1
+
+
+async def test_a_plugin_that_waits_for_something_new_hears_of_it(calls: Context, shop: Brand) -> None:
+    newer = replace(with_playbooks(calls, Touch, Opened), playbooks={})
+    await happens(newer, shop, "article.opened", NOON)
+    assert await Occasion.filter(brand_id=shop.id).count() == 0
+    await playbooks.listen_all(newer)
+    await happens(newer, shop, "article.opened", NOON + HOUR)
+    await carry_on(newer, shop.id)
+    assert await sent(shop) == ["read"]
