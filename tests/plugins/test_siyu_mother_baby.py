@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import siyu_mother_baby
-from siyu.testing import Event, decide, event
+from siyu.testing import Event, Story, decide, event
 
 AT = "2026-06-30T12:00:00+08:00"
 BANDS = {"pregnancy", "baby_0_6", "baby_6_12", "baby_12_24", "baby_24_36"}
@@ -124,3 +124,14 @@ def test_real_households_have_babies_of_all_ages_and_some_need_solid_food(decide
     assert sum(map(len, bands)) == len(set().union(*bands)) < 1000
     assert 5 < tags["mother_baby.next_solid_food"] < 300
     assert tags["mother_baby.intent_formula"] == 0
+
+
+def test_before_each_next_stage_its_list_is_sent_once() -> None:
+    story = Story(siyu_mother_baby, at="2026-05-01T12:00")
+    story.happens("profile.updated", baby_birthday="2025-12-10")  # five months old on 10 May
+    assert story.after(days=8).sent() == []
+    assert story.after(days=2).sent() == ["next_stage.list"]
+    assert story.log[-1].at.hour == 10
+    assert story.after(days=40).sent() == []
+    # A month before the first birthday.
+    assert story.after(days=150).sent() == ["next_stage.list"]

@@ -86,14 +86,14 @@ class Happened:
 
 @dataclass(frozen=True)
 class TagGained:
-    """A user gained the tag."""
+    """A user gained the tag, or (``pets.next_*``) one of those that begin so."""
 
     tag: str
 
 
 @dataclass(frozen=True)
 class TagLost:
-    """A user lost the tag."""
+    """A user lost the tag, or (``pets.next_*``) one of those that begin so."""
 
     tag: str
 

@@ -226,10 +226,10 @@ def set_off(catalog: Catalog, made: Program, occasions: pl.DataFrame) -> pl.Data
             rows = occasions.filter((noun == "event") & key.is_in(list(kinds(catalog, event))))
             because = pl.format("{} {}", "key", pl.col("at").dt.to_string("%Y-%m-%d %H:%M"))
         case TagGained(tag):
-            rows = occasions.filter((noun == "tag") & (pl.col("after") == tag))
+            rows = occasions.filter((noun == "tag") & _means(tag, "after"))
             because = pl.format("+ {}", "after")
         case TagLost(tag):
-            rows = occasions.filter((noun == "tag") & (pl.col("before") == tag))
+            rows = occasions.filter((noun == "tag") & _means(tag, "before"))
             because = pl.format("- {}", "before")
         case StageChanged() as trigger:
             rows = moved_by(trigger, occasions.filter(noun == "stage"))
@@ -240,6 +240,11 @@ def set_off(catalog: Catalog, made: Program, occasions: pl.DataFrame) -> pl.Data
     return rows.select("user_id", occasion=occasion, because=because, rulebook_id="rulebook_id").unique(
         "user_id", keep="first", maintain_order=True
     )
+
+
+def _means(tag: str, column: str) -> pl.Expr:
+    held = pl.col(column)
+    return held.str.starts_with(tag[:-1]) if tag.endswith("*") else held == tag
 
 
 def moved_by(trigger: StageChanged, stages: pl.DataFrame) -> pl.DataFrame:

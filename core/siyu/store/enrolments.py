@@ -84,11 +84,16 @@ async def note_changes(
 ) -> int:
     """Note changes of tags and stages that playbooks wait for; returns how many."""
     wanted = await listens(connection, brand_id)
+    some = sorted(wanted.get("tag", ()))
+    tag = pl.col("tag")
+    heard = tag.is_in(some) | pl.any_horizontal(
+        pl.lit(False), *(tag.str.starts_with(each[:-1]) for each in some if each.endswith("*"))
+    )
     gained = pl.col("gained")
     nothing = pl.lit(None, pl.String)
     rows = pl.concat(
         [
-            tags.filter(pl.col("tag").is_in(sorted(wanted.get("tag", ())))).select(
+            tags.filter(heard).select(
                 "user_id",
                 noun=pl.lit("tag"),
                 key="tag",
