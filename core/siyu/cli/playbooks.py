@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, out, pair, session
+from siyu.cli.session import BrandOption, JsonOption, Session, json_object, out, pair, session
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.program import Program
 from siyu.flow import playbooks, plugins, segments
 from siyu.flow.context import Context, brand_by_slug
 from siyu.flow.dispatch import carry_out
 from siyu.flow.explain import user_named
+from siyu.flow.foresee import foresee
 from siyu.flow.programs import programs
 from siyu.flow.selection import select
 from siyu.store.enrolments import how_many
@@ -90,6 +92,42 @@ def playbook_show(
             ways = ", ".join(f"{way}: {step}" if way else step for way, step in ends.items())
             table.add_row(each.key, escape(each.words), escape(ways))
         out.print(table)
+
+    session(work)
+
+
+@app.command("preview")
+def playbook_preview(
+    name: Name,
+    brand: BrandOption,
+    days: Annotated[int, typer.Option(min=1, max=90, help="How far to look ahead.")] = 30,
+    params: Annotated[str, typer.Option(help="The parameters that the plugin would have, JSON.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a playbook would send in the days ahead, by day and channel, and send nothing."""
+    values = json_object(params) if params else None
+
+    async def work(at_hand: Session) -> None:
+        target = await brand_by_slug(brand)
+        found = await foresee(at_hand.ctx, target, name, days=days, params=values)
+        if as_json:
+            print(json.dumps(found.to_json(), ensure_ascii=False))
+            return
+        channels = sorted({each.channel for each in found.expected})
+        table = Table("day", *(Column(channel, justify="right") for channel in channels), "")
+        sums = {day: Counter[str]() for day in sorted({each.day for each in found.expected})}
+        for each in found.expected:
+            sums[each.day][each.channel] += each.messages  # type: ignore[assignment]
+        most = max((total.total() for total in sums.values()), default=0)
+        for day, mine in sums.items():
+            bar = "█" * round(mine.total() / most * 40) if most else ""
+            table.add_row(f"{day:%Y-%m-%d}", *(f"{mine[channel]:,.1f}" for channel in channels), bar)
+        out.print(table)
+        total = sum(each.messages for each in found.expected)
+        out.print(
+            f"{found.under_way:,} users under way, {found.entering:,.1f} to come in, {total:,.1f} messages and tasks in"
+            f" {days} days, if nothing happened to anybody. Nothing was written."
+        )
 
     session(work)
 

@@ -41,6 +41,7 @@ __all__ = [
     "Known",
     "TagOf",
     "advance",
+    "at_the_start",
     "hear",
     "kinds",
     "looked_up",
@@ -165,22 +166,27 @@ def _arm(name: str, user: int, weights: Mapping[str, int]) -> str:
 
 
 def simulate(
-    made: Program, users: pl.Series, at: datetime, zone: ZoneInfo, holds: Holds, until: datetime
+    made: Program, members: pl.DataFrame, at: datetime, zone: ZoneInfo, holds: Holds, until: datetime
 ) -> Iterator[tuple[datetime, Instruction, pl.Series]]:
-    """Who would be sent what and when, if nothing happened to the users until then."""
-    members = pl.DataFrame({"id": users, "user_id": users}).with_columns(
-        step=pl.lit(0, pl.Int64), heard=pl.lit(None, pl.Boolean)
-    )
+    """Who of ``members`` (as :func:`advance` takes them, from ``at`` on) would be sent what and when, if nothing
+    happened to them until then."""
     moments = [(at, members)]
     while moments:
         moment, group = moments.pop()
         moved = advance(made, group, moment, zone, holds)
         for each, rows in moved.sent:
-            yield moment, each, rows.get_column("user_id")
+            if len(rows):
+                yield moment, each, rows.get_column("user_id")
         for (due, listens), rows in moved.waiting.group_by("due_at", "listens"):
             if due <= until:
                 silent = pl.lit(False if listens else None, pl.Boolean)
                 moments.append((due, rows.select("id", "user_id", "step", heard=silent)))
+
+
+def at_the_start(users: pl.Series) -> pl.DataFrame:
+    """Users before the first step, as :func:`advance` takes them."""
+    first = {"step": pl.lit(0, pl.Int64), "heard": pl.lit(None, pl.Boolean)}
+    return users.alias("user_id").to_frame().select("user_id", id="user_id", **first)
 
 
 # -- coming in -------------------------------------------------------------------------------------------------------

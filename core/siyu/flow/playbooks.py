@@ -47,6 +47,7 @@ __all__ = [
     "Progress",
     "carry_on",
     "daily",
+    "known_of",
     "listen_all",
     "move_on",
     "planned",
@@ -85,7 +86,7 @@ def planned(made: Iterable[Program], stages: pl.DataFrame) -> Iterator[Planned]:
 # -- what is known of users ---------------------------------------------------------------------------------------
 
 
-async def _known(
+async def known_of(
     ctx: Context,
     connection: Connection,
     brand: Brand,
@@ -195,7 +196,7 @@ async def _enrol(
     """Take in those of ``rows`` for whom the playbook is."""
     if made.audience is not ALWAYS:
         users = rows.get_column("user_id")
-        known = await _known(ctx, connection, brand, [made.audience], at, users.to_list())
+        known = await known_of(ctx, connection, brand, [made.audience], at, users.to_list())
         rows = rows.filter(known.holds(made.audience, users))
     return await _written(ctx, connection, brand, made, rows, at)
 
@@ -226,7 +227,7 @@ async def daily(ctx: Context, brand_id: int, *, at: datetime | None = None) -> i
     if not mine:
         return 0
     async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        known = await _known(ctx, connection, brand, [condition for _, _, condition in mine], at)
+        known = await known_of(ctx, connection, brand, [condition for _, _, condition in mine], at)
     count = 0
     for cohort, each, condition in mine:
         users = cohort.of(known.frame).get_column("user_id")
@@ -255,7 +256,7 @@ async def start(ctx: Context, brand: Brand, name: str, users: Sequence[int], *, 
             for chunk in (mine.slice(begin, CHUNK) for begin in range(0, len(mine), CHUNK)):
                 if each.audience is not ALWAYS:
                     async with ctx.db.connection() as connection:
-                        known = await _known(ctx, connection, brand, [each.audience], at, chunk.to_list())
+                        known = await known_of(ctx, connection, brand, [each.audience], at, chunk.to_list())
                     chunk = chunk.filter(known.holds(each.audience, chunk))
                 count += await _all_in(ctx, brand, each, chunk, f"by-{occasion}", by or "by hand", at)
     if not found:
@@ -331,7 +332,7 @@ async def move_on(ctx: Context, brand_id: int, *, at: datetime | None = None, li
             each = made[int(version)]
             asked = {c for step in mine.get_column("step").unique() for c in each.asks(step)}
             users = mine.get_column("user_id").unique().to_list() if asked else []
-            known = await _known(ctx, connection, brand, asked, at, users) if asked else Known(pl.DataFrame())
+            known = await known_of(ctx, connection, brand, asked, at, users) if asked else Known(pl.DataFrame())
             moved = await asyncio.to_thread(advance, each, mine, at, days, known.holds)
             await enrolments.move_on(connection, brand_id, moved.waiting, at)
             await enrolments.end(connection, brand_id, moved.done, "done", at)

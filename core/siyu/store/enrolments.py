@@ -10,11 +10,13 @@ from typing import Any
 import polars as pl
 
 from siyu.contract.events import MOMENT
-from siyu.store.db import Connection, Lock, fetch, give
+from siyu.store.db import Connection, Lock, copy_out, fetch, give
 
 __all__ = [
+    "all_under_way",
     "end",
     "enrol",
+    "entered",
     "heard_of",
     "hold",
     "how_many",
@@ -247,6 +249,33 @@ async def how_many(connection: Connection, brand_id: int) -> list[tuple[str, str
         "SELECT playbook, status, count(*) FROM enrolment WHERE brand_id = $1 GROUP BY 1, 2", brand_id
     )
     return [tuple(row) for row in rows]
+
+
+async def all_under_way(connection: Connection, brand_id: int, playbook: str) -> pl.DataFrame:
+    """Where everybody is who is under way in a playbook, with ``due_at``."""
+    return await copy_out(
+        connection,
+        f"SELECT {', '.join('e.' + name for name in ENROLMENTS)}, e.due_at FROM enrolment e"
+        " WHERE e.brand_id = $1 AND e.playbook = $2 AND e.status = 'active'",
+        brand_id,
+        playbook,
+        schema={**ENROLMENTS, "due_at": MOMENT},
+    )
+
+
+async def entered(
+    connection: Connection, brand_id: int, playbook: str, users: Sequence[int], since: datetime | None
+) -> list[int]:
+    """Those of ``users`` who are in a playbook, or came in after ``since``."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT user_id FROM enrolment WHERE brand_id = $1 AND playbook = $2"
+        " AND user_id = ANY($3::bigint[]) AND (status = 'active' OR began_at > $4)",
+        brand_id,
+        playbook,
+        list(users),
+        since or datetime.max.replace(tzinfo=UTC),
+    )
+    return [row["user_id"] for row in rows]
 
 
 async def take_due(connection: Connection, brand_id: int, at: datetime, limit: int) -> pl.DataFrame:

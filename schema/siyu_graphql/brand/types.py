@@ -22,8 +22,8 @@ from siyu_graphql.merge.queries import merges_of_brand
 from siyu_graphql.merge.types import UserMerge
 from siyu_graphql.nodes import BrandNode
 from siyu_graphql.paging import Connection
-from siyu_graphql.playbook.queries import enrolments_of_brand, playbooks_of_brand
-from siyu_graphql.playbook.types import Enrolment, Playbook
+from siyu_graphql.playbook.queries import enrolments_of_brand, playbooks_of_brand, preview_of_playbook
+from siyu_graphql.playbook.types import Enrolment, Playbook, PlaybookPreview
 from siyu_graphql.plugin.changes import SettingChange, changes_of_brand
 from siyu_graphql.plugin.queries import plugins_of_brand
 from siyu_graphql.plugin.types import Plugin
@@ -129,6 +129,12 @@ class Brand(BrandNode):
     preview_plugin: PluginPreview | None = strawberry.field(
         resolver=preview_of_plugin,
         description="What switching or setting a plugin would change, now. Needs the right to configure."
+        " Nothing is written.",
+        metadata=priced(ALL_USERS),
+    )
+    preview_playbook: PlaybookPreview | None = strawberry.field(
+        resolver=preview_of_playbook,
+        description="What a playbook would send in the days ahead, were its plugin on. Needs the right to configure."
         " Nothing is written.",
         metadata=priced(ALL_USERS),
     )

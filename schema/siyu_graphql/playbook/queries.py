@@ -8,14 +8,26 @@ from typing import Annotated, Any
 
 import strawberry
 from siyu.flow import plugins
+from siyu.flow.context import brand_by_id
+from siyu.flow.foresee import foresee
 from siyu.flow.programs import programs
+from siyu.flow.tokens import Right
 from siyu.store.enrolments import how_many
 
+from siyu_graphql.action.types import Purpose
 from siyu_graphql.context import Info, OfBrand, OfUser
 from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Term, Window, of_brand, of_user
-from siyu_graphql.playbook.types import Enrolment, EnrolmentStatus, Playbook
+from siyu_graphql.playbook.types import Enrolment, EnrolmentStatus, ExpectedMessages, Playbook, PlaybookPreview
+from siyu_graphql.scalars import JSON, checked_json, checked_text
 
-__all__ = ["ENROLMENTS", "enrolments_of_brand", "enrolments_of_user", "find_playbook", "playbooks_of_brand"]
+__all__ = [
+    "ENROLMENTS",
+    "enrolments_of_brand",
+    "enrolments_of_user",
+    "find_playbook",
+    "playbooks_of_brand",
+    "preview_of_playbook",
+]
 
 SHOWN = ("playbook", "due_at", "listens", "because", "why", "began_at", "ended_at")
 
@@ -47,6 +59,36 @@ ENROLMENTS = Listing(
 
 async def playbooks_of_brand(brand: strawberry.Parent[OfBrand], info: Info) -> list[Playbook]:
     return await _playbooks(info, brand.brand_id)
+
+
+async def preview_of_playbook(
+    brand: strawberry.Parent[OfBrand],
+    info: Info,
+    playbook: Annotated[str, strawberry.argument(description="Its plugin's name and its key: `care.first_touch`.")],
+    days: Annotated[int, strawberry.argument(description="How far to look ahead, 1 to 90.")] = 30,
+    params: Annotated[
+        JSON | None, strawberry.argument(description="All parameters of its plugin; as they are if left out.")
+    ] = None,
+) -> PlaybookPreview | None:
+    info.context.access.require(Right.CONFIGURE)
+    values = None if params is None else checked_json(params, "params")
+    row = await brand_by_id(brand.brand_id)
+    found = await foresee(info.context.ctx, row, checked_text(playbook, "playbook"), days=days, params=values)
+    return PlaybookPreview(
+        at=found.at,
+        entering=found.entering,
+        under_way=found.under_way,
+        expected=[
+            ExpectedMessages(
+                day=each.day,
+                step=each.step,
+                channel=each.channel,
+                purpose=Purpose(each.purpose),
+                messages=each.messages,
+            )
+            for each in found.expected
+        ],
+    )
 
 
 async def find_playbook(info: Info, brand_id: int, name: str) -> Playbook | None:

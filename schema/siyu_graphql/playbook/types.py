@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from siyu_graphql.action.types import Purpose
     from siyu_graphql.user.types import User
 
-__all__ = ["Enrolment", "EnrolmentStatus", "Playbook", "PlaybookPayload", "PlaybookStep", "PlaybookText", "PlaybookWay"]
+__all__ = [
+    "Enrolment",
+    "EnrolmentStatus",
+    "ExpectedMessages",
+    "Playbook",
+    "PlaybookPayload",
+    "PlaybookPreview",
+    "PlaybookStep",
+    "PlaybookText",
+    "PlaybookWay",
+]
 
 
 @strawberry.type(description="A text in a language.")
@@ -179,6 +189,28 @@ class Playbook(BrandNode):
 
         mine = Term("t.playbook = {}", (self.made.name,))
         return of_brand(info, self.brand_id, ENROLMENTS, Window(first, after, last, before), mine)
+
+
+@strawberry.type(description="How many of a step's messages go out on a day.")
+class ExpectedMessages:
+    day: date = strawberry.field(description="The day, in the brand's zone.")
+    step: str = strawberry.field(description="The key of the step.")
+    channel: str = strawberry.field(description="The key of the channel; of tasks `tasks`.")
+    purpose: Annotated[Purpose, strawberry.lazy("siyu_graphql.action.types")] = strawberry.field(
+        description="What they are for."
+    )
+    messages: float = strawberry.field(description="How many.")
+
+
+@strawberry.type(
+    description="What a playbook would send in the days ahead: the calendar's days for sure, others as lately. Nothing"
+    " happens to anybody meanwhile, and what the guard holds back is not taken off."
+)
+class PlaybookPreview:
+    at: datetime = strawberry.field(description="The moment from which it looks ahead.")
+    entering: float = strawberry.field(description="How many users will come in.")
+    under_way: int = strawberry.field(description="How many are under way already.")
+    expected: list[ExpectedMessages] = strawberry.field(description="What goes out, by day and step.")
 
 
 @strawberry.type(description="Who was taken into a playbook.")
