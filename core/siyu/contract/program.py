@@ -169,6 +169,12 @@ class Program:
         return asked
 
     @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for what it sends first."""
+        first = self.instructions[0].step
+        return isinstance(first, Send) and first.urgent
+
+    @property
     def at_once(self) -> int:
         """The most messages that it sends before it first waits."""
 

@@ -58,7 +58,7 @@ __all__ = [
 URGENT = 0
 TASKS = "tasks"
 """The channel of what people are to do."""
-CHUNK = 20_000
+CHUNK = 5_000
 """Users that are taken in at a time: nobody else of the brand comes in meanwhile."""
 
 
@@ -206,7 +206,9 @@ async def _written(
 ) -> int:
     version = await enrolments.keep_version(connection, brand.id, made.name, made.version, made.content)
     after = since(made.reentry, at, zone(brand.zone))
-    return await enrolments.enrol(connection, brand.id, made.name, version, rows, since=after, at=at)
+    return await enrolments.enrol(
+        connection, brand.id, made.name, version, rows, since=after, at=at, lane=URGENT if made.urgent else ORDINARY
+    )
 
 
 async def daily(ctx: Context, brand_id: int, *, at: datetime | None = None) -> int:
@@ -309,7 +311,7 @@ async def carry_on(ctx: Context, brand_id: int, *, at: datetime | None = None) -
     return done
 
 
-async def move_on(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = 5_000) -> Progress:
+async def move_on(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = 10_000) -> Progress:
     """Move up to ``limit`` users on whose next step is due, as far as they get."""
     brand = await brand_by_id(brand_id)
     at, days = at or now(brand), zone(brand.zone)

@@ -132,7 +132,9 @@ async def take(connection: Connection, brand_id: int, limit: int) -> pl.DataFram
     """The oldest occasions, of whom their users count as; they are gone when the transaction is committed."""
     rows = await fetch(
         connection,
-        "WITH taken AS MATERIALIZED (SELECT id FROM occasion WHERE brand_id = $1 ORDER BY id LIMIT $2), gone AS ("
+        "WITH taken AS MATERIALIZED (SELECT id FROM occasion WHERE brand_id = $1"
+        # Somebody may wait for what follows an event; of decisions a night brings many at once.
+        " ORDER BY noun <> 'event', id LIMIT $2), gone AS ("
         " DELETE FROM occasion o USING taken WHERE o.brand_id = $1 AND o.id = taken.id RETURNING o.*)"
         f" SELECT g.id, COALESCE(m.into_id, g.user_id), {', '.join(list(OCCASIONS)[2:])} FROM gone g"
         " LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = g.user_id ORDER BY g.id",
@@ -201,6 +203,7 @@ async def enrol(
     *,
     since: datetime | None,
     at: datetime,
+    lane: int,
 ) -> int:
     """Take users in (:data:`siyu.engine.moving.CANDIDATES`); returns how many.
 
@@ -208,11 +211,11 @@ async def enrol(
     """
     if candidates.is_empty():
         return 0
-    rows, given = await give(connection, "candidate", _CANDIDATE, candidates, first=6)
+    rows, given = await give(connection, "candidate", _CANDIDATE, candidates, first=7)
     done = await connection.fetchval(
         f"{rows}, made AS (INSERT INTO enrolment"
-        " (brand_id, playbook, version_id, user_id, occasion, because, rulebook_id, began_at, due_at)"
-        " SELECT $1, $2::varchar, $3, c.*, $4::timestamptz, $4 FROM candidate c"
+        " (brand_id, playbook, version_id, user_id, occasion, because, rulebook_id, began_at, due_at, lane)"
+        " SELECT $1, $2::varchar, $3, c.*, $4::timestamptz, $4, $6 FROM candidate c"
         " WHERE NOT EXISTS (SELECT FROM enrolment e WHERE e.brand_id = $1 AND e.playbook = $2::varchar"
         "   AND e.user_id = c.user_id AND (e.status = 'active' OR e.began_at > $5))"
         " ON CONFLICT DO NOTHING RETURNING 1) SELECT count(*) FROM made",
@@ -221,6 +224,7 @@ async def enrol(
         version_id,
         at,
         since or datetime.max.replace(tzinfo=UTC),
+        lane,
         *given,
     )
     return int(done)
@@ -282,7 +286,7 @@ async def take_due(connection: Connection, brand_id: int, at: datetime, limit: i
     """Those whose next step is due; nobody else takes them until the transaction ends."""
     query = (
         f"{_ENROLMENT} WHERE e.brand_id = $1 AND e.status = 'active' AND e.due_at <= $2"
-        " ORDER BY e.due_at LIMIT $3 FOR UPDATE OF e SKIP LOCKED"
+        " ORDER BY e.lane, e.due_at LIMIT $3 FOR UPDATE OF e SKIP LOCKED"
     )
     return await fetch(connection, query, brand_id, at, limit, schema=ENROLMENTS)
 
@@ -327,7 +331,7 @@ async def move_on(connection: Connection, brand_id: int, waiting: pl.DataFrame, 
         return
     rows, given = await give(connection, "moved", _MOVED, waiting, first=3)
     await connection.execute(
-        f"{rows} UPDATE enrolment e SET step = m.step, due_at = m.due_at, listens = m.listens, heard = false,"
+        f"{rows} UPDATE enrolment e SET step = m.step, lane = 5, due_at = m.due_at, listens = m.listens, heard = false,"
         " listens_from = CASE WHEN m.listens THEN $2::timestamptz END"
         " FROM moved m WHERE e.brand_id = $1 AND e.id = m.id",
         brand_id,

@@ -52,6 +52,7 @@ class Migration(migrations.Migration):
                 ("because", fields.TextField(unique=False)),
                 ("rulebook_id", fields.BigIntField(null=True)),
                 ("began_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+                ("lane", fields.SmallIntField(default=5)),
                 ("step", fields.IntField(default=0)),
                 ("due_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ("listens", fields.BooleanField(default=False)),
@@ -69,12 +70,12 @@ class Migration(migrations.Migration):
             },
             sql=table(
                 "enrolment",
-                "user_id bigint NOT NULL, playbook varchar(170) NOT NULL, version_id bigint NOT NULL, occasion varchar(100) NOT NULL, because text NOT NULL, rulebook_id bigint, began_at timestamptz NOT NULL, step int NOT NULL DEFAULT 0, due_at timestamptz NOT NULL, listens bool NOT NULL DEFAULT false, heard bool NOT NULL DEFAULT false, listens_from timestamptz, status varchar(10) NOT NULL DEFAULT 'active', why text NOT NULL DEFAULT '', ended_at timestamptz",
+                "user_id bigint NOT NULL, playbook varchar(170) NOT NULL, version_id bigint NOT NULL, occasion varchar(100) NOT NULL, because text NOT NULL, rulebook_id bigint, began_at timestamptz NOT NULL, lane smallint NOT NULL DEFAULT 5, step int NOT NULL DEFAULT 0, due_at timestamptz NOT NULL, listens bool NOT NULL DEFAULT false, heard bool NOT NULL DEFAULT false, listens_from timestamptz, status varchar(10) NOT NULL DEFAULT 'active', why text NOT NULL DEFAULT '', ended_at timestamptz",
                 key="id",
                 indexes=[
                     "UNIQUE (brand_id, playbook, user_id, occasion)",
                     "UNIQUE (brand_id, user_id, playbook) WHERE status = 'active'",
-                    "(brand_id, due_at) WHERE status = 'active'",
+                    "(brand_id, lane, due_at) WHERE status = 'active'",
                 ],
             ),
         ),

@@ -49,7 +49,8 @@ class Enrolment(Model):
     """A user on the way through a playbook: at which ``step``, until when.
 
     ``occasion`` is what it began with, once each. ``listens`` says that the step waits for an event (since
-    ``listens_from``), ``heard`` that it came. ``status`` is active, done, goal or ended; ``why`` says how.
+    ``listens_from``), ``heard`` that it came. Of who waits for a greeting the ``lane`` is 0. ``status`` is active,
+    done, goal or ended; ``why`` says how.
     """
 
     id = fields.BigIntField(primary_key=True)
@@ -61,6 +62,7 @@ class Enrolment(Model):
     because = fields.TextField()
     rulebook_id = fields.BigIntField(null=True)
     began_at = fields.DatetimeField()
+    lane = fields.SmallIntField(default=5)
     step = fields.IntField(default=0)
     due_at = fields.DatetimeField()
     listens = fields.BooleanField(default=False)
