@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,14 +43,13 @@ from siyu.store.lake import Lake
 from siyu.store.models import Brand, PluginSetting
 
 __all__ = [
-    "Planned",
     "Progress",
     "carry_on",
     "daily",
     "known_of",
     "listen_all",
     "move_on",
-    "planned",
+    "sent_at_once",
     "start",
     "take",
 ]
@@ -62,25 +61,12 @@ CHUNK = 5_000
 """Users that are taken in at a time: nobody else of the brand comes in meanwhile."""
 
 
-# -- what a change sets off, for previews -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A playbook, the changes of stage (``hit``) that set it off, and how many messages it sends them at once."""
-
-    program: Program
-    hit: pl.DataFrame
-    messages: int
-
-
-def planned(made: Iterable[Program], stages: pl.DataFrame) -> Iterator[Planned]:
-    """What changes of stage set off; nothing is written."""
-    for each in made:
-        if isinstance(each.trigger, StageChanged):
-            hit = moved_by(each.trigger, stages.rename({"track": "key"}))
-            if len(hit):
-                yield Planned(each, hit, each.at_once)
+def sent_at_once(made: Iterable[Program], stages: pl.DataFrame) -> int:
+    """How many messages changes of stage set off, before anybody waits for anything; nothing is written."""
+    moves = stages.rename({"track": "key"})
+    return sum(
+        len(moved_by(each.trigger, moves)) * each.at_once for each in made if isinstance(each.trigger, StageChanged)
+    )
 
 
 # -- what is known of users ---------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import plugins
 from siyu.flow.context import Context, now, zone
 from siyu.flow.engines import Polars
-from siyu.flow.playbooks import planned
+from siyu.flow.playbooks import sent_at_once
 from siyu.flow.programs import programs
 from siyu.flow.refresh import judge
 from siyu.store.db import Connection
@@ -136,9 +136,8 @@ async def preview(
     listed, changes = await asyncio.to_thread(compared)
     tags, stages = _parted(listed)
     count = sum(
-        len(each.hit) * each.messages
+        sent_at_once(programs(ctx, group.cohorts[1].on), change.stages)
         for group, change in zip(groups, changes, strict=True)
-        for each in planned(programs(ctx, group.cohorts[1].on), change.stages)
     )
     a_day = await _actions_a_day(ctx, brand, groups, frames, facts.get_column("user_id"), at)
     today, new = groups[0].rulebooks
@@ -227,9 +226,7 @@ async def _actions_a_day(
                 for side, rulebook in enumerate(group.rulebooks):
                     if moment > began:
                         moved = diff(rulebook, before[number][side], part.decided[side], part.facts).stages
-                        counts[side] += sum(
-                            len(each.hit) * each.messages for each in planned(made[number][side], moved)
-                        )
+                        counts[side] += sent_at_once(made[number][side], moved)
                 before[number] = list(part.decided)
         return counts
 
