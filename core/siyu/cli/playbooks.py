@@ -16,8 +16,8 @@ from siyu.contract.program import Program
 from siyu.flow import playbooks, plugins, segments
 from siyu.flow.context import Context, brand_by_slug
 from siyu.flow.dispatch import carry_out
-from siyu.flow.explain import user_named
 from siyu.flow.foresee import foresee
+from siyu.flow.identities import user_named
 from siyu.flow.programs import programs
 from siyu.flow.selection import select
 from siyu.store.enrolments import how_many

@@ -11,7 +11,7 @@ from rich.table import Table
 from siyu.cli.session import BrandOption, Session, out, pair, session
 from siyu.flow.context import brand_by_slug, zone
 from siyu.flow.decide import decide_users
-from siyu.flow.explain import user_named
+from siyu.flow.identities import user_named
 from siyu.flow.merging import merge_users, unmerge_users
 from siyu.store.models import UserMerge
 

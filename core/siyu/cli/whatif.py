@@ -22,6 +22,7 @@ from siyu.flow import explain as explaining
 from siyu.flow import preview as previewing
 from siyu.flow.context import brand_by_slug, zone
 from siyu.flow.facts import facts_of_users
+from siyu.flow.identities import user_named
 
 __all__ = ["app"]
 
@@ -46,7 +47,7 @@ def explain(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        number = await explaining.user_named(target, kind, value)
+        number = await user_named(target, kind, value)
         when = moment(at, "--at", zone(target.zone)) if at else None
         found = await explaining.explain(at_hand.ctx, target, number, when)
         if as_json:
@@ -70,7 +71,7 @@ def facts(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        number = await explaining.user_named(target, kind, value)
+        number = await user_named(target, kind, value)
         when = moment(at, "--at", zone(target.zone)) if at else None
         found = (await facts_of_users(at_hand.ctx, target, [number], when, plugin=plugin)).get(number, [])
         if as_json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,33 +21,19 @@ import polars as pl
 from siyu.contract.conditions import Kind
 from siyu.contract.errors import InputError
 from siyu.contract.facts import Fact
-from siyu.engine.cohorts import Cohort
 from siyu.engine.facts import compute
 from siyu.flow.context import Context
-from siyu.flow.explain import rulebooks_now
-from siyu.flow.facts import named_facts
 from siyu.flow.filters import FactFilter, FactName
-from siyu.flow.rulebooks import made_of
-from siyu.store.db import Connection
+from siyu.flow.rulebooks import FactKey, Meaning, Present, bound_now
 from siyu.store.lake import Lake
 
-__all__ = ["Column", "Meanings", "check_tests", "columns", "declarations", "literal"]
-
-MOST_BRANDS = 100
-"""Brands whose names of facts stay at hand."""
+__all__ = ["Column", "check_tests", "columns", "declarations", "literal"]
 
 
 class _Key(NamedTuple):
     brand_id: int
     day: date
     parts: tuple[tuple[int, int, str | None], ...]
-
-
-_Name = tuple[str, str, str]
-"""Plugin, rule and name."""
-_Meaning = Sequence[tuple[Cohort, Fact | None]]
-"""A fact for the users of each cohort; None where their plugins do not have it."""
-Meanings = Mapping[_Name, _Meaning]
 
 
 @dataclass(frozen=True)
@@ -129,18 +115,14 @@ _TYPES: Mapping[Kind, pl.DataType] = {
 
 async def check_tests(ctx: Context, brand_id: int, tests: Iterable[tuple[str, FactFilter]]) -> None:
     """Refuse tests of facts, each with its field, as :func:`columns` and :meth:`Column.holds` would."""
-    async with ctx.db.connection() as connection:
-        texts, *_ = await made_of(connection, brand_id)
-        known = await _known(ctx, connection, brand_id, texts)
+    known = (await _here(ctx, brand_id)).bound.meanings
     for field, test in tests:
         _terms(_kind(known[_meant(known, test.named, field)]), test, field)
 
 
 async def declarations(ctx: Context, brand_id: int, names: Iterable[FactName]) -> dict[FactName, tuple[str, ...]]:
     """How the facts are declared that names mean to a brand; names that mean none, or several, are left out."""
-    async with ctx.db.connection() as connection:
-        texts, *_ = await made_of(connection, brand_id)
-        known = await _known(ctx, connection, brand_id, texts)
+    known = (await _here(ctx, brand_id)).bound.meanings
     found: dict[FactName, tuple[str, ...]] = {}
     for name in names:
         with suppress(InputError):
@@ -151,10 +133,9 @@ async def declarations(ctx: Context, brand_id: int, names: Iterable[FactName]) -
 async def columns(ctx: Context, brand_id: int, named: Iterable[tuple[str, FactName]]) -> list[Column]:
     """The columns of facts, each with the field of the request that names it. A name that the plugins which the brand
     has on do not give is an :class:`siyu.InputError` with those that they do."""
-    async with ctx.db.connection() as connection:
-        texts, at, days, _ = await made_of(connection, brand_id)
-        known = await _known(ctx, connection, brand_id, texts)
-    keys: dict[_Key, _Meaning] = {}
+    here = await _here(ctx, brand_id)
+    known, at, days = here.bound.meanings, here.at, here.days
+    keys: dict[_Key, Meaning] = {}
     asked: list[_Key] = []
     for field, name in named:
         parts = known[_meant(known, name, field)]
@@ -176,20 +157,12 @@ async def columns(ctx: Context, brand_id: int, named: Iterable[tuple[str, FactNa
     return [found[key] for key in asked]
 
 
-async def _known(ctx: Context, connection: Connection, brand_id: int, texts: tuple[str, ...]) -> Meanings:
-    """What the names of facts mean to the brand as it is set; asking its rules takes longer than most queries."""
-    if (kept := ctx.meanings.get(brand_id)) and kept[0] == texts:
-        return kept[1]
-    rulebooks = await rulebooks_now(ctx, connection, brand_id)
-    named = [(cohort, named_facts(cohort, rulebook)) for cohort, rulebook in rulebooks]
-    found = {name: [(cohort, each.get(name)) for cohort, each in named] for _, facts in named for name in facts}
-    while len(ctx.meanings) >= MOST_BRANDS:
-        del ctx.meanings[next(iter(ctx.meanings))]
-    ctx.meanings[brand_id] = texts, found
-    return found
+async def _here(ctx: Context, brand_id: int) -> Present:
+    async with ctx.db.connection() as connection:
+        return await bound_now(ctx, connection, brand_id)
 
 
-def _meant(known: Meanings, wanted: FactName, field: str) -> _Name:
+def _meant(known: Mapping[FactKey, Meaning], wanted: FactName, field: str) -> FactKey:
     plugins = sorted({plugin for plugin, _, _ in known})
     if wanted.plugin not in plugins:
         remedy = f"those that are on and have facts: {', '.join(plugins) or 'none'}"
@@ -209,22 +182,22 @@ def _meant(known: Meanings, wanted: FactName, field: str) -> _Name:
     raise InputError(f"no fact {str(wanted)!r}", field=f"{field}.name", remedy=f"there are: {', '.join(near)}")
 
 
-def _matches(name: _Name, wanted: FactName) -> bool:
+def _matches(name: FactKey, wanted: FactName) -> bool:
     return name[0] == wanted.plugin and wanted.rule in (None, name[1])
 
 
 async def _computed(ctx: Context, brand_id: int, facts: list[Fact], at: datetime, days: ZoneInfo) -> pl.DataFrame:
     catalog = ctx.plugins.catalog
-    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with ctx.db.view() as connection:
         frames = await Lake(ctx.home, brand_id, catalog).peek(connection)
     return await asyncio.to_thread(compute, facts, catalog, frames, at, days)
 
 
-def _kind(parts: _Meaning) -> Kind:
+def _kind(parts: Meaning) -> Kind:
     return next(fact.kind for _, fact in parts if fact)
 
 
-def _column(parts: _Meaning, values: pl.DataFrame, at: datetime) -> Column:
+def _column(parts: Meaning, values: pl.DataFrame, at: datetime) -> Column:
     kind = _kind(parts)
     rows = [
         cohort.of(values).select(

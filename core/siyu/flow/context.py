@@ -18,12 +18,12 @@ from siyu.store.models import Brand
 
 if TYPE_CHECKING:
     from siyu.contract.program import Program
-    from siyu.flow.columns import Column, Meanings
+    from siyu.flow.columns import Column
     from siyu.flow.programs import On
     from siyu.flow.rulebooks import Bound
     from siyu.flow.selection import Counted
 
-__all__ = ["Context", "ask_refresh", "brand_by_id", "brand_by_slug", "now", "open_context", "zone"]
+__all__ = ["Context", "ask_refresh", "aware", "brand_by_id", "brand_by_slug", "now", "open_context", "zone"]
 
 
 FRESH_SECONDS = 60.0
@@ -38,10 +38,8 @@ class Context:
     """Handed to every step; jobs and requests share it.
 
     ``home`` is where this database's files lie, ``engine`` what refreshes run on unless told otherwise. The others are
-    what this process has at hand: the rulebooks of brands (``bound``), what the names of their facts mean
-    (``meanings``), versions of playbooks (``programs``) and those that
-    are on (``playbooks``), facts of all users (``columns``) and how many a filter finds
-    (``counts``).
+    what this process has at hand: the rulebooks of brands (``bound``), versions of playbooks (``programs``) and those
+    that are on (``playbooks``), facts of all users (``columns``) and how many a filter finds (``counts``).
     """
 
     db: Database
@@ -49,7 +47,6 @@ class Context:
     home: Path
     engine: str = "polars"
     bound: dict[int, Bound] = field(default_factory=dict, repr=False, compare=False)
-    meanings: dict[int, tuple[tuple[str, ...], Meanings]] = field(default_factory=dict, repr=False, compare=False)
     programs: dict[int, Program] = field(default_factory=dict, repr=False, compare=False)
     playbooks: dict[int, tuple[str, On]] = field(default_factory=dict, repr=False, compare=False)
     columns: Kept[Any, Column] = field(
@@ -82,6 +79,14 @@ async def open_context(
 def now(brand: Brand) -> datetime:
     """The moment that the brand lives at: the present, or the newest event of a brand that is replayed."""
     return brand.replayed_to or datetime.now(UTC)
+
+
+def aware(moment: datetime | None, field: str) -> None:
+    """Refuse a moment that could be any of a day's: :class:`InputError`."""
+    if moment is not None and moment.tzinfo is None:
+        raise InputError(
+            f"the moment {moment} has no time zone", field=field, remedy="write it like 2027-01-01T00:00:00Z"
+        )
 
 
 def zone(name: str) -> ZoneInfo:

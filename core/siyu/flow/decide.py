@@ -53,7 +53,7 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
         claimed = await claim(connection, brand_id, limit)
         if not claimed.into:
             return Decided()
-        here = await present(ctx, connection, brand_id)
+        here, ids = await present(ctx, connection, brand_id)
         if merged := [user for user, into in claimed.into.items() if user != into]:
             await retire(connection, brand_id, merged, at=here.at)
         users = sorted(set(claimed.into.values()))
@@ -70,7 +70,7 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
             return [_decide(decider, cohort.of(facts), before, stood, here.at) for cohort, decider in pairs]
 
         written = Decided(len(claimed.into))
-        for rulebook_id, changes in zip(bound.ids, await asyncio.to_thread(decided), strict=True):
+        for rulebook_id, changes in zip(ids, await asyncio.to_thread(decided), strict=True):
             written += await write(
                 ctx, connection, brand_id, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
             )

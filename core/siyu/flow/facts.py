@@ -13,14 +13,13 @@ from siyu.contract.facts import Fact
 from siyu.engine.cohorts import Cohort
 from siyu.engine.explain import worded
 from siyu.engine.facts import compute
-from siyu.engine.rulebook import Rulebook
 from siyu.engine.words import declared
-from siyu.flow.context import Context, zone
-from siyu.flow.explain import moment_of, rulebooks_now
+from siyu.flow.context import Context, aware
+from siyu.flow.rulebooks import FactKey, bound_now, named_facts
 from siyu.store.lake import Lake
 from siyu.store.models import Brand
 
-__all__ = ["UserFact", "facts_of_users", "named_facts"]
+__all__ = ["UserFact", "facts_of_users"]
 
 
 @dataclass(frozen=True)
@@ -53,19 +52,21 @@ async def facts_of_users(
     """
     if plugin is not None:
         ctx.plugins.get(plugin)
-    moment, catalog = moment_of(brand, at), ctx.plugins.catalog
-    wanted: list[tuple[Cohort, dict[_Key, Fact]]] = []
-    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        for cohort, rulebook in await rulebooks_now(ctx, connection, brand.id):
-            named = {
-                key: fact
-                for key, fact in named_facts(cohort, rulebook).items()
-                if plugin in (None, key[0]) and (names is None or key[2] in names)
-            }
-            wanted.append((cohort, named))
+    aware(at, "at")
+    catalog = ctx.plugins.catalog
+    async with ctx.db.view() as connection:
+        here = await bound_now(ctx, connection, brand.id)
         frames = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
+    wanted: list[tuple[Cohort, dict[FactKey, Fact]]] = []
+    for cohort, rulebook in zip(here.bound.cohorts, here.bound.rulebooks, strict=True):
+        named = {
+            key: fact
+            for key, fact in named_facts(cohort, rulebook).items()
+            if plugin in (None, key[0]) and (names is None or key[2] in names)
+        }
+        wanted.append((cohort, named))
     once = {fact.name: fact for _, named in wanted for fact in named.values()}
-    values = await asyncio.to_thread(compute, list(once.values()), catalog, frames, moment, zone(brand.zone))
+    values = await asyncio.to_thread(compute, list(once.values()), catalog, frames, at or here.at, here.days)
     return {
         row["user_id"]: [_user_fact(key, fact, row[fact.name]) for key, fact in named.items()]
         for cohort, named in wanted
@@ -73,29 +74,6 @@ async def facts_of_users(
     }
 
 
-_Key = tuple[str, str, str]
-"""Plugin, rule and name."""
-
-
-def named_facts(cohort: Cohort, rulebook: Rulebook) -> dict[_Key, Fact]:
-    """The facts of each rule by plugin, rule and name: as declared, with those that all of its tags mean by a name."""
-    found = {
-        (plugin.name, rule.key, name): fact
-        for plugin, _ in cohort.on
-        for rule in plugin.rules
-        for name, fact in rule.facts.items()
-    }
-    reasons = [(each.plugin, each.reason) for each in rulebook.tags]
-    reasons += [(track.plugin, reason) for track in rulebook.tracks for reason in track.reasons]
-    ambiguous: set[_Key] = set()
-    for plugin, reason in reasons:
-        for name, fact in reason.named.items():
-            key = (plugin, reason.rule, name)
-            if found.setdefault(key, fact).name != fact.name:
-                ambiguous.add(key)
-    return {key: found[key] for key in sorted(found, key=lambda key: key[:2]) if key not in ambiguous}
-
-
-def _user_fact(key: _Key, fact: Fact, value: Any) -> UserFact:
+def _user_fact(key: FactKey, fact: Fact, value: Any) -> UserFact:
     plain = value.isoformat() if isinstance(value, date) else value
     return UserFact(*key, fact.name, declared(fact), fact.kind, plain, str(worded(plain)))

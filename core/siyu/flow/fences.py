@@ -5,33 +5,29 @@ Each refresh asks every rule again, and :func:`retry` at once; single users are 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from siyu.contract.errors import PluginError, RuleError, SiyuError
 from siyu.contract.rules import FittedSegmenter
 from siyu.engine.cohorts import BUCKETS
-from siyu.engine.rulebook import Failed, bind_fenced
+from siyu.engine.rulebook import Failed
 from siyu.flow.context import Context, ask_refresh
-from siyu.flow.plugins import cohorts, content_of, kept_rulebooks, states_of
+from siyu.flow.plugins import Kept, bind_cohorts, cohorts, kept_rulebooks
 from siyu.store.db import Connection
 from siyu.store.models import Brand, Fence, PluginSetting
 
-__all__ = ["known", "note", "refused", "refused_of", "retry"]
-
-
-async def known(brand_id: int) -> Failed:
-    """The rules that are fenced."""
-    return {(fence.plugin, fence.rule): RuleError(fence.error) for fence in await Fence.filter(brand_id=brand_id)}
+__all__ = ["note", "refused", "refused_of", "retry"]
 
 
 async def refused(ctx: Context, brand_id: int) -> Failed:
     """The rules of plugins that are on, but were refused when they were loaded, or refuse their stored parameters."""
-    return await refused_of(ctx, brand_id, await PluginSetting.filter(brand_id=brand_id))
+    async with ctx.db.connection() as connection:
+        kept = await kept_rulebooks(connection, brand_id)
+    return refused_of(ctx, await PluginSetting.filter(brand_id=brand_id), kept)
 
 
-async def refused_of(ctx: Context, brand_id: int, rows: Iterable[PluginSetting]) -> Failed:
-    """As :func:`refused`, from the settings of a brand."""
+def refused_of(ctx: Context, rows: Iterable[PluginSetting], kept: Sequence[Kept]) -> Failed:
+    """As :func:`refused`, from the settings of a brand and its rulebooks."""
     failed: Failed = {}
     for row in rows:
         plugin = ctx.plugins.plugins.get(row.plugin)
@@ -41,25 +37,15 @@ async def refused_of(ctx: Context, brand_id: int, rows: Iterable[PluginSetting])
             try:
                 plugin.params(setting["params"])
             except PluginError as error:
-                rules = [rule.key for rule in plugin.rules] or await _ruled(ctx, brand_id, plugin.name)
+                rules = [rule.key for rule in plugin.rules] or _ruled(plugin.name, kept)
                 failed.update({(plugin.name, rule): error for rule in rules})
     return failed
 
 
-async def _ruled(ctx: Context, brand_id: int, plugin: str) -> list[str]:
-    """The rules of a plugin that nothing else is known of: those that the brand's rulebook was made of."""
-    async with ctx.db.connection() as connection:
-        rows = await connection.fetch(_RULED, brand_id, plugin)
-    return [row["rule"] for row in rows]
-
-
-_RULED = """
-SELECT DISTINCT entry.value->>'rule' AS rule FROM brand b
-CROSS JOIN LATERAL jsonb_array_elements(b.rulebooks) r
-JOIN rulebook_version v ON v.brand_id = b.id AND v.id = (r->>1)::bigint
-CROSS JOIN LATERAL jsonb_each(v.content->'tags' || (v.content->'tracks')) entry
-WHERE b.id = $1 AND entry.value->>'plugin' = $2
-"""
+def _ruled(plugin: str, kept: Sequence[Kept]) -> list[str]:
+    """The rules of a plugin that nothing else is known of: those that the brand's rulebooks were made of."""
+    entries = (entry for each in kept for part in ("tags", "tracks") for entry in each.content[part].values())
+    return sorted({entry["rule"] for entry in entries if entry["plugin"] == plugin})
 
 
 async def note(connection: Connection, brand_id: int, failed: Failed, *, all_asked: bool) -> None:
@@ -83,15 +69,13 @@ async def retry(ctx: Context, brand: Brand, name: str) -> None:
     Whether a rule can be fitted again only the refresh can tell, so its fence stays until then.
     """
     plugin = ctx.plugins.get(name)
-    fenced = await known(brand.id)
-    out = {**{rule: error for rule, error in fenced.items() if rule[0] != name}, **await refused(ctx, brand.id)}
+    others = await Fence.filter(brand_id=brand.id).exclude(plugin=name)
+    out: Failed = {(fence.plugin, fence.rule): RuleError(fence.error) for fence in others}
     async with ctx.db.connection() as connection:
         kept = await kept_rulebooks(connection, brand.id)
-    failed: Failed = {}
-    for cohort in await cohorts(ctx, brand.id):
-        content = content_of(kept, cohort)
-        _, broken = await asyncio.to_thread(bind_fenced, cohort.on, states_of(content), fenced=out, previous=content)
-        failed |= {rule: error for rule, error in broken.items() if rule[0] == name}
+    out |= refused_of(ctx, await PluginSetting.filter(brand_id=brand.id), kept)
+    bound = await bind_cohorts(await cohorts(ctx, brand.id), kept, out)
+    failed = {rule: error for _, broken in bound for rule, error in broken.items() if rule[0] == name}
     fitted = [rule.key for rule in plugin.rules if isinstance(rule, FittedSegmenter)]
     stay = [*fitted, *(rule for _, rule in failed)]
     async with ctx.db.transaction() as connection:

@@ -14,12 +14,14 @@ from typing import TypeAlias
 
 import polars as pl
 
+from siyu.contract.errors import NotFound
 from siyu.contract.identities import IdentityKind
 from siyu.store import merges
 from siyu.store.db import Connection
 from siyu.store.events import hold_identities, resolve
+from siyu.store.models import Brand, Identity, MergedUser
 
-__all__ = ["MOST_USERS", "Against", "MergeNeeded", "Name", "Named", "Who", "evidence", "identify"]
+__all__ = ["MOST_USERS", "Against", "MergeNeeded", "Name", "Named", "Who", "evidence", "identify", "user_named"]
 
 MOST_USERS = 100
 """So many users are one person at most: more is a phone of the shop's that somebody types in for everybody."""
@@ -83,6 +85,15 @@ class Against:
 
 
 _BY_HAND = "name one user, or merge them by hand"
+
+
+async def user_named(brand: Brand, kind: str, value: str) -> int:
+    """The user who goes by a name, or whom they count as; or :class:`NotFound`."""
+    found = await Identity.get_or_none(brand_id=brand.id, kind=kind, value=value)
+    if found is None:
+        raise NotFound(f"nobody goes by {kind}={value}", field="user", remedy="give a name that an event came with")
+    merged = await MergedUser.get_or_none(brand_id=brand.id, user_id=found.user_id)
+    return int(merged.into_id if merged else found.user_id)
 
 
 async def identify(

@@ -14,7 +14,7 @@ import pydantic
 
 from siyu.contract.errors import InputError
 from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, EventKind
-from siyu.flow.context import Context, ask_refresh, now
+from siyu.flow.context import Context, ask_refresh, aware, now
 from siyu.flow.identities import MergeNeeded, Name, Named, identify
 from siyu.store.db import Connection, note_sizes
 from siyu.store.events import EVENT_SCHEMA, Appended, append, attach, resolve
@@ -145,10 +145,7 @@ def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool
         if not (0 < len(kind) <= 40 and 0 < len(value) <= 200):
             raise InputError(f"the identity {kind}={value!r}", field="user", remedy="use 1 to 40 and 1 to 200 letters")
     at = event.at or moment
-    if at.tzinfo is None:
-        raise InputError(
-            f"the moment {at} has no time zone", field="at", remedy="write it like 2026-11-21T09:30:00+08:00"
-        )
+    aware(at, "at")
     if live and at > moment + MAX_AHEAD:
         raise InputError(f"{at} lies in the future", field="at", remedy="send events when they have happened")
     if not 1970 <= at.year < MAXYEAR:

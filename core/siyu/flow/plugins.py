@@ -17,7 +17,7 @@ from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, S
 from siyu.contract.program import program
 from siyu.contract.rules import FittedSegmenter, State
 from siyu.engine.cohorts import BUCKETS, Cohort, Enabled
-from siyu.engine.rulebook import bind_fenced
+from siyu.engine.rulebook import Failed, Rulebook, bind_fenced
 from siyu.flow import states
 from siyu.flow.context import Context, ask_refresh
 from siyu.flow.programs import listen
@@ -27,6 +27,7 @@ from siyu.store.models import Brand, PluginSetting, SettingChange
 
 __all__ = [
     "Kept",
+    "bind_cohorts",
     "cohorts",
     "cohorts_of",
     "configure",
@@ -142,12 +143,15 @@ class Kept:
     content: dict[str, Any]
 
 
-async def kept_rulebooks(connection: Connection, brand_id: int) -> list[Kept]:
-    """The brand's rulebooks, by cohort; none before there is one."""
+async def kept_rulebooks(connection: Connection, brand_id: int, which: str | None = None) -> list[Kept]:
+    """The brand's rulebooks, by cohort; none before there is one. ``which`` they are stands in the brand's row, unless
+    it has been read already."""
     rows = await connection.fetch(
-        "SELECT (r->>0)::int AS below, v.id, v.version, v.content FROM brand b, jsonb_array_elements(b.rulebooks) r"
+        "SELECT (r->>0)::int AS below, v.id, v.version, v.content"
+        " FROM brand b, jsonb_array_elements(coalesce($2::jsonb, b.rulebooks)) r"
         " JOIN rulebook_version v ON v.id = (r->>1)::bigint WHERE b.id = $1 AND v.brand_id = $1 ORDER BY 1",
         brand_id,
+        which,
     )
     return [Kept(row["below"], row["id"], row["version"], json.loads(row["content"])) for row in rows]
 
@@ -167,6 +171,18 @@ def content_of(kept: Sequence[Kept], cohort: Cohort) -> dict[str, Any]:
         if {name: entry["params"] for name, entry in each.content["settings"].items()} == wanted:
             return each.content
     return theirs[0].content if theirs else {}
+
+
+async def bind_cohorts(
+    cohorts: Sequence[Cohort], kept: Sequence[Kept], fenced: Failed
+) -> list[tuple[Rulebook, Failed]]:
+    """The rulebook of each cohort, with what was fitted last, and the rules that fail: those that are ``fenced``, which
+    are not asked, and others."""
+    contents = [content_of(kept, cohort) for cohort in cohorts]
+    return [
+        await asyncio.to_thread(bind_fenced, cohort.on, states_of(content), fenced=fenced, previous=content)
+        for cohort, content in zip(cohorts, contents, strict=True)
+    ]
 
 
 async def undone(connection: Connection, brand_id: int) -> tuple[int | None, int]:

@@ -26,7 +26,7 @@ from siyu.engine.evaluate import Decider
 from siyu.engine.facts import Frames, compute_all
 from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import plugins
-from siyu.flow.context import Context, now, zone
+from siyu.flow.context import Context, aware, now, zone
 from siyu.flow.engines import Polars
 from siyu.flow.playbooks import sent_at_once
 from siyu.flow.programs import programs
@@ -121,9 +121,10 @@ async def preview(
     Of a change for ``percent`` of the users, ``today`` and ``proposed`` are the rulebooks of those.
     """
     sides = await _sides(ctx, brand, plugin, enabled, params, percent)
-    at = _aware(at or now(brand), "at")
+    aware(at, "at")
+    at = at or now(brand)
     days, catalog = zone(brand.zone), ctx.plugins.catalog
-    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with ctx.db.view() as connection:
         frames = await Lake(ctx.home, brand.id, catalog).peek(connection)
         stood = await _standing(Decisions(ctx.home, brand.id), connection)
     groups, facts, failed = await _judged(sides, catalog, frames, at, days)
@@ -268,7 +269,7 @@ async def replay(
     elif enabled is not None or params is not None:
         raise InputError("a change of which plugin?", field="plugin", remedy="name the plugin")
     catalog, days = ctx.plugins.catalog, zone(brand.zone)
-    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with ctx.db.view() as connection:
         frames = await Lake(ctx.home, brand.id, catalog).peek(connection)
         stood = await Decisions(ctx.home, brand.id).stages_at(connection, chosen[0])
     before = [stood] * len(sides)
@@ -300,7 +301,8 @@ def _parted(listed: Iterable[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
 
 def moments(since: datetime, until: datetime, every: timedelta) -> list[datetime]:
     """The moments of a replay, the earliest first."""
-    since, until = _aware(since, "since"), _aware(until, "until")
+    aware(since, "since")
+    aware(until, "until")
     if since > until:
         raise InputError(f"since {since} is later than until {until}", field="since", remedy="give an earlier moment")
     if every <= timedelta(0):
@@ -317,9 +319,3 @@ async def _sides(
     if enabled is None and params is None and percent == BUCKETS:
         raise InputError("nothing would change", field="enabled", remedy="switch the plugin, give parameters, or both")
     return [await plugins.cohorts(ctx, brand.id), new]
-
-
-def _aware(moment: datetime, field: str) -> datetime:
-    if moment.tzinfo is None:
-        raise InputError(f"{moment} has no time zone", field=field, remedy="write it like 2027-01-01T00:00Z")
-    return moment

@@ -2,52 +2,91 @@
 
 Binding asks every rule and compiles what it says, which takes longer than to decide for a hundred users. So what is
 bound stays in the process for as long as all that it is made of stands in the database: the settings of the plugins,
-the kept rulebooks with their fitted states, and the fences. They are read each time, in one query, under the brand's
-decision lock; whoever changes one of them, in whatever process, is heeded by the next decision.
+the kept rulebooks with their fitted states, and the fences. They are read each time, in one query, and to decide
+under the brand's decision lock; whoever changes one of them, in whatever process, is heeded by the next decision.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from siyu.contract.errors import RuleError
 from siyu.contract.facts import Fact
 from siyu.engine.cohorts import Cohort
 from siyu.engine.evaluate import Decider
-from siyu.engine.rulebook import Rulebook, bind_fenced
+from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import fences
 from siyu.flow.context import Context, now, zone
-from siyu.flow.plugins import Kept, cohorts_of, content_of, kept_rulebooks, states_of
+from siyu.flow.plugins import Kept, bind_cohorts, cohorts_of, kept_rulebooks
 from siyu.store.db import Connection
 from siyu.store.decisions import CatalogEntry, Decisions
 from siyu.store.models import Brand, PluginSetting
 
-__all__ = ["Bound", "MadeOf", "Present", "keep_versions", "made_of", "needed", "present", "standing"]
+__all__ = [
+    "Bound",
+    "FactKey",
+    "MadeOf",
+    "Meaning",
+    "Present",
+    "bound_now",
+    "keep_versions",
+    "named_facts",
+    "needed",
+    "present",
+    "standing",
+]
 
 MOST = 100
 """Brands whose rulebooks stay bound in a process."""
 
 
+FactKey: TypeAlias = tuple[str, str, str]
+"""Plugin, rule and name."""
+Meaning: TypeAlias = Sequence[tuple[Cohort, Fact | None]]
+"""A fact for the users of each cohort; None where their plugins do not have it."""
+
+
+class MadeOf(NamedTuple):
+    """All that rulebooks of a brand are made of, as texts that are equal where nothing has changed."""
+
+    zone: str
+    rulebooks: str
+    settings: str
+    fences: str
+
+
 @dataclass(frozen=True)
 class Bound:
-    """The rulebooks of a brand, compiled, with the ids of their versions: one a cohort. ``made_of`` is what from."""
+    """The rulebooks of a brand, compiled, one a cohort. ``kept`` are those that it has (without their content), and
+    ``failed`` the rules that fail now and are not fenced yet."""
 
-    made_of: tuple[str, ...]
+    made_of: MadeOf
     cohorts: Sequence[Cohort]
     deciders: Sequence[Decider]
-    ids: Sequence[int]
+    kept: Sequence[Kept]
+    failed: Failed
+
+    @cached_property
+    def rulebooks(self) -> list[Rulebook]:
+        """One a cohort."""
+        return [decider.rulebook for decider in self.deciders]
 
     @cached_property
     def facts(self) -> list[Fact]:
         """What any of them needs to know of a user."""
-        return needed([decider.rulebook for decider in self.deciders])
+        return needed(self.rulebooks)
+
+    @cached_property
+    def meanings(self) -> Mapping[FactKey, Meaning]:
+        """What the names of facts mean."""
+        named = [(cohort, named_facts(cohort, each)) for cohort, each in zip(self.cohorts, self.rulebooks, strict=True)]
+        return {key: [(cohort, each.get(key)) for cohort, each in named] for _, facts in named for key in facts}
 
 
 @dataclass(frozen=True)
@@ -60,30 +99,24 @@ class Present:
     bound: Bound
 
 
-async def present(ctx: Context, connection: Connection, brand_id: int) -> Present:
-    """Read what the brand lives by, and bind its rulebooks where anything that they are made of has changed."""
-    made = await made_of(connection, brand_id)
-    bound = ctx.bound.get(brand_id)
-    if bound is None or bound.made_of != made.texts:
-        bound = await _bind(ctx, connection, brand_id, made.texts, made.days)
-    return Present(made.at, made.days, made.mark, bound)
+async def present(ctx: Context, connection: Connection, brand_id: int) -> tuple[Present, list[int]]:
+    """As :func:`bound_now`, and the ids of the versions of its rulebooks, which are kept; what fails is fenced."""
+    here = await bound_now(ctx, connection, brand_id)
+    if here.bound.failed:
+        await fences.note(connection, brand_id, here.bound.failed, all_asked=False)
+    bound = here.bound
+    return here, await keep_versions(connection, brand_id, bound.cohorts, bound.rulebooks, bound.kept)
 
 
-class MadeOf(NamedTuple):
-    """All that rulebooks of a brand are made of, as ``texts`` that are equal where nothing has changed; its present
-    moment, its days, and the ``mark`` of an undo under way."""
-
-    texts: tuple[str, ...]
-    at: datetime
-    days: ZoneInfo
-    mark: int | None
-
-
-async def made_of(connection: Connection, brand_id: int) -> MadeOf:
-    """Read it, in one query."""
+async def bound_now(ctx: Context, connection: Connection, brand_id: int) -> Present:
+    """Read what the brand lives by, and bind its rulebooks where anything that they are made of has changed: the rules
+    as they are set now, with what was fitted last; fenced ones are not asked. Nothing is written."""
     row = await connection.fetchrow(_MADE_OF, brand_id)
-    texts = (row["zone"], row["rulebooks"], row["settings"], row["fences"])
-    return MadeOf(texts, now(Brand(replayed_to=row["replayed_to"])), zone(row["zone"]), row["mark"])
+    made, days = MadeOf(*(row[name] for name in MadeOf._fields)), zone(row["zone"])
+    bound = ctx.bound.get(brand_id)
+    if bound is None or bound.made_of != made:
+        bound = await _bind(ctx, connection, brand_id, made, days)
+    return Present(now(Brand(replayed_to=row["replayed_to"])), days, row["mark"], bound)
 
 
 _MADE_OF = """
@@ -98,28 +131,23 @@ FROM brand b WHERE b.id = $1
 """
 
 
-async def _bind(ctx: Context, connection: Connection, brand_id: int, made_of: tuple[str, ...], days: ZoneInfo) -> Bound:
-    _, _, settings, fenced_rules = made_of
-    rows = [PluginSetting(brand_id=brand_id, **setting) for setting in json.loads(settings)]
-    known = {(plugin, rule): RuleError(error) for plugin, rule, error in json.loads(fenced_rules)}
-    fenced = {**known, **await fences.refused_of(ctx, brand_id, rows)}
+async def _bind(ctx: Context, connection: Connection, brand_id: int, made: MadeOf, days: ZoneInfo) -> Bound:
+    rows = [PluginSetting(brand_id=brand_id, **setting) for setting in json.loads(made.settings)]
+    kept = await kept_rulebooks(connection, brand_id, made.rulebooks)
+    fenced: Failed = {(plugin, rule): RuleError(error) for plugin, rule, error in json.loads(made.fences)}
+    fenced |= fences.refused_of(ctx, rows, kept)
     cohorts = cohorts_of(ctx, rows)
-    kept = await kept_rulebooks(connection, brand_id)
-    rulebooks: list[Rulebook] = []
-    failed = dict(fenced)
-    for cohort in cohorts:
-        content = content_of(kept, cohort)
-        rulebook, each = await asyncio.to_thread(
-            bind_fenced, cohort.on, states_of(content), fenced=fenced, previous=content
-        )
-        rulebooks.append(rulebook)
-        failed |= each
-    if failed.keys() - fenced.keys():
-        await fences.note(connection, brand_id, failed, all_asked=False)
-    ids = await keep_versions(connection, brand_id, cohorts, rulebooks, kept)
-    bound = Bound(made_of, cohorts, [Decider(rulebook, days) for rulebook in rulebooks], ids)
-    # What was only now written may yet be rolled back, and makes it another one anyway.
-    if failed.keys() == fenced.keys() and ids == [each.id for each in kept]:
+    each = await bind_cohorts(cohorts, kept, fenced)
+    bound = Bound(
+        made,
+        cohorts,
+        [Decider(rulebook, days) for rulebook, _ in each],
+        [replace(known, content={}) for known in kept],
+        {rule: error for _, failed in each for rule, error in failed.items() if rule not in fenced},
+    )
+    # What fails is asked again until it is fenced.
+    if not bound.failed:
+        ctx.bound.pop(brand_id, None)
         while len(ctx.bound) >= MOST:
             del ctx.bound[next(iter(ctx.bound))]
         ctx.bound[brand_id] = bound
@@ -129,6 +157,25 @@ async def _bind(ctx: Context, connection: Connection, brand_id: int, made_of: tu
 def needed(rulebooks: Sequence[Rulebook]) -> list[Fact]:
     """The facts that any of them asks for, each once."""
     return list({fact.name: fact for rulebook in rulebooks for fact in rulebook.facts}.values())
+
+
+def named_facts(cohort: Cohort, rulebook: Rulebook) -> dict[FactKey, Fact]:
+    """The facts of each rule by plugin, rule and name: as declared, with those that all of its tags mean by a name."""
+    found = {
+        (plugin.name, rule.key, name): fact
+        for plugin, _ in cohort.on
+        for rule in plugin.rules
+        for name, fact in rule.facts.items()
+    }
+    reasons = [(each.plugin, each.reason) for each in rulebook.tags]
+    reasons += [(track.plugin, reason) for track in rulebook.tracks for reason in track.reasons]
+    ambiguous: set[FactKey] = set()
+    for plugin, reason in reasons:
+        for name, fact in reason.named.items():
+            key = (plugin, reason.rule, name)
+            if found.setdefault(key, fact).name != fact.name:
+                ambiguous.add(key)
+    return {key: found[key] for key in sorted(found, key=lambda key: key[:2]) if key not in ambiguous}
 
 
 async def keep_versions(

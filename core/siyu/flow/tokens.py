@@ -18,6 +18,7 @@ from tortoise.transactions import in_transaction
 
 from siyu.contract.errors import InputError, NotFound, SiyuError
 from siyu.flow import audit
+from siyu.flow.context import aware
 from siyu.store.models import AccessToken, Brand
 
 __all__ = [
@@ -167,10 +168,7 @@ async def make_token(
         raise InputError(f"no role {role!r}", field="role", remedy=f"roles are: {', '.join(Role)}") from None
     if len(name) > 200:
         raise InputError("the name is too long", field="name", remedy="use at most 200 letters")
-    if expires_at is not None and expires_at.tzinfo is None:
-        raise InputError(
-            f"the moment {expires_at} has no time zone", field="expires_at", remedy="write it like 2027-01-01T00:00Z"
-        )
+    aware(expires_at, "expires_at")
     prefix = secrets.token_hex(4)
     secret = f"{SCHEME}{prefix}_{secrets.token_urlsafe(24)}"
     async with in_transaction():

@@ -118,6 +118,12 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def view(self) -> AsyncIterator[Connection]:
+        """A connection that sees the database as of one moment, and cannot write."""
+        async with self.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+
+    @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
         """A connection that only reads, from which moments come as JSON; see :mod:`siyu.store.readers`."""
         async with self._readers.connection() as connection:

@@ -17,7 +17,7 @@ from siyu.flow import plugins
 from siyu.flow.context import Context
 from siyu.flow.decide import decide_users
 from siyu.flow.explain import explain as explain_user
-from siyu.flow.explain import user_named
+from siyu.flow.identities import user_named
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, TagAssignment, UserStage

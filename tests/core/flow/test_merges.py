@@ -18,8 +18,9 @@ from siyu.flow import identities
 from siyu.flow import refresh as refreshing
 from siyu.flow.context import Context
 from siyu.flow.decide import decide_users
-from siyu.flow.explain import explain, user_named
+from siyu.flow.explain import explain
 from siyu.flow.facts import facts_of_users
+from siyu.flow.identities import user_named
 from siyu.flow.ingest import IncomingEvent, Recorded, record
 from siyu.flow.merging import merge_users, unmerge_users
 from siyu.flow.playbooks import carry_on

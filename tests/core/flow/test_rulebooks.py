@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
@@ -10,11 +11,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from siyu.engine.rulebook import bind_fenced
 from siyu.flow import decide, plugins, rulebooks
 from siyu.flow.context import Context
 from siyu.flow.decide import decide_users
+from siyu.flow.explain import explain_users
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.plugins import bind_cohorts
 from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, RulebookVersion, Tag, TagAssignment, UserStage
 
@@ -35,11 +37,11 @@ def binds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with every binding."""
     counted: list[int] = []
 
-    def spy(*args: Any, **named: Any) -> Any:
+    async def spy(*args: Any) -> Any:
         counted.append(1)
-        return bind_fenced(*args, **named)
+        return await bind_cohorts(*args)
 
-    monkeypatch.setattr(rulebooks, "bind_fenced", spy)
+    monkeypatch.setattr(rulebooks, "bind_cohorts", spy)
     return counted
 
 
@@ -67,6 +69,19 @@ async def test_rules_are_asked_once_while_nothing_changes(house: Context, shop: 
     assert len(binds) == 1
     for _ in range(3):
         await order(house, shop)
+    assert len(binds) == 1
+
+
+async def test_many_who_ask_why_at_once_wait_for_nobody_elses_connection(
+    house: Context, shop: Brand, binds: list[int]
+) -> None:
+    await lifecycle(house, shop)
+    await order(house, shop)
+    user = await UserStage.get(brand_id=shop.id, track="lifecycle")
+    more = 2 * house.db.connections()["allowed"]
+    async with asyncio.timeout(20):
+        found = await asyncio.gather(*(explain_users(house, shop, [user.user_id]) for _ in range(more)))
+    assert {each[user.user_id].tracks[0].stage for each in found} == {"growth"}
     assert len(binds) == 1
 
 
@@ -170,7 +185,8 @@ async def test_brands_do_not_share_what_is_bound(house: Context, shop: Brand) ->
         await order(house, second)
     await order(house, shop)
     assert not await Tag.filter(brand_id=shop.id).exists()
-    assert house.bound[shop.id].ids != house.bound[second.id].ids
+    first, other = ({version.id for version in house.bound[brand.id].kept} for brand in (shop, second))
+    assert first.isdisjoint(other)
 
 
 async def test_only_so_many_brands_stay_bound(house: Context, shop: Brand, monkeypatch: pytest.MonkeyPatch) -> None:
