@@ -13,7 +13,6 @@ from rich.table import Table
 from siyu.cli.admin import change, plugin
 from siyu.cli.session import BrandOption, JsonOption, Session, out, session
 from siyu.contract.errors import InputError
-from siyu.contract.rules import FittedSegmenter
 from siyu.flow import plugins, states
 from siyu.flow.context import Context, brand_by_slug, zone
 from siyu.store.models import PluginSetting
@@ -67,7 +66,7 @@ def plugin_release(name: str, brand: BrandOption, rule: RuleOption = "") -> None
 
 
 def _only(ctx: Context, name: str) -> str:
-    keys = [rule.key for rule in ctx.plugins.get(name).rules if isinstance(rule, FittedSegmenter)]
+    keys = [rule.key for rule in ctx.plugins.get(name).fitted]
     if len(keys) != 1:
         raise InputError(f"{name} fits {len(keys)} rules", field="rule", remedy=f"--rule {' or '.join(keys) or '…'}")
     return keys[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
@@ -41,7 +42,7 @@ class Receipt:
     detail: str = ""
 
 
-class Channel(Declaration):
+class Channel(Declaration, ABC):
     """A way for messages to leave the house."""
 
     repeatable: ClassVar[bool] = False
@@ -56,6 +57,6 @@ class Channel(Declaration):
     counts: ClassVar[bool] = True
     """Whether what it delivers reaches the user, and is held to caps and quiet hours; a task for staff does not."""
 
+    @abstractmethod
     async def deliver(self, messages: Sequence[Message], p: Any) -> Sequence[Receipt]:
         """Deliver a batch and say what became of each message; raising means that nothing is known."""
-        raise NotImplementedError

@@ -44,13 +44,24 @@ __all__ = [
 Scalar = bool | int | float | str | date
 Kind = Literal["number", "text", "flag", "date"]
 
-COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
-OPERATIONS = {"+", "-", "*", "/"}
 EXACT = 2**53
 """Whole numbers up to this are the same in double precision."""
 
 
-class Expr:
+class _Tree:
+    """What has parts: fields that are such, or tuples of them."""
+
+    __slots__ = ()
+
+    def leaves(self) -> Iterator[Leaf]:
+        """The facts it mentions, in reading order."""
+        for value in vars(self).values():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, _Tree):
+                    yield from part.leaves()
+
+
+class Expr(_Tree):
     """Something with one value per user, possibly missing: a fact, a literal, or arithmetic on those."""
 
     __slots__ = ()
@@ -113,10 +124,6 @@ class Expr:
         """Whether there is no value."""
         return Missing(self)
 
-    def leaves(self) -> Iterator[Leaf]:
-        """The facts it mentions, in reading order."""
-        raise NotImplementedError
-
 
 class Leaf(Expr):
     """An expression that takes its value from outside the tree: a declared fact."""
@@ -142,9 +149,6 @@ class Lit(Expr):
     value: Scalar
     kind: Kind
 
-    def leaves(self) -> Iterator[Leaf]:
-        yield from ()
-
     def __repr__(self) -> str:
         return repr(self.value)
 
@@ -165,15 +169,11 @@ class Arithmetic(Expr):
                     f"{side!r} is a {side.kind}, and {self.op!r} needs numbers", remedy="compare it instead"
                 )
 
-    def leaves(self) -> Iterator[Leaf]:
-        yield from self.left.leaves()
-        yield from self.right.leaves()
-
     def __repr__(self) -> str:
         return f"({self.left!r} {self.op} {self.right!r})"
 
 
-class Condition:
+class Condition(_Tree):
     """True or false for every user, never missing. Combine with ``&``, ``|`` and ``~``."""
 
     __slots__ = ()
@@ -193,17 +193,10 @@ class Condition:
             remedy="combine conditions with & | ~ and brackets, not with and/or/not or a < b < c",
         )
 
-    def leaves(self) -> Iterator[Leaf]:
-        """The facts it mentions, in reading order."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Always(Condition):
     """Holds for everybody."""
-
-    def leaves(self) -> Iterator[Leaf]:
-        yield from ()
 
     def __repr__(self) -> str:
         return "always"
@@ -225,10 +218,6 @@ class Compare(Condition):
         if self.left.kind == "flag" and self.op not in ("==", "!="):
             raise RuleError(f"{self.left!r} is true or false and has no order", remedy="use == or !=")
 
-    def leaves(self) -> Iterator[Leaf]:
-        yield from self.left.leaves()
-        yield from self.right.leaves()
-
     def __repr__(self) -> str:
         return f"{self.left!r} {self.op} {self.right!r}"
 
@@ -244,11 +233,6 @@ class Between(Condition):
     def __post_init__(self) -> None:
         _same_kind(self.value, self.low)
         _same_kind(self.value, self.high)
-
-    def leaves(self) -> Iterator[Leaf]:
-        yield from self.value.leaves()
-        yield from self.low.leaves()
-        yield from self.high.leaves()
 
     def __repr__(self) -> str:
         return f"{self.low!r} <= {self.value!r} <= {self.high!r}"
@@ -269,9 +253,6 @@ class In(Condition):
                 raise RuleError(f"is_in() takes literals, got {choice!r}", remedy="compare facts with ==")
             _same_kind(self.value, choice)
 
-    def leaves(self) -> Iterator[Leaf]:
-        yield from self.value.leaves()
-
     def __repr__(self) -> str:
         return f"{self.value!r} in {list(self.choices)!r}"
 
@@ -281,9 +262,6 @@ class Missing(Condition):
     """Whether there is no value."""
 
     value: Expr
-
-    def leaves(self) -> Iterator[Leaf]:
-        yield from self.value.leaves()
 
     def __repr__(self) -> str:
         return f"{self.value!r} is missing"
@@ -298,9 +276,6 @@ class HasTag(Condition):
 
     key: str
 
-    def leaves(self) -> Iterator[Leaf]:
-        yield from ()
-
     def __repr__(self) -> str:
         return f"has tag {self.key}"
 
@@ -310,10 +285,6 @@ class And(Condition):
     """All of the terms hold."""
 
     terms: tuple[Condition, ...]
-
-    def leaves(self) -> Iterator[Leaf]:
-        for term in self.terms:
-            yield from term.leaves()
 
     def __repr__(self) -> str:
         return "(" + " and ".join(map(repr, self.terms)) + ")"
@@ -325,10 +296,6 @@ class Or(Condition):
 
     terms: tuple[Condition, ...]
 
-    def leaves(self) -> Iterator[Leaf]:
-        for term in self.terms:
-            yield from term.leaves()
-
     def __repr__(self) -> str:
         return "(" + " or ".join(map(repr, self.terms)) + ")"
 
@@ -338,9 +305,6 @@ class Not(Condition):
     """The term does not hold."""
 
     term: Condition
-
-    def leaves(self) -> Iterator[Leaf]:
-        yield from self.term.leaves()
 
     def __repr__(self) -> str:
         return f"not ({self.term!r})"

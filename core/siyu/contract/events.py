@@ -22,7 +22,7 @@ import pydantic
 
 from siyu.contract.attributes import AttributeKind
 from siyu.contract.conditions import Kind
-from siyu.contract.errors import RuleError
+from siyu.contract.errors import InputError, RuleError
 from siyu.contract.facts import (
     Age,
     Attribute,
@@ -31,13 +31,11 @@ from siyu.contract.facts import (
     EventFact,
     Fact,
     First,
-    Formula,
     Last,
     Max,
     Mean,
     Min,
     OneOf,
-    Score,
     Share,
     Test,
     Total,
@@ -185,13 +183,16 @@ class Catalog:
         """Every table of every kind."""
         return [source for kind in self.kinds.values() for source in kind.sources]
 
+    def kind(self, name: str) -> EventKind:
+        """The kind of that name, or an :class:`InputError` with the names that there are."""
+        if name not in self.kinds:
+            raise InputError(f"no event kind {name!r}", field="kind", remedy=f"kinds are: {', '.join(self.kinds)}")
+        return self.kinds[name]
+
     def resolve(self, fact: Fact) -> list[Source]:
         """The tables a fact reads; a :class:`RuleError` names what does not exist, with what does."""
-        if isinstance(fact, Formula):
-            inner = [leaf for leaf in fact.expr.leaves() if isinstance(leaf, Fact)]
-            return list({source.name: source for leaf in inner for source in self.resolve(leaf)}.values())
-        if isinstance(fact, Score):
-            return self.resolve(fact.of)
+        if fact.inner:
+            return list({source.name: source for each in fact.inner for source in self.resolve(each)}.values())
         if not isinstance(fact, EventFact):
             return [self.kinds[PROFILE_UPDATED].sources[0]]
         if fact.event in self.groups:
@@ -229,10 +230,8 @@ class Catalog:
     def check(self, fact: Fact) -> None:
         """Refuse a fact that cannot be computed, by the name of what is not there or is something else."""
         self.resolve(fact)
-        inner = fact.expr.leaves() if isinstance(fact, Formula) else (fact.of,) if isinstance(fact, Score) else ()
-        for each in inner:
-            if isinstance(each, Fact):
-                self.check(each)
+        for each in fact.inner:
+            self.check(each)
         if self.declared(fact).name != fact.name:
             raise RuleError(
                 f"{fact!r}: declared is {self.declared(fact)!r}",

@@ -129,6 +129,11 @@ class Fact(Leaf):
 
     __slots__ = ()
 
+    @property
+    def inner(self) -> tuple[Fact, ...]:
+        """The facts that it is made of, if it is made of others."""
+        return ()
+
     def _repr(self, *shown: object, **named: object) -> str:
         parts = [repr(value) for value in shown]
         parts += [f"{key}={value!r}" for key, value in named.items() if value is not None and value != {}]
@@ -242,9 +247,12 @@ class Formula(Fact):
     kind: Kind = "number"
 
     def __post_init__(self) -> None:
-        leaves = list(self.expr.leaves()) if isinstance(self.expr, Expr) else []
-        if not leaves or self.expr.kind != "number" or not all(isinstance(leaf, Fact) for leaf in leaves):
+        if not (isinstance(self.expr, Expr) and self.inner) or self.expr.kind != "number":
             raise RuleError(f"Formula({self.expr!r})", remedy="give arithmetic on facts that are numbers")
+
+    @cached_property
+    def inner(self) -> tuple[Fact, ...]:
+        return tuple(leaf for leaf in self.expr.leaves() if isinstance(leaf, Fact))
 
     @cached_property
     def name(self) -> str:
@@ -273,6 +281,10 @@ class Score(Fact):
         object.__setattr__(self, "reverse", reverse)
 
     @property
+    def inner(self) -> tuple[Fact, ...]:
+        return (self.of,)
+
+    @cached_property
     def name(self) -> str:
         return self._repr(self.of, cuts=list(self.cuts), reverse=self.reverse or None)
 

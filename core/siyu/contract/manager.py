@@ -35,8 +35,8 @@ from siyu.contract.rules import (
     Segmenter,
     Stage,
     Tag,
-    listed,
-    placeholders,
+    stages_of,
+    tags_of,
 )
 
 __all__ = ["ENTRY_POINT_GROUP", "Plugin", "PluginManager"]
@@ -79,6 +79,11 @@ class Plugin:
     def rules(self) -> list[Rule]:
         """Its segmenters and lifecycles."""
         return [item for item in self.declarations.values() if isinstance(item, Rule)]
+
+    @property
+    def fitted(self) -> list[FittedSegmenter]:
+        """Those of its rules that are fitted."""
+        return [item for item in self.declarations.values() if isinstance(item, FittedSegmenter)]
 
     @property
     def playbooks(self) -> list[Playbook]:
@@ -309,10 +314,8 @@ def _imported(entry: metadata.EntryPoint) -> Any:
         ) from error
 
 
-def _asked(rule: Rule, params: Params) -> Sequence[Tag | Stage]:
-    if isinstance(rule, Segmenter):
-        return listed(rule.tags(params))
-    return listed(rule.stages(params)) if isinstance(rule, Lifecycle) else ()
+def _asked(rule: Rule, plugin: str, params: Params) -> Sequence[Tag | Stage]:
+    return stages_of(rule, params) if isinstance(rule, Lifecycle) else tags_of(rule, plugin, params)
 
 
 def _check_playbook(plugin: Plugin, playbook: Playbook, catalog: Catalog, channels: Collection[str]) -> None:
@@ -341,14 +344,10 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
         vars(rule).update(own, facts=own)
         for fact in own.values():
             catalog.check(fact)
-        [given] = make([Call("", (where,), lambda: _asked(rule, params))], ANSWER_SECONDS)
+        [given] = make([Call("", (where,), lambda: _asked(rule, plugin.name, params))], ANSWER_SECONDS)
         if isinstance(given, Exception):
             raise given
-        wanted = Stage if isinstance(rule, Lifecycle) else Tag
         for item in given:
-            if not isinstance(item, wanted):
-                raise RuleError(f"it yields {item!r}", remedy=f"yield a {wanted.__name__}(...)")
-            placeholders(item.because)
             for leaf in (*item.when.leaves(), *item.facts.values()):
                 if isinstance(leaf, Fact):
                     catalog.check(leaf)
@@ -358,18 +357,3 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
         ) from None
     except Exception as error:
         raise RuleError(f"under its default parameters it raises {error!r}", field=where, remedy="mend it") from error
-    for item in given:
-        if isinstance(item, Tag) and not item.key.startswith(f"{plugin.name}."):
-            raise RuleError(
-                "a tag of another's name",
-                field=f"{where}: {item.key}",
-                remedy=f"start it with {plugin.name!r}.",
-            )
-        names = {*rule.facts, *item.facts, *type(params).model_fields}
-        for name in placeholders(item.because):
-            if name not in names:
-                raise RuleError(
-                    f"because names {{{name}}}",
-                    field=f"{where}.{item.key}",
-                    remedy=f"names are: {', '.join(sorted(names))}",
-                )

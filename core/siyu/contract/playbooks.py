@@ -3,10 +3,12 @@
     class Birthday(Playbook):
         \"\"\"生日祝福\"\"\"
 
-        def trigger(self, p):
+        @abstractmethod
+    def trigger(self, p):
             return Daily(DaysUntil("birthday", yearly=True) == 0)
 
-        def steps(self, p):
+        @abstractmethod
+    def steps(self, p):
             yield Wait(until=time(10))
             yield Send(p.channel, "{{ name }}，生日快乐！", key="wish")
 
@@ -16,6 +18,7 @@ the version that they began.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
@@ -246,7 +249,7 @@ Step: TypeAlias = Send | Assign | Wait | When | Split | Stop
 # -- the playbook -------------------------------------------------------------------------------------------------
 
 
-class Playbook(Declaration):
+class Playbook(Declaration, ABC):
     """What is done for users, from a trigger on.
 
     Facts are attributes of the class, as in a rule. ``goal`` is the kind (or group) of event that counts as success and
@@ -266,9 +269,9 @@ class Playbook(Declaration):
             if isinstance(value, Fact)
         }
 
+    @abstractmethod
     def trigger(self, p: Any) -> Trigger:
         """What sets it off, under parameters ``p``."""
-        raise NotImplementedError
 
     def audience(self, p: Any) -> Condition:
         """For whom, at the moment at which it is set off."""
@@ -278,6 +281,6 @@ class Playbook(Declaration):
         """What ends it early: kinds (or groups) of events, and conditions that are looked at before each step."""
         return ()
 
+    @abstractmethod
     def steps(self, p: Any) -> Iterable[Step]:
         """What is done, in order."""
-        raise NotImplementedError

@@ -7,7 +7,8 @@ yields what it decides. It reads no database, no clock and sends nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from string import Formatter
@@ -25,8 +26,6 @@ __all__ = ["Declaration", "FittedSegmenter", "Lifecycle", "Rule", "Segmenter", "
 
 State = Mapping[str, Any]
 """What ``fit`` learnt from the whole population: JSON data."""
-
-T = TypeVar("T")
 
 MOST_YIELDED = 10_000
 """How many tags one rule may give; affinities and interests give hundreds."""
@@ -76,6 +75,9 @@ class Stage:
             raise RuleError(f"stay={self.stay}", field=self.key, remedy="use 0 or more days")
 
 
+T = TypeVar("T", bound=Tag | Stage)
+
+
 def _refuse_unknown_attributes(cls: type[Rule]) -> None:
     known = {name for parent in cls.__mro__[1:] for name in vars(parent)} | set(cls.facts) | {"Params"}
     for name, value in vars(cls).items():
@@ -121,43 +123,69 @@ class Rule(Declaration):
         _refuse_unknown_attributes(cls)
 
 
-class Segmenter(Rule):
+class Segmenter(Rule, ABC):
     """A rule that gives tags."""
 
+    @abstractmethod
     def tags(self, p: Any) -> Iterable[Tag]:
         """The tags under parameters ``p``: at most 10,000, and within a second, or the rule is fenced."""
-        raise NotImplementedError
 
 
-class FittedSegmenter(Rule):
+class FittedSegmenter(Rule, ABC):
     """A rule that must look at the whole population first (quantiles, affinities).
 
     The batch run fits and stores the state with the rulebook; a single event uses the stored state.
     """
 
+    @abstractmethod
     def fit(self, facts: polars.DataFrame, p: Any) -> State:
         """Learn from all users, within a minute: ``facts`` has one row a user and a column for each fact, by attribute
         name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tags(self, p: Any, state: State) -> Iterable[Tag]:
         """The tags under parameters ``p`` and what ``fit`` returned."""
-        raise NotImplementedError
 
 
-class Lifecycle(Rule):
+class Lifecycle(Rule, ABC):
     """A rule that gives each user one stage of the track named by ``key``."""
 
+    @abstractmethod
     def stages(self, p: Any) -> Iterable[Stage]:
         """The stages under parameters ``p``, in the order in which they are tried; the last holds always."""
-        raise NotImplementedError
 
 
-def listed(items: Iterable[T]) -> list[T]:
-    """What a rule yields; one that does not end is a :class:`RuleError`."""
-    found = list(islice(items, MOST_YIELDED + 1))
+def tags_of(rule: Rule, plugin: str, p: Params, state: State | None = None) -> list[Tag]:
+    """The tags that a rule of a plugin gives, none where it has yet to be fitted. A :class:`RuleError` where one is not
+    a tag, or another plugin's, or gives a reason that nobody knows, and where there is no end of them."""
+    given: Iterable[Tag] = ()
+    if isinstance(rule, Segmenter):
+        given = rule.tags(p)
+    elif isinstance(rule, FittedSegmenter) and state is not None:
+        given = rule.tags(p, state)
+    found = _listed(given, Tag, {*rule.facts, *type(p).model_fields, *(state or ())})
+    for tag in found:
+        if not tag.key.startswith(f"{plugin}."):
+            raise RuleError("a tag of another's name", field=tag.key, remedy=f"start it with {plugin!r}.")
+    return found
+
+
+def stages_of(rule: Lifecycle, p: Params) -> list[Stage]:
+    """The stages of a rule, as :func:`tags_of`."""
+    return _listed(rule.stages(p), Stage, {*rule.facts, *type(p).model_fields})
+
+
+def _listed(given: Iterable[T], wanted: type[T], names: Collection[str]) -> list[T]:
+    found = list(islice(given, MOST_YIELDED + 1))
     if len(found) > MOST_YIELDED:
         raise RuleError(f"it yields more than {MOST_YIELDED:,}", remedy="yield fewer tags")
+    for item in found:
+        if not isinstance(item, wanted):
+            raise RuleError(f"it yields {item!r}", remedy=f"yield a {wanted.__name__}(...)")
+        for name in placeholders(item.because):
+            if name not in names and name not in item.facts:
+                valid = ", ".join(sorted({*names, *item.facts}))
+                raise RuleError(f"because names {{{name}}}", field=item.key, remedy=f"names are: {valid}")
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import polars as pl
 
@@ -24,12 +25,11 @@ Enabled = list[tuple[Plugin, Mapping[str, Params]]]
 """The plugins that are on, with their parameters by declaration."""
 
 
-def bucket(user_id: int) -> int:
+Id = TypeVar("Id", int, pl.Expr)
+
+
+def bucket(user_id: Id) -> Id:
     """The bucket of a user, 0 to 99. Ids are spread by the golden ratio: of 100 in a row, about one falls in each."""
-    return user_id * 40503 % 65536 * BUCKETS // 65536
-
-
-def _buckets(user_id: pl.Expr) -> pl.Expr:
     return user_id * 40503 % 65536 * BUCKETS // 65536
 
 
@@ -52,7 +52,7 @@ class Cohort:
         """The rows of its users, by ``user_id``."""
         if (self.low, self.below) == (0, BUCKETS):
             return frame
-        return frame.filter(_buckets(pl.col("user_id")).is_between(self.low, self.below, closed="left"))
+        return frame.filter(bucket(pl.col("user_id")).is_between(self.low, self.below, closed="left"))
 
 
 def aligned(*sides: Sequence[Cohort]) -> Iterator[tuple[Cohort, ...]]:

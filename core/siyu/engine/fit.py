@@ -23,11 +23,7 @@ FIT_SECONDS = 60.0
 
 def fit_facts(plugins: Iterable[Plugin]) -> list[Fact]:
     """The facts that fitting needs."""
-    found: dict[str, Fact] = {}
-    for plugin in plugins:
-        for rule in plugin.rules:
-            if isinstance(rule, FittedSegmenter):
-                found.update({fact.name: fact for fact in rule.facts.values()})
+    found = {fact.name: fact for plugin in plugins for rule in plugin.fitted for fact in rule.facts.values()}
     return [found[name] for name in sorted(found)]
 
 
@@ -50,9 +46,9 @@ def fit_fenced(
     calls: dict[Name, Call[State]] = {}
     states: dict[str, dict[str, State]] = {}
     for plugin, params in plugins:
-        for rule in plugin.rules:
+        for rule in plugin.fitted:
             name = (plugin.name, rule.key)
-            if not isinstance(rule, FittedSegmenter) or name in fenced:
+            if name in fenced:
                 continue
             if (kept := (pinned or {}).get(plugin.name, {}).get(rule.key)) is not None:
                 states.setdefault(plugin.name, {})[rule.key] = kept

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from siyu.contract.events import Catalog, Source
-from siyu.contract.facts import Cycle, Distinct, EventFact, Fact, First, Formula, Last, Score, Total, Values, Within
+from siyu.contract.facts import Cycle, Distinct, EventFact, Fact, First, Last, Total, Values, Within
 
 __all__ = ["DATE", "INTEGER", "MONEY", "adds_up", "base", "bounds", "cents", "is_total_of_repeats", "repeats"]
 
@@ -22,10 +22,7 @@ def base(facts: Sequence[Fact]) -> list[Fact]:
     """The facts with those that formulas and scores are made of in their place, each once."""
     found: dict[str, Fact] = {}
     for fact in facts:
-        inner: list[Fact] = [fact.of] if isinstance(fact, Score) else []
-        if isinstance(fact, Formula):
-            inner = [leaf for leaf in fact.expr.leaves() if isinstance(leaf, Fact)]
-        found |= {each.name: each for each in (base(inner) if inner else [fact])}
+        found |= {each.name: each for each in (base(fact.inner) if fact.inner else [fact])}
     return list(found.values())
 
 

@@ -19,9 +19,13 @@ from siyu.contract.errors import PluginError, RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
-from siyu.contract.rules import FittedSegmenter, Lifecycle, Rule, Segmenter, Stage, State, Tag, listed, placeholders
+from siyu.contract.rules import Lifecycle, Rule, Stage, State, Tag, placeholders, stages_of, tags_of
 
 __all__ = ["Failed", "Name", "Reason", "Rulebook", "Standing", "TagRule", "Track", "bind", "bind_fenced"]
+
+
+Name = tuple[str, str]
+"""Of a rule: the plugin's name and the rule's key."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,11 @@ class TagRule:
     plugin: str
     tag: Tag
     reason: Reason
-    rule: str = ""
+
+    @property
+    def name(self) -> Name:
+        """Of the rule that gives it."""
+        return self.plugin, self.reason.rule
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class Rulebook:
         tags = {
             r.tag.key: {
                 "plugin": r.plugin,
-                "rule": r.rule,
+                "rule": r.reason.rule,
                 "title": r.tag.title,
                 "when": repr(r.tag.when),
                 **r.reason.to_json(),
@@ -133,9 +141,6 @@ class Rulebook:
         text = json.dumps(self.content, sort_keys=True, ensure_ascii=False, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-
-Name = tuple[str, str]
-"""Of a rule: the plugin's name and the rule's key."""
 
 Failed = dict[Name, Exception]
 """The rules that failed, and how."""
@@ -219,7 +224,7 @@ class _Binder:
             expand = _Expander({key: rule.tag.when for key, rule in self._tags.items()}, set(standing.tags))
             try:
                 tags = tuple(
-                    replace(each, tag=replace(each.tag, when=expand(each.tag.when, (each.plugin, each.rule), (key,))))
+                    replace(each, tag=replace(each.tag, when=expand(each.tag.when, each.name, (key,))))
                     for key, each in self._tags.items()
                 )
                 tracks = tuple(
@@ -231,7 +236,7 @@ class _Binder:
             except _Unfounded as unfounded:
                 # Whatever builds on a fenced tag stands still with it.
                 self.failed[unfounded.rule] = unfounded.error
-                self._tags = {k: t for k, t in self._tags.items() if (t.plugin, t.rule) not in self.failed}
+                self._tags = {k: t for k, t in self._tags.items() if t.name not in self.failed}
                 self._tracks = {k: t for k, t in self._tracks.items() if (t.plugin, k) not in self.failed}
             else:
                 return Rulebook(tags, tracks, settings, standing)
@@ -247,21 +252,9 @@ def _call(name: Name, rule: Rule, p: Params, state: State | None) -> Call[_Answe
 def _ask(plugin: str, rule: Rule, p: Params, state: State | None) -> _Answer:
     if isinstance(rule, Lifecycle):
         return [], _track(plugin, rule, p)
-    if isinstance(rule, Segmenter):
-        given = listed(rule.tags(p))
-    elif isinstance(rule, FittedSegmenter) and state is not None:
-        given = listed(rule.tags(p, state))
-    else:
-        return [], None
-    for tag in given:
-        if not isinstance(tag, Tag):
-            raise RuleError(f"tags() gave {tag!r}", field=rule.key, remedy="yield siyu.Tag(...)")
-        if not tag.key.startswith(f"{plugin}."):
-            raise RuleError("a tag of another's name", field=tag.key, remedy=f"start it with {plugin!r}.")
-    tags = [
-        TagRule(plugin, t, _reason(rule.key, {**rule.facts, **t.facts}, t.because, p, state), rule.key) for t in given
-    ]
-    return tags, None
+    settings = p.model_dump(mode="json")
+    given = {**(state or {}), **settings}
+    return [TagRule(plugin, t, _reason(rule, t, given, settings)) for t in tags_of(rule, plugin, p, state)], None
 
 
 class _Unfounded(Exception):
@@ -301,29 +294,22 @@ class _Expander:
 
 
 def _track(plugin: str, rule: Lifecycle, p: Params) -> Track:
-    stages = tuple(listed(rule.stages(p)))
+    stages, settings = tuple(stages_of(rule, p)), p.model_dump(mode="json")
     keys = [stage.key for stage in stages]
     if not stages or len(set(keys)) < len(keys) or len(keys) > 200:
         raise RuleError(f"stages {keys}", field=rule.key, remedy="yield 1 to 200 stages, each key once")
-    reasons = tuple(_reason(rule.key, {**rule.facts, **stage.facts}, stage.because, p, None) for stage in stages)
+    reasons = tuple(_reason(rule, stage, settings, settings) for stage in stages)
     return Track(plugin, rule.key, rule.title, stages, reasons)
 
 
-def _reason(rule: str, facts: Mapping[str, Fact], template: str, p: Params, state: State | None) -> Reason:
-    names = list(dict.fromkeys(placeholders(template)))
-    settings = p.model_dump(mode="json")
-    given: dict[str, Any] = {**(state or {}), **settings}
-    if unknown := [name for name in names if name not in facts and name not in given]:
-        raise RuleError(
-            f"because names {{{unknown[0]}}}",
-            field=template,
-            remedy=f"names are: {', '.join(sorted({*facts, *given}))}",
-        )
+def _reason(rule: Rule, item: Tag | Stage, given: Mapping[str, Any], settings: Mapping[str, Any]) -> Reason:
+    facts = {**rule.facts, **item.facts}
+    names = dict.fromkeys(placeholders(item.because))
     return Reason(
-        template,
+        item.because,
         {name: facts[name] for name in names if name in facts},
         {name: given[name] for name in names if name not in facts},
-        rule,
+        rule.key,
         facts,
         settings,
     )

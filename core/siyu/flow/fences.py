@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from siyu.contract.errors import PluginError, RuleError, SiyuError
-from siyu.contract.rules import FittedSegmenter
 from siyu.engine.cohorts import BUCKETS
 from siyu.engine.rulebook import Failed
 from siyu.flow.context import Context, ask_refresh
@@ -76,8 +75,7 @@ async def retry(ctx: Context, brand: Brand, name: str) -> None:
     out |= refused_of(ctx, await PluginSetting.filter(brand_id=brand.id), kept)
     bound = await bind_cohorts(await cohorts(ctx, brand.id), kept, out)
     failed = {rule: error for _, broken in bound for rule, error in broken.items() if rule[0] == name}
-    fitted = [rule.key for rule in plugin.rules if isinstance(rule, FittedSegmenter)]
-    stay = [*fitted, *(rule for _, rule in failed)]
+    stay = [*(rule.key for rule in plugin.fitted), *(rule for _, rule in failed)]
     async with ctx.db.transaction() as connection:
         await connection.execute(
             "DELETE FROM fence WHERE brand_id = $1 AND plugin = $2 AND NOT rule = ANY($3::text[])", brand.id, name, stay

@@ -138,9 +138,7 @@ async def create_import(
     ctx: Context, brand: Brand, kind: str, mapping: ColumnMapping, *, format: str = "csv", by: str = ""
 ) -> File:
     """Make ready for a file of events of one kind, to be sent by its link."""
-    if kind not in ctx.plugins.catalog.kinds:
-        kinds = ", ".join(ctx.plugins.catalog.kinds)
-        raise InputError(f"no event kind {kind!r}", field="kind", remedy=f"kinds are: {kinds}")
+    ctx.plugins.catalog.kind(kind)
     return await _create(brand, "import", kind, format, asdict(mapping), "open", by)
 
 

@@ -77,11 +77,7 @@ async def import_file(
     ``separator`` is a character, ``"whitespace"``, or None to be guessed. Raises :class:`InputError` where the file
     or the mapping cannot be used at all; single lines never stop it.
     """
-    event_kind = ctx.plugins.catalog.kinds.get(kind)
-    if event_kind is None:
-        raise InputError(
-            f"no event kind {kind!r}", field="kind", remedy=f"kinds are: {', '.join(ctx.plugins.catalog.kinds)}"
-        )
+    event_kind = ctx.plugins.catalog.kind(kind)
     source = event_kind.sources[0]
     _check_fields(event_kind, source, mapping)
     result = Imported()

@@ -159,9 +159,7 @@ def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool
 
 def validated(event: IncomingEvent, catalog: Catalog) -> dict[str, Any]:
     """The payload in the shape of its kind, as JSON data, or an :class:`InputError`."""
-    kind = catalog.kinds.get(event.kind)
-    if kind is None:
-        raise InputError(f"no event kind {event.kind!r}", field="kind", remedy=f"kinds are: {', '.join(catalog.kinds)}")
+    kind = catalog.kind(event.kind)
     if kind.name == PROFILE_UPDATED:
         return _profile(event.payload)
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.program import program
-from siyu.contract.rules import FittedSegmenter, State
+from siyu.contract.rules import State
 from siyu.engine.cohorts import BUCKETS, Cohort, Enabled
 from siyu.engine.rulebook import Failed, Rulebook, bind_fenced
 from siyu.flow import states
@@ -241,7 +241,7 @@ def _by_plugin(pins: Sequence[states.Pin], kept: Mapping[states.Pin, State]) -> 
 
 
 def _fitted(ctx: Context, name: str, rule: str) -> None:
-    keys = [each.key for each in ctx.plugins.get(name).rules if isinstance(each, FittedSegmenter)]
+    keys = [each.key for each in ctx.plugins.get(name).fitted]
     if rule not in keys:
         raise NotFound(f"{name} fits no rule {rule!r}", field="rule", remedy=f"fitted are: {', '.join(keys) or 'none'}")
 

@@ -130,6 +130,8 @@ def test_a_plugin_says_what_a_name_of_its_own_proves() -> None:
         (module(siyu_identity_kinds=lambda: ["phone"]), "returned 'phone'"),
         (module(siyu_identity_kinds=lambda: [IdentityKind("phone", "again")]), "two plugins"),
         (module(siyu_segmenters=lambda: [Loyal, Loyal]), "'loyal' twice"),
+        (module(siyu_segmenters=lambda: [type("Silent", (Segmenter,), {})]), "tags"),
+        (module(siyu_channels=lambda: [type("Silent", (Channel,), {})]), "deliver"),
     ],
 )
 def test_a_hook_that_does_not_return_declarations_is_an_error(made: ModuleType, named: str) -> None:
@@ -164,9 +166,9 @@ class Floating(Payload):
     [
         (segmenter(lambda self: [Tag("yours.x", "X", orders > 1)]), "mine.made: yours.x", "another's name"),
         (segmenter(lambda self: [Tag("minex", "X", orders > 1)]), "mine.made: minex", "another's name"),
-        (segmenter(lambda self: [Tag("mine.x", "X", orders > 1, "{spent}")]), "mine.made.mine.x", "{spent}"),
-        (segmenter(lambda self: [Tag("mine.x", "X", orders > 1, "{o.x}")], o=orders), "mine.made.mine.x", "{o.x}"),
-        (segmenter(lambda self: [Tag("mine.x", "X", orders > 1, "{}")]), "mine.made.mine.x", "{}"),
+        (segmenter(lambda self: [Tag("mine.x", "X", orders > 1, "{spent}")]), "mine.made: mine.x", "{spent}"),
+        (segmenter(lambda self: [Tag("mine.x", "X", orders > 1, "{o.x}")], o=orders), "mine.made: mine.x", "{o.x}"),
+        (segmenter(lambda self: [Tag("mine.x", "X", orders > 1, "{}")]), "mine.made: mine.x", "{}"),
         (
             segmenter(lambda self: [Tag("mine.x", "X", Count("order.payed") > 1)]),
             "mine.made: order.payed",
