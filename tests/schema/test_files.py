@@ -15,7 +15,9 @@ import pytest
 from siyu.flow import files
 from siyu.flow import plugins as settings
 from siyu.flow.context import Context
+from siyu.flow.identities import user_named
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.merging import merge_users
 from siyu.flow.refresh import refresh
 from siyu.flow.tokens import create_token
 from siyu.store.models import Brand, Event, File, Run
@@ -91,6 +93,21 @@ async def test_all_of_what_is_exported_is_there_in_whatever_pieces_it_was_made(
     assert names_in(api.ctx.home / "files" / str(shop.id)) == sorted(
         f"{row.id}.{format.lower()}" for row in await File.all()
     )
+
+
+async def test_users_who_were_merged_are_exported_as_one(api: Any, shop: Brand) -> None:
+    one, other = [await user_named(shop, "member", name) for name in ("m03", "m04")]
+    await merge_users(api.ctx, shop, one, other, by="test", force=True)
+
+    async def rows(what: str) -> pl.DataFrame:
+        file = await exported(api, shop, what=what, format="CSV")
+        return frame((await api.http.get(file["url"])).content, "CSV")
+
+    users, events = await rows("USERS"), await rows("EVENTS")
+    [names] = users.filter(pl.col("id") == one).get_column("identities")
+    assert [name["value"] for name in json.loads(names)] == ["m03", "m04"]
+    assert set(events.get_column("user_id")) == set(users.get_column("id"))
+    assert len(events.filter(pl.col("user_id") == one)) == 2
 
 
 async def test_only_what_is_asked_for_is_exported(api: Any, shop: Brand) -> None:

@@ -24,7 +24,7 @@ import polars as pl
 
 from siyu.contract.errors import InputError, NotFound, SiyuError
 from siyu.flow.context import Context, ask_refresh, brand_by_id, now
-from siyu.flow.filters import UserFilter, filter_of
+from siyu.flow.filters import ALL_OF, UserFilter, filter_of
 from siyu.flow.importing import ColumnMapping, import_file
 from siyu.flow.runs import run
 from siyu.flow.selection import select
@@ -89,12 +89,13 @@ _ACTIONS = {
     "done_at": MOMENT,
 }
 EXPORTS: Mapping[str, Mapping[str, pl.DataType]] = {"users": _USERS, "events": _EVENTS, "actions": _ACTIONS}
-"""The columns of each; what has parts of its own is JSON text."""
+"""The columns of each; what has parts of its own is JSON text. Users are persons: of several who were merged the one
+that they count as, with the names of all."""
 
-_SELECT_USERS = """
-SELECT t.id, to_json(t.first_seen)#>>'{}', to_json(t.last_seen)#>>'{}',
+_SELECT_USERS = f"""
+SELECT t.id, to_json(t.first_seen)#>>'{{}}', to_json(t.last_seen)#>>'{{}}',
     (SELECT jsonb_agg(jsonb_build_object('kind', i.kind, 'value', i.value) ORDER BY i.kind, i.value)
-        FROM identity i WHERE i.brand_id = $1 AND i.user_id = t.id)::text,
+        FROM identity i WHERE i.brand_id = $1 AND i.user_id IN {ALL_OF})::text,
     t.attributes::text,
     (SELECT jsonb_agg(g.key ORDER BY g.key) FROM tag_assignment a JOIN tag g ON g.brand_id = $1 AND g.id = a.tag_id
         WHERE a.brand_id = $1 AND a.user_id = t.id)::text,
@@ -102,10 +103,12 @@ SELECT t.id, to_json(t.first_seen)#>>'{}', to_json(t.last_seen)#>>'{}',
 FROM users t WHERE t.brand_id = $1 AND t.id = ANY($2::bigint[]) ORDER BY t.id
 """
 _SELECT_ROWS = """
-SELECT {columns} FROM {table} WHERE brand_id = $1 AND id > $2 AND id <= $5
+SELECT {columns} FROM {table} t WHERE brand_id = $1 AND id > $2 AND id <= $5
     AND ($3::timestamptz IS NULL OR {moment} >= $3) AND ($4::timestamptz IS NULL OR {moment} < $4)
 ORDER BY id LIMIT {limit}
 """
+_PERSON = """COALESCE(
+    (SELECT m.into_id FROM merged_user m WHERE m.brand_id = $1 AND m.user_id = t.user_id), t.user_id)"""
 
 
 async def create_export(
@@ -322,8 +325,9 @@ async def _frames(ctx: Context, file: File) -> AsyncIterator[tuple[pl.DataFrame,
             yield frame, min(1.0, (start + CHUNK) / len(users))
         return
     table, moment = ("event", "at") if file.what == "events" else ("action", "planned_at")
-    columns = ", ".join(f"to_json({name})#>>'{{}}'" if name.endswith("at") else name for name in schema)
-    query = _SELECT_ROWS.format(columns=columns, table=table, moment=moment, limit=CHUNK)
+    columns = [f"to_json({name})#>>'{{}}'" if name.endswith("at") else name for name in schema]
+    columns[columns.index("user_id")] = _PERSON
+    query = _SELECT_ROWS.format(columns=", ".join(columns), table=table, moment=moment, limit=CHUNK)
     since, until = (at and datetime.fromisoformat(at) for at in (file.options["since"], file.options["until"]))
     async with ctx.db.connection() as connection:
         end = await connection.fetchval(f"SELECT max(id) FROM {table} WHERE brand_id = $1", file.brand_id) or 0

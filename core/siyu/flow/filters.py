@@ -19,6 +19,7 @@ from siyu.contract.errors import InputError
 from siyu.store.keyset import Term, all_of, any_of, negated
 
 __all__ = [
+    "ALL_OF",
     "AttributeFilter",
     "FactFilter",
     "FactName",
@@ -250,17 +251,18 @@ def _unknown(test: FactFilter, _: bool) -> Term:
 
 _COUNTS = Term("NOT EXISTS (SELECT FROM merged_user m WHERE m.brand_id = t.brand_id AND m.user_id = t.id)")
 # What was merged into a user is looked for with all whom they stand for; attributes and moments are the person's.
-_ALL_OF = """(
+ALL_OF = """(
     SELECT t.id UNION ALL SELECT m.user_id FROM merged_user m WHERE m.brand_id = t.brand_id AND m.into_id = t.id)"""
+"""SQL of the users that the user in ``users t`` stands for, that one included."""
 _HAS_TAG = "EXISTS (SELECT FROM tag_assignment a WHERE a.brand_id = t.brand_id AND a.user_id = t.id AND a.tag_id "
 _TAG = "= (SELECT id FROM tag WHERE brand_id = $1 AND key = {}))"
 _TAGS = "IN (SELECT id FROM tag WHERE brand_id = $1 AND key = ANY({}::text[])))"
 _STAGE = """EXISTS (
     SELECT FROM user_stage s WHERE s.brand_id = t.brand_id AND s.user_id = t.id AND s.track = {} AND s.stage = {})"""
 _IDENTITY = f"""EXISTS (
-    SELECT FROM identity i WHERE i.brand_id = t.brand_id AND i.user_id IN {_ALL_OF} AND i.kind = {{}})"""
+    SELECT FROM identity i WHERE i.brand_id = t.brand_id AND i.user_id IN {ALL_OF} AND i.kind = {{}})"""
 _SOURCE = f"""EXISTS (
-    SELECT FROM event e WHERE e.brand_id = t.brand_id AND e.user_id IN {_ALL_OF} AND e.kind = 'contact.added'
+    SELECT FROM event e WHERE e.brand_id = t.brand_id AND e.user_id IN {ALL_OF} AND e.kind = 'contact.added'
         AND e.payload->>'source' = ANY({{}}::text[]))"""
 # The index holds the attributes of those who have some.
 _HAS_ATTRIBUTE = "(t.attributes <> '{{}}' AND t.attributes @> {}::jsonb)"
