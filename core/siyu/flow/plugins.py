@@ -26,6 +26,7 @@ from siyu.store.decisions import Decisions
 from siyu.store.models import Brand, PluginSetting, SettingChange
 
 __all__ = [
+    "SETTINGS",
     "Kept",
     "bind_cohorts",
     "cohorts",
@@ -39,6 +40,7 @@ __all__ = [
     "proposed",
     "release",
     "roll_out",
+    "settings_in",
     "states_of",
     "undo",
     "undone",
@@ -51,7 +53,8 @@ async def cohorts(ctx: Context, brand_id: int) -> list[Cohort]:
     Plugins no longer installed, and those whose settings a new version of them refuses (see
     :func:`siyu.flow.fences.refused`), are passed over.
     """
-    return await _cohorts(ctx, brand_id, await PluginSetting.filter(brand_id=brand_id).order_by("plugin"))
+    async with ctx.db.connection() as connection:
+        return await _cohorts(ctx, connection, brand_id, await _settings(connection, brand_id))
 
 
 async def enable(ctx: Context, brand: Brand, name: str, *, percent: int = BUCKETS, by: str = "") -> PluginSetting:
@@ -114,7 +117,11 @@ async def proposed(
     wanted: dict[str, Any] = {} if enabled is None else {"enabled": enabled}
     if params is not None:
         wanted["params"] = dict(params)
-    return await _check(ctx, brand, await _setting(ctx, brand, name, wanted, percent))
+    async with ctx.db.connection() as connection:
+        rows = await _settings(connection, brand.id)
+        row = _setting(ctx, brand, rows, name, wanted, percent)
+        would = await _cohorts(ctx, connection, brand.id, _with(row, rows))
+    return await _check(ctx, row, would)
 
 
 async def undo(ctx: Context, brand: Brand, name: str, *, by: str = "") -> PluginSetting:
@@ -204,11 +211,26 @@ ALL: Mapping[str, Any] = {"percent": BUCKETS, "base": None}
 """Of a setting that holds for all users."""
 
 
-async def _cohorts(ctx: Context, brand_id: int, rows: Sequence[PluginSetting]) -> list[Cohort]:
+SETTINGS = """(
+    SELECT coalesce(jsonb_agg(jsonb_build_object('plugin', plugin, 'enabled', enabled, 'params', params,
+        'percent', percent, 'base', base, 'pinned', pinned) ORDER BY plugin), '[]')::text
+    FROM plugin_setting WHERE brand_id = $1)"""
+"""SQL of how the plugins of brand ``$1`` are set; :func:`settings_in` reads it."""
+
+
+def settings_in(text: str, brand_id: int) -> list[PluginSetting]:
+    """What :data:`SETTINGS` gave, ordered by plugin."""
+    return [PluginSetting(brand_id=brand_id, **setting) for setting in json.loads(text)]
+
+
+async def _settings(connection: Connection, brand_id: int) -> list[PluginSetting]:
+    return settings_in(await connection.fetchval(f"SELECT {SETTINGS}", brand_id), brand_id)
+
+
+async def _cohorts(ctx: Context, connection: Connection, brand_id: int, rows: Sequence[PluginSetting]) -> list[Cohort]:
     kept: dict[states.Pin, State] = {}
     if wanted := {pin for row in rows for bucket in (0, BUCKETS - 1) for pin in _pins(row, bucket)}:
-        async with ctx.db.connection() as connection:
-            kept = await states.states_in(connection, brand_id, wanted)
+        kept = await states.states_in(connection, brand_id, wanted)
     return cohorts_of(ctx, rows, kept)
 
 
@@ -266,15 +288,16 @@ async def _change(
     undoes: SettingChange | None = None,
     pin: tuple[str, str | None] | None = None,
 ) -> PluginSetting:
+    # Who waits here for the brand holds a connection: none of those may be needed to go on.
     async with ctx.db.transaction() as connection:
         await connection.execute("SELECT FROM brand WHERE id = $1 FOR UPDATE", brand.id)
-        before = _stands(await PluginSetting.get_or_none(brand_id=brand.id, plugin=name))
-        row = await _setting(ctx, brand, name, wanted, percent)
+        rows = await _settings(connection, brand.id)
+        before = _stands(next((row for row in rows if row.plugin == name), None))
+        row = _setting(ctx, brand, rows, name, wanted, percent)
         if pin is not None:
             row.pin(*pin)
-        row.changed_by = by
         after = _stands(row)
-        would = await _check(ctx, brand, row)
+        would = await _check(ctx, row, await _cohorts(ctx, connection, brand.id, _with(row, rows)))
         if undoes and await connection.fetchval(_BETWEEN, brand.id, undoes.at):
             raise InputError(
                 "a later change was taken back, and its decisions are not given back yet",
@@ -329,13 +352,18 @@ def _stands(row: PluginSetting | None) -> dict[str, Any]:
     return {**row.own, **partly}
 
 
-async def _setting(
-    ctx: Context, brand: Brand, name: str, wanted: Mapping[str, Any], percent: int | None
+def _setting(
+    ctx: Context,
+    brand: Brand,
+    rows: Sequence[PluginSetting],
+    name: str,
+    wanted: Mapping[str, Any],
+    percent: int | None,
 ) -> PluginSetting:
     """The setting as it would be, for ``percent`` of the users (None: as ``wanted`` says); not saved."""
     ctx.plugins.get(name)
-    row = await PluginSetting.get_or_none(brand_id=brand.id, plugin=name)
-    row = row or PluginSetting(brand_id=brand.id, plugin=name, enabled=False, params={}, **ALL)
+    new = PluginSetting(brand_id=brand.id, plugin=name, enabled=False, params={}, **ALL)
+    row = next((row for row in rows if row.plugin == name), new)
     if percent is not None:
         if not 1 <= percent <= BUCKETS:
             raise InputError(f"{percent} % of the users", field="percent", remedy=f"use 1 to {BUCKETS}")
@@ -344,14 +372,16 @@ async def _setting(
     return row.update_from_dict(dict(wanted))
 
 
-async def _check(ctx: Context, brand: Brand, row: PluginSetting) -> list[Cohort]:
+def _with(row: PluginSetting, rows: Sequence[PluginSetting]) -> list[PluginSetting]:
+    return sorted({each.plugin: each for each in (*rows, row)}.values(), key=lambda each: each.plugin)
+
+
+async def _check(ctx: Context, row: PluginSetting, would: list[Cohort]) -> list[Cohort]:
     """The cohorts that would be; refuses settings under which this plugin's rules fail, or there is no rulebook."""
     plugin = ctx.plugins.get(row.plugin)
     # One that cannot be loaded can still be switched off.
     if row.enabled or plugin.refused is None:
         plugin.params(row.params)
-    others = await PluginSetting.filter(brand_id=brand.id).exclude(plugin=row.plugin)
-    would = await _cohorts(ctx, brand.id, sorted([*others, row], key=lambda each: each.plugin))
     for cohort in would:
         rulebook, failed = await asyncio.to_thread(bind_fenced, cohort.on, cohort.pinned)
         for each, params in cohort.on:

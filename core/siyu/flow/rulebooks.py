@@ -23,10 +23,10 @@ from siyu.engine.evaluate import Decider
 from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import fences
 from siyu.flow.context import Context, now, zone
-from siyu.flow.plugins import Kept, bind_cohorts, cohorts_of, kept_rulebooks
+from siyu.flow.plugins import SETTINGS, Kept, bind_cohorts, cohorts_of, kept_rulebooks, settings_in
 from siyu.store.db import Connection
 from siyu.store.decisions import CatalogEntry, Decisions
-from siyu.store.models import Brand, PluginSetting
+from siyu.store.models import Brand
 
 __all__ = [
     "Bound",
@@ -119,12 +119,10 @@ async def bound_now(ctx: Context, connection: Connection, brand_id: int) -> Pres
     return Present(now(Brand(replayed_to=row["replayed_to"])), days, row["mark"], bound)
 
 
-_MADE_OF = """
+_MADE_OF = f"""
 SELECT b.zone, b.replayed_to, b.rulebooks::text,
     (SELECT min(restores) FROM setting_change WHERE brand_id = $1 AND restores IS NOT NULL) AS mark,
-    (SELECT coalesce(jsonb_agg(jsonb_build_object('plugin', plugin, 'enabled', enabled, 'params', params,
-        'percent', percent, 'base', base) ORDER BY plugin), '[]')::text
-     FROM plugin_setting WHERE brand_id = $1) AS settings,
+    {SETTINGS} AS settings,
     (SELECT coalesce(jsonb_agg(jsonb_build_array(plugin, rule, error) ORDER BY plugin, rule), '[]')::text
      FROM fence WHERE brand_id = $1) AS fences
 FROM brand b WHERE b.id = $1
@@ -132,7 +130,7 @@ FROM brand b WHERE b.id = $1
 
 
 async def _bind(ctx: Context, connection: Connection, brand_id: int, made: MadeOf, days: ZoneInfo) -> Bound:
-    rows = [PluginSetting(brand_id=brand_id, **setting) for setting in json.loads(made.settings)]
+    rows = settings_in(made.settings, brand_id)
     kept = await kept_rulebooks(connection, brand_id, made.rulebooks)
     fenced: Failed = {(plugin, rule): RuleError(error) for plugin, rule, error in json.loads(made.fences)}
     fenced |= fences.refused_of(ctx, rows, kept)

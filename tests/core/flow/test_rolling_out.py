@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -338,6 +340,19 @@ async def test_a_change_from_before_marks_were_kept_is_undone_without_them(house
     await refresh(house, brand.id)
     assert (await everything(brand))[0] == was[0]
     assert sum((await everything(brand))[3].values()) > sum(was[3].values()), "what was in between is history"
+
+
+async def test_many_changes_at_once_are_made_one_after_the_other(house: Context) -> None:
+    brand = await new_brand()
+    number = 2 * house.db.connections()["allowed"]
+    days = range(30, 30 + number)
+    async with asyncio.timeout(30):
+        await asyncio.gather(
+            *(plugins.configure(house, brand, "lifecycle", {"lifecycle": {"dormant_days": day}}) for day in days)
+        )
+    made = await SettingChange.filter(brand_id=brand.id).order_by("id")
+    assert len(made) == number
+    assert all(later.before == earlier.after for earlier, later in pairwise(made))
 
 
 async def test_off_for_all_is_off_for_those_who_were_left_out_too(house: Context) -> None:
