@@ -11,7 +11,7 @@ import importlib.util
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,6 @@ class Summary:
     actions: dict[str, int] = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``siyu demo --json`` prints it."""
-        return asdict(self)
 
 
 async def prepare(ctx: Context, progress: Progress) -> Summary:

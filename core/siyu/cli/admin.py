@@ -11,7 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, Session, bars, json_object, out, session
+from siyu.cli.session import BrandOption, Session, bars, json_object, local, out, session
+from siyu.cli.show import print_done
 from siyu.contract.errors import InputError
 from siyu.flow import fences, plugins, tokens
 from siyu.flow.context import Context, brand_by_slug, zone
@@ -78,9 +79,7 @@ def brand_list() -> None:
                 .order_by("plugin")
                 .values_list("plugin", flat=True)
             )
-            lives = (
-                f"{each.replayed_to.astimezone(zone(each.zone)):%Y-%m-%d %H:%M}" if each.replayed_to else "the present"
-            )
+            lives = local(each.replayed_to, each) if each.replayed_to else "the present"
             table.add_row(each.slug, each.name, each.zone, lives, ", ".join(map(str, on)))
         out.print(table)
 
@@ -176,7 +175,7 @@ def plugin_history(brand: BrandOption, limit: Annotated[int, typer.Option(min=1,
         table = Table("at", "by", "plugin", "before", "after")
         for change in await SettingChange.filter(brand_id=target.id).order_by("-id").limit(limit):
             table.add_row(
-                f"{change.at.astimezone(zone(target.zone)):%Y-%m-%d %H:%M}",
+                local(change.at, target),
                 change.by + (" (undo)" if change.undoes else ""),
                 change.plugin,
                 json.dumps(change.before, ensure_ascii=False),
@@ -190,7 +189,7 @@ def plugin_history(brand: BrandOption, limit: Annotated[int, typer.Option(min=1,
 
 async def _print_fences(brand: Brand) -> None:
     for fence in await Fence.filter(brand_id=brand.id).order_by("plugin", "rule"):
-        since = f"{fence.since.astimezone(zone(brand.zone)):%Y-%m-%d %H:%M}"
+        since = local(fence.since, brand)
         out.print(f"[red]{fence.plugin}.{fence.rule}[/] fails since {since}: {escape(fence.error)}", soft_wrap=True)
 
 
@@ -221,7 +220,7 @@ def change(brand: str, make: Callable[[Context, Brand], Awaitable[Any]]) -> None
         with bars() as bar:
             done = await refresh(at_hand.ctx, target.id, progress=bar)
             acted = await carry_out(at_hand.ctx, target.id)
-        out.print(f"{done.users:,} users decided, {done.changes:,} changes, {acted.actions:,} actions planned")
+        print_done(done, acted)
         await _print_fences(target)
 
     session(work)

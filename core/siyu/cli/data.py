@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +10,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, bars, fail, out, pair, session
-from siyu.cli.show import print_brand
+from siyu.cli.session import BrandOption, JsonOption, Session, bars, fail, local, out, pair, print_json, session
+from siyu.cli.show import print_brand, print_done
 from siyu.flow import freshness, importing
 from siyu.flow import refresh as refreshing
-from siyu.flow.context import brand_by_slug, now, zone
+from siyu.flow.context import brand_by_slug, now
 from siyu.flow.dispatch import carry_out
 from siyu.flow.playbooks import Progress
 from siyu.flow.runs import run
@@ -93,9 +92,7 @@ def import_command(
         if done.rejects:
             out.print(f"[yellow]Refused lines, with the reason for each: {done.rejects}[/]")
         if decided:
-            out.print(
-                f"{decided.users:,} users decided, {decided.changes:,} changes, {acted.actions:,} actions planned"
-            )
+            print_done(decided, acted)
             await print_brand(target)
 
     session(work)
@@ -117,9 +114,9 @@ def refresh(
             done = await refreshing.refresh(at_hand.ctx, target.id, progress=bar, engine=engine)
             acted = await carry_out(at_hand.ctx, target.id)
         if as_json:
-            print(json.dumps({"users": done.users, "changes": done.changes, "actions": acted.actions}))
+            print_json({"users": done.users, "changes": done.changes, "actions": acted.actions})
         else:
-            out.print(f"{done.users:,} users decided, {done.changes:,} changes, {acted.actions:,} actions planned")
+            print_done(done, acted)
             await print_brand(target)
 
     session(work)
@@ -142,7 +139,7 @@ def status(brand: BrandOption) -> None:
             table.add_row(
                 f"{escape(title)} [dim]{name}[/]",
                 f"{users:,}",
-                f"{each.as_of.astimezone(zone(target.zone)):%Y-%m-%d %H:%M}" if each.as_of else "never",
+                local(each.as_of, target) if each.as_of else "never",
                 "" if each.lag is None else str(timedelta(seconds=round(each.lag))),
                 str(each.run_id or ""),
                 "" if each.seconds is None else f"{each.seconds:.1f}",
@@ -164,9 +161,7 @@ def outbox(brand: BrandOption, limit: Annotated[int, typer.Option(min=1, max=100
         target = await brand_by_slug(brand)
         table = Table("at", "user", "text")
         for message in await OutboxMessage.filter(brand_id=target.id).order_by("-id").limit(limit):
-            table.add_row(
-                f"{message.at.astimezone(zone(target.zone)):%Y-%m-%d %H:%M}", str(message.user_id), message.text
-            )
+            table.add_row(local(message.at, target), str(message.user_id), message.text)
         out.print(table)
 
     session(work)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.table import Table
 from siyu import demo, seed
 from siyu.cli import serving
 from siyu.cli.admin import check_slug
-from siyu.cli.session import JsonOption, Session, api, bars, err, fail, installed_plugins, out, session
+from siyu.cli.session import JsonOption, Session, api, bars, err, fail, installed_plugins, out, print_json, session
 from siyu.cli.show import print_brand, print_summary
 from siyu.contract.errors import SiyuError
 from siyu.flow import tokens
@@ -47,7 +46,7 @@ def demo_command(
         with bars(as_json) as bar:
             summary = await demo.prepare(at_hand.ctx, bar)
         if as_json:
-            print(json.dumps(summary.to_json(), ensure_ascii=False, indent=2))
+            print_json(summary)
         else:
             print_summary(summary)
         if listener is None:
@@ -77,7 +76,7 @@ def seed_command(
         await AccessToken.filter(name="seed", brand_id=made.id, revoked_at=None).update(revoked_at=datetime.now(UTC))
         secret = await tokens.create_token("admin", made, name="seed")
         if as_json:
-            print(json.dumps({"brand": made.slug, "token": secret}))
+            print_json({"brand": made.slug, "token": secret})
             return
         await print_brand(made)
         out.print(f"[bold]Brand[/]  {made.slug}\n[bold]Token[/]  {secret}", soft_wrap=True)

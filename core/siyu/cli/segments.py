@@ -9,9 +9,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, json_object, out, session
+from siyu.cli.session import BrandOption, JsonOption, Session, json_object, local, out, print_json, session
 from siyu.flow import segments
-from siyu.flow.context import brand_by_slug, zone
+from siyu.flow.context import brand_by_slug
 from siyu.flow.selection import counted
 
 __all__ = ["app"]
@@ -26,8 +26,7 @@ def segment_list(brand: BrandOption, as_json: JsonOption = False) -> None:
     async def work(at_hand: Session) -> None:
         found = await segments.listed(await brand_by_slug(brand))
         if as_json:
-            shown = [{"name": each.name, "title": each.title, "filter": each.selection} for each in found]
-            print(json.dumps(shown, ensure_ascii=False))
+            print_json([{"name": each.name, "title": each.title, "filter": each.selection} for each in found])
             return
         table = Table("segment", "title", "filter", "changed by")
         for each in found:
@@ -67,8 +66,8 @@ def segment_count(
         target = await brand_by_slug(brand)
         size = await counted(at_hand.ctx, target.id, segments.filter_in(await segments.find(target, name)))
         if as_json:
-            print(json.dumps({"users": size.users, "asOf": size.as_of.isoformat()}))
+            print_json({"users": size.users, "asOf": size.as_of.isoformat()})
             return
-        out.print(f"{size.users:,} users as of {size.as_of.astimezone(zone(target.zone)):%Y-%m-%d %H:%M}")
+        out.print(f"{size.users:,} users as of {local(size.as_of, target)}")
 
     session(work)

@@ -14,14 +14,16 @@ from typing import Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import typer
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from siyu import __version__
 from siyu.contract.errors import PluginError, SiyuError
 from siyu.contract.manager import PluginManager
-from siyu.flow.context import Context, open_context
+from siyu.flow.context import Context, open_context, zone
 from siyu.runtime import Addresses, ServerError, Servers, Settings, SettingsError
+from siyu.store.models import Brand
 from siyu.telemetry import logs, tracing
 
 __all__ = [
@@ -34,9 +36,11 @@ __all__ = [
     "fail",
     "installed_plugins",
     "json_object",
+    "local",
     "moment",
     "out",
     "pair",
+    "print_json",
     "session",
 ]
 
@@ -140,6 +144,16 @@ def moment(text: str, option: str, zone: ZoneInfo) -> datetime:
     except ValueError:
         fail(f"{option} {text}: write a day like 2026-11-21 or a moment like 2026-11-21T09:30")
     return found if found.tzinfo else found.replace(tzinfo=zone)
+
+
+def local(moment: datetime, brand: Brand) -> str:
+    """A moment as the brand's clocks show it."""
+    return f"{moment.astimezone(zone(brand.zone)):%Y-%m-%d %H:%M}"
+
+
+def print_json(data: Any) -> None:
+    """Print what a command has found as JSON."""
+    print(json.dumps(to_jsonable_python(data), ensure_ascii=False))
 
 
 @contextmanager

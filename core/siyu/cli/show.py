@@ -6,9 +6,11 @@ from rich.table import Table
 
 from siyu.cli.session import out
 from siyu.demo import Summary
+from siyu.flow.decide import Decided
+from siyu.flow.playbooks import Progress
 from siyu.store.models import Brand, Stage, Tag
 
-__all__ = ["print_brand", "print_summary"]
+__all__ = ["print_brand", "print_done", "print_summary"]
 
 
 def print_summary(summary: Summary) -> None:
@@ -29,6 +31,11 @@ def print_summary(summary: Summary) -> None:
     acted = ", ".join(f"{count:,} {status}" for status, count in summary.actions.items()) or "none"
     took = ", ".join(f"{step} {seconds:g} s" for step, seconds in summary.seconds.items())
     out.print(f"actions: {acted}   [dim]{took}[/]")
+
+
+def print_done(done: Decided, acted: Progress) -> None:
+    """What a refresh, and what playbooks made of it, came to."""
+    out.print(f"{done.users:,} users decided, {done.changes:,} changes, {acted.actions:,} actions planned")
 
 
 async def print_brand(brand: Brand) -> None:

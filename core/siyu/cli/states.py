@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -11,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from siyu.cli.admin import change, plugin
-from siyu.cli.session import BrandOption, JsonOption, Session, out, session
+from siyu.cli.session import BrandOption, JsonOption, Session, local, out, print_json, session
 from siyu.contract.errors import InputError
 from siyu.flow import plugins, states
-from siyu.flow.context import Context, brand_by_slug, zone
+from siyu.flow.context import Context, brand_by_slug
 from siyu.store.models import PluginSetting
 
 __all__ = ["plugin"]
@@ -34,14 +33,14 @@ def plugin_states(
         async with at_hand.ctx.db.connection() as connection:
             found = await states.listed(connection, target.id, name, limit)
         if as_json:
-            print(json.dumps([asdict(each) for each in found], ensure_ascii=False, default=str))
+            print_json(found)
             return
         row = await PluginSetting.get_or_none(brand_id=target.id, plugin=name)
         pinned = row.pinned if row else {}
         table = Table("rule", "version", "since", "", "state")
         for each in found:
             held = ["now"] * each.current + ["[bold]pinned[/]"] * (pinned.get(each.rule) == each.version)
-            since = f"{each.since.astimezone(zone(target.zone)):%Y-%m-%d %H:%M}"
+            since = local(each.since, target)
             table.add_row(each.rule, each.version, since, ", ".join(held), escape(json.dumps(each.state)))
         out.print(table)
 

@@ -8,8 +8,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, Session, out, pair, session
-from siyu.flow.context import brand_by_slug, zone
+from siyu.cli.session import BrandOption, Session, local, out, pair, session
+from siyu.flow.context import brand_by_slug
 from siyu.flow.decide import decide_users
 from siyu.flow.identities import user_named
 from siyu.flow.merging import merge_users, unmerge_users
@@ -70,15 +70,14 @@ def user_merges(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        days = zone(target.zone)
         table = Table("merge", "users", "at", "by", "why", "undone")
         for row in await UserMerge.filter(brand_id=target.id).order_by("-id").limit(limit):
             names = ", ".join(f"{kind}={value}" for kind, value in row.names)
-            undone = f"{row.undone_at.astimezone(days):%Y-%m-%d %H:%M} by {row.undone_by}" if row.undone_at else ""
+            undone = f"{local(row.undone_at, target)} by {row.undone_by}" if row.undone_at else ""
             table.add_row(
                 str(row.id),
                 f"{row.user_id}, {row.other_id}",
-                f"{row.at.astimezone(days):%Y-%m-%d %H:%M}",
+                local(row.at, target),
                 escape(row.by),
                 escape(row.reason or names),
                 escape(undone),

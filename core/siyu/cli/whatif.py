@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -14,7 +12,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from siyu.cli import admin
-from siyu.cli.session import BrandOption, JsonOption, Session, json_object, moment, out, pair, session
+from siyu.cli.session import BrandOption, JsonOption, Session, json_object, moment, out, pair, print_json, session
 from siyu.engine.effects import Moved, Size
 from siyu.engine.explain import Standing, TriedStage, TriedTag, TriedTrack
 from siyu.engine.words import Node
@@ -51,7 +49,7 @@ def explain(
         when = moment(at, "--at", zone(target.zone)) if at else None
         found = await explaining.explain(at_hand.ctx, target, number, when)
         if as_json:
-            _print_json(found.to_json())
+            print_json(found)
         else:
             out.print(_tree(found, user, zone(target.zone).key, found.at.astimezone(zone(target.zone))))
 
@@ -75,7 +73,7 @@ def facts(
         when = moment(at, "--at", zone(target.zone)) if at else None
         found = (await facts_of_users(at_hand.ctx, target, [number], when, plugin=plugin)).get(number, [])
         if as_json:
-            _print_json([asdict(each) for each in found])
+            print_json(found)
             return
         table = Table("plugin", "rule", "fact", "", "value")
         for each in found:
@@ -101,7 +99,7 @@ def preview(
         target = await brand_by_slug(brand)
         found = await previewing.preview(at_hand.ctx, target, name, enabled=enable, params=values, percent=percent)
         if as_json:
-            _print_json(found.to_json())
+            print_json(found)
             return
         for what, effects in (("stage", found.stages), ("tag", found.tags)):
             table = Table(what, "", "today", "then", "enter", "leave", "who")
@@ -152,7 +150,7 @@ def replay(
             every=timedelta(days=every),
         )
         if as_json:
-            _print_json(found.to_json())
+            print_json(found)
             return
         first, last = (found.points[end].at.astimezone(days) for end in (0, -1))
         out.print(f"{len(found.points)} moments from {first:%Y-%m-%d} to {last:%Y-%m-%d}. Nothing was written.")
@@ -160,10 +158,6 @@ def replay(
         _print_series("tag", [point.tags for point in found.points], found.compared)
 
     session(work)
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(data, ensure_ascii=False))
 
 
 # -- why ------------------------------------------------------------------------------------------------------------

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 from siyu.contract.errors import NotFound
 from siyu.engine import explain as engine
 from siyu.engine.evaluate import Decider
@@ -39,11 +37,6 @@ class Explanation:
     tags: tuple[TriedTag, ...]
     tracks: tuple[TriedTrack, ...]
     gone: tuple[Standing, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
-        data: dict[str, Any] = to_jsonable_python(self)
-        return data
 
 
 async def explain(ctx: Context, brand: Brand, user_id: int, at: datetime | None = None) -> Explanation:

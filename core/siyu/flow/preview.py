@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from pydantic_core import to_jsonable_python
 
 from siyu.contract.errors import InputError
 from siyu.contract.events import Catalog
@@ -72,11 +71,6 @@ class Preview:
     stages: tuple[Effect, ...]
     actions: Actions
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
-        data: dict[str, Any] = to_jsonable_python(self)
-        return data
-
 
 @dataclass(frozen=True)
 class Point:
@@ -95,11 +89,6 @@ class Replay:
 
     compared: bool
     points: tuple[Point, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
-        data: dict[str, Any] = to_jsonable_python(self)
-        return data
 
 
 # -- preview ------------------------------------------------------------------------------------------------------
