@@ -11,7 +11,7 @@ from siyu.contract.errors import PluginError, RuleError, SiyuError
 from siyu.engine.cohorts import BUCKETS
 from siyu.engine.rulebook import Failed
 from siyu.flow.context import Context, ask_refresh
-from siyu.flow.plugins import Kept, bind_cohorts, cohorts, kept_rulebooks
+from siyu.flow.plugins import KeptRulebook, bind_cohorts, cohorts, kept_rulebooks
 from siyu.store.db import Connection
 from siyu.store.models import Brand, Fence, PluginSetting
 
@@ -25,7 +25,7 @@ async def refused(ctx: Context, brand_id: int) -> Failed:
     return refused_of(ctx, await PluginSetting.filter(brand_id=brand_id), kept)
 
 
-def refused_of(ctx: Context, rows: Iterable[PluginSetting], kept: Sequence[Kept]) -> Failed:
+def refused_of(ctx: Context, rows: Iterable[PluginSetting], kept: Sequence[KeptRulebook]) -> Failed:
     """As :func:`refused`, from the settings of a brand and its rulebooks."""
     failed: Failed = {}
     for row in rows:
@@ -41,7 +41,7 @@ def refused_of(ctx: Context, rows: Iterable[PluginSetting], kept: Sequence[Kept]
     return failed
 
 
-def _ruled(plugin: str, kept: Sequence[Kept]) -> list[str]:
+def _ruled(plugin: str, kept: Sequence[KeptRulebook]) -> list[str]:
     """The rules of a plugin that nothing else is known of: those that the brand's rulebooks were made of."""
     entries = (entry for each in kept for part in ("tags", "tracks") for entry in each.content[part].values())
     return sorted({entry["rule"] for entry in entries if entry["plugin"] == plugin})

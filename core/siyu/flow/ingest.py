@@ -236,7 +236,9 @@ async def _attach_others(connection: Connection, brand_id: int, others: Mapping[
         await attach(connection, brand_id, pl.DataFrame(rows, schema=["kind", "value", "user_id"], orient="row"))
 
 
-async def _keep_rejected(connection: Any, brand_id: int, refused: Sequence[tuple[IncomingEvent, Rejection]]) -> None:
+async def _keep_rejected(
+    connection: Connection, brand_id: int, refused: Sequence[tuple[IncomingEvent, Rejection]]
+) -> None:
     """On the connection at hand: callers that each wait for a second one would wait for each other."""
     await connection.executemany(
         "INSERT INTO rejected_event (brand_id, field, reason, received, received_at)"
@@ -253,7 +255,7 @@ async def _keep_rejected(connection: Any, brand_id: int, refused: Sequence[tuple
     )
 
 
-async def _advance(connection: Any, brand: Brand, events: pl.DataFrame) -> None:
+async def _advance(connection: Connection, brand: Brand, events: pl.DataFrame) -> None:
     """A replayed brand lives at its newest event."""
     if brand.replayed_to is None:
         return

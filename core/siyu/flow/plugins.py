@@ -27,7 +27,7 @@ from siyu.store.models import Brand, PluginSetting, SettingChange
 
 __all__ = [
     "SETTINGS",
-    "Kept",
+    "KeptRulebook",
     "bind_cohorts",
     "cohorts",
     "cohorts_of",
@@ -141,7 +141,7 @@ async def undo(ctx: Context, brand: Brand, name: str, *, by: str = "") -> Plugin
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptRulebook:
     """A rulebook that users in buckets below ``below`` were last decided by."""
 
     below: int
@@ -150,7 +150,7 @@ class Kept:
     content: dict[str, Any]
 
 
-async def kept_rulebooks(connection: Connection, brand_id: int, which: str | None = None) -> list[Kept]:
+async def kept_rulebooks(connection: Connection, brand_id: int, which: str | None = None) -> list[KeptRulebook]:
     """The brand's rulebooks, by cohort; none before there is one. ``which`` they are stands in the brand's row, unless
     it has been read already."""
     rows = await connection.fetch(
@@ -160,10 +160,10 @@ async def kept_rulebooks(connection: Connection, brand_id: int, which: str | Non
         brand_id,
         which,
     )
-    return [Kept(row["below"], row["id"], row["version"], json.loads(row["content"])) for row in rows]
+    return [KeptRulebook(row["below"], row["id"], row["version"], json.loads(row["content"])) for row in rows]
 
 
-def content_of(kept: Sequence[Kept], cohort: Cohort) -> dict[str, Any]:
+def content_of(kept: Sequence[KeptRulebook], cohort: Cohort) -> dict[str, Any]:
     """The content of the rulebook that the users of a cohort were last decided by; empty before there is one.
 
     Where they were decided by several, that of the same settings: of a change that was tried for some and is over.
@@ -181,7 +181,7 @@ def content_of(kept: Sequence[Kept], cohort: Cohort) -> dict[str, Any]:
 
 
 async def bind_cohorts(
-    cohorts: Sequence[Cohort], kept: Sequence[Kept], fenced: Failed
+    cohorts: Sequence[Cohort], kept: Sequence[KeptRulebook], fenced: Failed
 ) -> list[tuple[Rulebook, Failed]]:
     """The rulebook of each cohort, with what was fitted last, and the rules that fail: those that are ``fenced``, which
     are not asked, and others."""

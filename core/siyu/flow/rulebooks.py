@@ -23,7 +23,7 @@ from siyu.engine.evaluate import Decider
 from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import fences
 from siyu.flow.context import Context, now, zone
-from siyu.flow.plugins import SETTINGS, Kept, bind_cohorts, cohorts_of, kept_rulebooks, settings_in
+from siyu.flow.plugins import SETTINGS, KeptRulebook, bind_cohorts, cohorts_of, kept_rulebooks, settings_in
 from siyu.store.db import Connection
 from siyu.store.decisions import CatalogEntry, Decisions
 from siyu.store.models import Brand
@@ -69,7 +69,7 @@ class Bound:
     made_of: MadeOf
     cohorts: Sequence[Cohort]
     deciders: Sequence[Decider]
-    kept: Sequence[Kept]
+    kept: Sequence[KeptRulebook]
     failed: Failed
 
     @cached_property
@@ -181,7 +181,7 @@ async def keep_versions(
     brand_id: int,
     cohorts: Sequence[Cohort],
     rulebooks: Sequence[Rulebook],
-    kept: Sequence[Kept],
+    kept: Sequence[KeptRulebook],
 ) -> list[int]:
     """The ids of the versions of the rulebooks, a cohort each; those that are new are kept and become the brand's."""
     wanted = [(cohort.below, rulebook.version) for cohort, rulebook in zip(cohorts, rulebooks, strict=True)]
