@@ -178,7 +178,7 @@ async def _live(ctx: Context, brand: Brand, members: int) -> None:
     ]
     skin = IncomingEvent("p1", "profile.updated", {"member": "m00", "phone": "139"}, {"skin": "油性"}, START)
     await record(ctx, brand, [*orders, skin, IncomingEvent("x", "order.lost", {"member": "m00"})])
-    await files.create_export(ctx, brand, "users", by="root")
+    await files.create_export(brand, "users", by="root")
     await files.work(ctx, brand.id)
     await refresh(ctx, brand.id, at=START + timedelta(days=150))
     await record(ctx, brand, [_order(0, 9, 151), _order(1, 9, 151)])

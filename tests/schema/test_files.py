@@ -210,7 +210,7 @@ async def test_a_file_that_is_too_large_or_empty_is_refused(
 
 
 async def test_what_a_process_that_died_had_begun_is_made_anew(api: Any, shop: Brand) -> None:
-    made = await files.create_export(api.ctx, shop, "users", by="test")
+    made = await files.create_export(shop, "users", by="test")
     half = files.path_of(api.ctx, made).with_suffix(".part")
     half.mkdir(parents=True)
     (half / "000000").write_text("half a row")
@@ -224,7 +224,7 @@ async def test_what_a_process_that_died_had_begun_is_made_anew(api: Any, shop: B
 
 
 async def test_old_files_are_removed(api: Any, shop: Brand) -> None:
-    made = await files.create_export(api.ctx, shop, "users", by="test")
+    made = await files.create_export(shop, "users", by="test")
     await files.work(api.ctx, shop.id)
     await files.remove_old(api.ctx)
     assert files.path_of(api.ctx, made).exists()
@@ -236,6 +236,6 @@ async def test_old_files_are_removed(api: Any, shop: Brand) -> None:
 
 async def test_a_brand_has_so_many_files_at_once(api: Any, shop: Brand) -> None:
     for _ in range(files.MOST_FILES):
-        await files.create_export(api.ctx, shop, "users")
+        await files.create_export(shop, "users")
     refused = (await api.data(EXPORT, what="USERS", format="CSV"))["createExport"]
     assert refused["userErrors"][0]["remedy"] == "wait until one of them is done"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -73,14 +74,12 @@ def brand_list() -> None:
 
     async def work(at_hand: Session) -> None:
         table = Table("slug", "name", "zone", "lives at", "plugins")
+        on: dict[int, list[str]] = defaultdict(list)
+        for row in await PluginSetting.filter(enabled=True).order_by("plugin"):
+            on[row.brand_id].append(row.plugin)
         for each in await Brand.all().order_by("slug"):
-            on = (
-                await PluginSetting.filter(brand_id=each.id, enabled=True)
-                .order_by("plugin")
-                .values_list("plugin", flat=True)
-            )
             lives = local(each.replayed_to, each) if each.replayed_to else "the present"
-            table.add_row(each.slug, each.name, each.zone, lives, ", ".join(map(str, on)))
+            table.add_row(each.slug, each.name, each.zone, lives, ", ".join(on[each.id]))
         out.print(table)
 
     session(work)

@@ -112,7 +112,6 @@ _PERSON = """COALESCE(
 
 
 async def create_export(
-    ctx: Context,
     brand: Brand,
     what: str,
     *,

@@ -53,7 +53,6 @@ class FileMutations:
         found = await visible_brand(info, brand)
         await require_personal(info, found.id, None if filter is None else filter.checked())
         made = await files.create_export(
-            info.context.ctx,
             found,
             str(what.value),
             format=str(format.value),
