@@ -25,7 +25,7 @@ from siyu.flow.context import Context, brand_by_id, zone
 from siyu.flow.dispatch import carry_out
 from siyu.flow.ingest import load
 from siyu.flow.refresh import refresh
-from siyu.flow.runs import run
+from siyu.flow.runs import Progress, run
 from siyu.store.models import Brand, Run
 
 __all__ = ["QUERY", "SLUG", "Summary", "prepare"]
@@ -49,8 +49,6 @@ query Demo {
   }
 }
 """
-
-Progress = Callable[[str, float], None]
 
 
 @dataclass

@@ -140,12 +140,8 @@ class Selection:
         """The cursor of a user."""
         return self.order.cursor(value, row["id"]) if self.order else order.cursor(row)
 
-    async def count(self, connection: Connection) -> int:
-        """How many pass, as of :attr:`as_of`: all of them are looked at, so that it takes longer than a page."""
-        return len(await self.ids(connection))
-
     async def ids(self, connection: Connection) -> pl.Series:
-        """The ids of all who pass, sorted."""
+        """The ids of all who pass, sorted; all are looked at, so that it takes longer than a page."""
         return await self._ids(connection, self.filter)
 
     async def _ids(self, connection: Connection, filter: UserFilter) -> pl.Series:
@@ -318,7 +314,7 @@ async def counted(ctx: Context, brand_id: int, filter: UserFilter) -> Counted:
             return {key: Counted(users, at)}
         selection = await select(ctx, brand_id, filter)
         async with ctx.db.connection() as connection:
-            users = await selection.count(connection)
+            users = len(await selection.ids(connection))
         return {key: Counted(users, min(at, selection.as_of or at))}
 
     key = brand_id, filter
