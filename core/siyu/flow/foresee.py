@@ -76,7 +76,7 @@ async def foresee(
         raise InputError(f"{days} days", field="days", remedy=f"look 1 to {MOST_DAYS} days ahead")
     made = await _program(ctx, brand, name, params)
     ahead = _Ahead(ctx, brand, made, days)
-    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with ctx.db.view() as connection:
         entering = await ahead.of_the_calendar(connection)
         if entering is None:
             entering = await ahead.as_lately(connection)

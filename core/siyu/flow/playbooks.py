@@ -214,7 +214,7 @@ async def daily(ctx: Context, brand_id: int, *, at: datetime | None = None) -> i
                 mine.append((cohort, each, each.audience))
     if not mine:
         return 0
-    async with ctx.db.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with ctx.db.view() as connection:
         known = await known_of(ctx, connection, brand, [condition for _, _, condition in mine], at)
     count = 0
     for cohort, each, condition in mine:
