@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, reduce
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import or_
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -50,7 +50,7 @@ from siyu.contract.facts import (
     Within,
 )
 from siyu.engine.days import fixed_offset, window_start
-from siyu.engine.finish import Finish, own_column, part_column
+from siyu.engine.finish import Finish, own_column, part_column, text_column
 from siyu.engine.passes import adds_up, base, bounds, is_total_of_repeats, repeats
 from siyu.engine.segments import Segments, aligned, layers, merged, rows_of
 from siyu.frames import written_over
@@ -60,6 +60,9 @@ __all__ = ["Frames", "compute", "compute_all"]
 Frames = Mapping[str, pl.LazyFrame]
 """By name of the table, with the columns of :attr:`siyu.contract.events.Source.schema`. Quickest are rows in the order
 of user, moment and event; a long run of these with a short one behind it is as good."""
+
+Tables: TypeAlias = Mapping[str, pl.DataFrame]
+"""Rows by name of the table."""
 
 MANY = 10_000
 """Of so many rows it pays to look first what they have in common."""
@@ -83,6 +86,19 @@ def compute(
     money, means and shares, the field's own type for values, an Enum for an attribute that lists its values. The time
     zone decides what a day is.
     """
+    found, behind = _in_order(facts, catalog, frames, at, zone, users)
+    return written_over(found, _again(behind, facts, catalog, at, zone)) if behind else found
+
+
+def _in_order(
+    facts: Sequence[Fact],
+    catalog: Catalog,
+    frames: Frames,
+    at: datetime,
+    zone: ZoneInfo,
+    users: pl.DataFrame | None,
+) -> tuple[pl.DataFrame, Tables]:
+    """The facts by the rows that are in order, and of users with rows behind these all that they have."""
     columns = _columns(facts, catalog)
     if users is None:
         # Who has an event is in one of these.
@@ -96,12 +112,11 @@ def compute(
     wanted = None if users is None else users.select(pl.col("user_id").cast(pl.Int64).sort()).to_series()
     found = _Now(catalog, tables, at, zone, tuple(facts)).facts(wanted)
     touched = merged([rest.get_column("user_id").unique().sort() for rest in newer.values() if len(rest)])
-    if len(touched):
-        mine = touched if wanted is None else touched.filter(touched.is_in(wanted.implode()))
-        both = {name: pl.concat([rows_of(tables[name], mine), newer[name]]).sort(keys[name]) for name in names}
-        again = _Now(catalog, both, at, zone, tuple(facts)).facts(mine)
-        found = written_over(found, again)
-    return found
+    mine = touched if wanted is None else touched.filter(touched.is_in(wanted.implode()))
+    if mine.is_empty():
+        return found, {}
+    theirs = pl.col("user_id").is_in(mine.implode())
+    return found, {name: pl.concat([rows_of(tables[name], mine), newer[name].filter(theirs)]) for name in names}
 
 
 def compute_all(
@@ -119,16 +134,33 @@ def compute_all(
     if largest[0] <= BLOCK:
         return compute(facts, catalog, frames, at, zone, users)
     ids = frames[largest[1]].select(pl.col("user_id").gather_every(BLOCK, BLOCK)).collect().to_series()
-    edges = [None, *ids.unique().sort(), None]
+    edges = list(pairwise([0, *ids.unique().sort(), 2**63 - 1]))
 
-    def block(edge: tuple[int | None, int | None]) -> pl.DataFrame:
-        user, (low, below) = pl.col("user_id"), edge
-        mine = [*([user >= low] if low is not None else []), *([user < below] if below is not None else [])]
-        some = {name: frame.filter(mine) for name, frame in frames.items()}
-        return compute(facts, catalog, some, at, zone, None if users is None else users.filter(mine))
+    def of(edge: tuple[int, int]) -> pl.Expr:
+        return (pl.col("user_id") >= edge[0]) & (pl.col("user_id") < edge[1])
+
+    def block(edge: tuple[int, int]) -> tuple[pl.DataFrame, Tables]:
+        some = {name: frame.filter(of(edge)) for name, frame in frames.items()}
+        found, behind = _in_order(facts, catalog, some, at, zone, None if users is None else users.filter(of(edge)))
+        if sum(map(len, behind.values())) > BLOCK:
+            return written_over(found, _again(behind, facts, catalog, at, zone)), {}
+        return found, behind
 
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        return pl.concat(pool.map(block, pairwise(edges)))
+        founds, behinds = zip(*pool.map(block, edges), strict=True)
+        if not any(behinds):
+            return pl.concat(founds)
+        # Of all blocks at once: for the few users of one the number of steps is what takes time.
+        both = {name: pl.concat([rows[name] for rows in behinds if rows]) for name in dict.fromkeys(chain(*behinds))}
+        again = _again(both, facts, catalog, at, zone)
+        return pl.concat(pool.map(lambda found, edge: written_over(found, again.filter(of(edge))), founds, edges))
+
+
+def _again(behind: Tables, facts: Sequence[Fact], catalog: Catalog, at: datetime, zone: ZoneInfo) -> pl.DataFrame:
+    """The facts of users with rows in whatever order."""
+    keys = {source.name: source.order for source in catalog.sources}
+    tables = {name: rows.sort(keys[name]) for name, rows in behind.items()}
+    return _Now(catalog, tables, at, zone, tuple(facts)).facts(None)
 
 
 def _columns(facts: Sequence[Fact], catalog: Catalog) -> dict[str, list[str]]:
@@ -163,10 +195,6 @@ class _Recipe:
     """Of which rows, and whether the latest or the first."""
 
 
-Piece: TypeAlias = tuple[pl.Series, list[pl.Series]]
-"""Users, sorted, and columns of what they have."""
-
-
 class _Now:
     """A moment, and the tables as they stood, in order."""
 
@@ -187,50 +215,57 @@ class _Now:
         self._finish = Finish(catalog, today, zone, offset)
         self._made = _made(facts, catalog, today, zone.key, offset)
 
-    def facts(self, users: pl.Series | None) -> pl.DataFrame:
-        """The facts of ``users``, which are sorted, or of whoever is in the tables."""
-        segments = {name: Segments(rows) for name, rows in self.tables.items()}
-        if users is None:
-            whole = {source.name for source in self.catalog.sources if source.lines is None}
-            users = merged([each.users for name, each in segments.items() if name in whole])
-        columns: dict[str, pl.Series] = {"user_id": users}
-        for theirs, found in self._passes(segments):
-            places = aligned(users, theirs)
-            for column in found:
-                columns[column.name] = column if places is None else column.gather(places)
-        result = pl.DataFrame(columns)
-        finished = self._finished(list(columns))
+    def facts(self, wanted: pl.Series | None) -> pl.DataFrame:
+        """The facts of ``wanted`` users, who are sorted, or of whoever is in the tables."""
+        whole = {source.name for source in self.catalog.sources if source.lines is None or wanted is not None}
+        own = {name: Segments(rows) for name, rows in self.tables.items()}
+        known = [each.users for name, each in own.items() if name in whole]
+        users = merged(known if wanted is None else [wanted, *known])
+        segments = {name: each.over(users) for name, each in own.items()}
+        result = pl.DataFrame([users, *self._passes(users, segments)])
+        finished = self._finished(result.columns)
         once = self._once(result) if len(result) > MANY else {}
-        return result.select("user_id", *(once.get(each.meta.output_name(), each) for each in finished))
+        result = result.select("user_id", *(once.get(each.meta.output_name(), each) for each in finished))
+        if wanted is None or len(result) == len(wanted):
+            return result
+        return result.filter(pl.col("user_id").is_in(wanted.implode()))
 
-    def _passes(self, segments: Mapping[str, Segments]) -> Iterator[Piece]:
-        """The columns that facts are made of."""
+    def _passes(self, users: pl.Series, segments: Mapping[str, Segments]) -> Iterator[pl.Series]:
+        """The columns that facts are made of, a row for each of ``users``."""
         shared: dict[tuple[Source, bool], list[EventFact]] = defaultdict(list)
-        own: dict[str, Fact] = {}
+        own: dict[str, EventFact] = {}
+        attributes: dict[str, None] = {}
         for fact in base(self._facts):
-            if isinstance(fact, EventFact) and adds_up(fact):
+            if isinstance(fact, Attribute | DaysUntil | Age):
+                attributes[fact.attribute] = None
+                continue
+            assert isinstance(fact, EventFact)
+            if adds_up(fact):
                 for source in self.catalog.resolve(fact):
                     shared[source, 0 < (fact.days or 0) <= RECENT].append(fact)
                 if not is_total_of_repeats(fact):
                     continue
-            # Of an attribute, the text is what several facts read.
-            own.setdefault(own_column(fact), fact)
+            own[own_column(fact)] = fact
         for (source, recent), group in shared.items():
             if source.name in segments:
                 key = source.name, recent
                 if key not in self._made:
                     self._made[key] = self._recipe(source, group, recent)
                 yield from _cooked(segments[source.name], self._made[key])
+        if attributes and PROFILE_UPDATED in segments:
+            yield from _texts(segments[PROFILE_UPDATED], list(attributes))
         for name, fact in own.items():
             value = self._own_value(fact)
             if value is not None:
-                yield value.get_column("user_id"), [value.get_column("value").alias(name)]
+                places = aligned(users, value.get_column("user_id"))
+                column = value.get_column("value").alias(name)
+                yield column if places is None else column.gather(places)
 
     def _same_offset(self) -> timedelta | None:
         """How far the zone is from UTC, where that has not changed since the first event."""
         if self._rows < MANY:
             return None
-        first: Any = pl.concat([rows.select(pl.col("at").min()) for rows in self.tables.values()]).to_series().min()
+        first: Any = min(rows.get_column("at").min() for rows in self.tables.values() if len(rows))
         return fixed_offset(self.zone, first, self.at)
 
     def start(self, days: int) -> pl.Expr:
@@ -292,30 +327,23 @@ class _Now:
         recent = [pl.col("at") >= self.start(days)] if days else []
         return [*recent, *(_test(source, field, test, *recent) for field, test in where)]
 
-    def _own_value(self, fact: Fact) -> pl.DataFrame | None:
+    def _own_value(self, fact: EventFact) -> pl.DataFrame | None:
         """The fact as sorted ``user_id`` and ``value``, or None where there are no rows to look at."""
         sources = [source for source in self.catalog.resolve(fact) if source.name in self.tables]
         if not sources:
             return None
-        match fact:
-            case Attribute(attribute) | DaysUntil(attribute) | Age(attribute):
-                table = self.tables[PROFILE_UPDATED]
-                rows = table.select("user_id", "at", "value").filter(table.get_column("name") == attribute)
-                return _outermost(rows, "value", latest=True)
-            case EventFact():
-                wanted = list(dict.fromkeys(["user_id", "at", *fact.fields, *(field for field, _ in fact.where)]))
-                rows = pl.concat([self.tables[source.name].select(wanted) for source in sources])
-                if len(sources) > 1:
-                    rows = rows.sort("user_id", "at")
-                rows = rows.filter(pl.lit(True), *self._terms(fact.where, None, sources[0]))
-                if is_total_of_repeats(fact):
-                    rows = self._first_days(rows)
-                elif repeats(fact) and (fact.days or fact.fields):
-                    # Before the window is: the first day is the first of all.
-                    rows = rows.with_columns(Segments(rows).first("at").alias("?first"))
-                    rows = rows.filter(self._finish.day(pl.col("at")) > self._finish.day(pl.col("?first")))
-                return self._reckoned(fact, rows.filter(pl.lit(True), *self._terms((), fact.days, sources[0])))
-        raise TypeError(fact)
+        wanted = list(dict.fromkeys(["user_id", "at", *fact.fields, *(field for field, _ in fact.where)]))
+        rows = pl.concat([self.tables[source.name].select(wanted) for source in sources])
+        if len(sources) > 1:
+            rows = rows.sort("user_id", "at")
+        rows = rows.filter(pl.lit(True), *self._terms(fact.where, None, sources[0]))
+        if is_total_of_repeats(fact):
+            rows = self._first_days(rows)
+        elif repeats(fact) and (fact.days or fact.fields):
+            # Before the window is: the first day is the first of all.
+            rows = rows.with_columns(Segments(rows).first("at").alias("?first"))
+            rows = rows.filter(self._finish.day(pl.col("at")) > self._finish.day(pl.col("?first")))
+        return self._reckoned(fact, rows.filter(pl.lit(True), *self._terms((), fact.days, sources[0])))
 
     def _first_days(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of each user's first day. Days are reckoned for the few rows that may be of it alone."""
@@ -358,9 +386,9 @@ class _Now:
         return days.filter(~same.fill_null(False))
 
     def _once(self, result: pl.DataFrame) -> dict[str, pl.Series]:
-        """The facts about attributes, reckoned once for each text that occurs instead of for each user."""
+        """The facts that texts are read for, reckoned once for each text that occurs instead of for each user."""
         found: dict[str, pl.Series] = {}
-        facts = [fact for fact in self._facts if isinstance(fact, Attribute | DaysUntil | Age)]
+        facts = [fact for fact in self._facts if isinstance(fact, Attribute | DaysUntil | Age) and _is_read(fact)]
         for name in {own_column(fact): None for fact in facts if own_column(fact) in result.columns}:
             texts = result.get_column(name)
             different = texts.drop_nulls().unique()
@@ -379,6 +407,11 @@ class _Now:
             self._made[key] = [self._finish.value(fact, columns).alias(fact.name) for fact in self._facts]
         found: list[pl.Expr] = self._made[key]
         return found
+
+
+def _is_read(fact: Attribute | DaysUntil | Age) -> bool:
+    """Whether texts stand for something else, or for themselves."""
+    return not isinstance(fact, Attribute) or fact.type != "text"
 
 
 @lru_cache(maxsize=64)
@@ -415,28 +448,47 @@ def _test(source: Source, field: str, test: Test, *recent: pl.Expr) -> pl.Expr:
     return held.fill_null(False)
 
 
-def _cooked(segments: Segments, recipe: _Recipe) -> Iterator[Piece]:
+def _cooked(segments: Segments, recipe: _Recipe) -> Iterator[pl.Series]:
     """What a recipe makes of the rows."""
     if recipe.since is not None:
-        segments = Segments(segments.rows.filter(pl.col("at") >= recipe.since))
+        segments = segments.only(pl.col("at") >= recipe.since)
     segments = segments.having(recipe.flags)
-    columns = segments.totals(recipe.totals) if recipe.totals else []
-    columns += [segments.counts().alias(name) for name in recipe.counts]
-    columns += [segments.extreme(value, greatest).alias(name) for name, (value, greatest) in recipe.extremes.items()]
+    if recipe.totals:
+        yield from segments.totals(recipe.totals)
+    for name in recipe.counts:
+        yield segments.counts().alias(name)
+    for name, (value, greatest) in recipe.extremes.items():
+        yield segments.extreme(value, greatest).alias(name)
     for name, (flag, latest) in recipe.moments.items():
-        some = segments
-        if flag is not None:
-            some = Segments(segments.rows.lazy().filter(flag).select("user_id", "at").collect())
-        moment = some.rows.get_column("at").gather(some.ends if latest else some.starts).alias(name)
-        if flag is None:
-            columns.append(moment)
-        else:
-            yield some.users, [moment]
+        some = segments if flag is None else segments.only(flag, "at")
+        yield some.outermost("at", latest=latest).alias(name)
     if recipe.events:
         events = segments.events(recipe.events)
-        columns += events.totals({name: pl.col(name) for name in recipe.events})
-    if columns:
-        yield segments.users, columns
+        yield from events.totals({name: pl.col(name) for name in recipe.events})
+
+
+def _texts(segments: Segments, attributes: list[str]) -> Iterator[pl.Series]:
+    """The latest value of each of the attributes, one a user; of several of one moment the greatest.
+
+    Of all users and attributes there is one list of where the value lies. Rows write themselves into it in their order,
+    so that the latest stays.
+    """
+    users, table = len(segments.users), segments.rows
+    slot = table.get_column("name").cast(pl.Enum(attributes), strict=False).to_physical().cast(pl.Int64) * users
+    rows = pl.select(slot=slot + segments.places(), row=pl.int_range(len(table)), at=table.get_column("at"))
+    rows = rows.drop_nulls("slot")
+    lies = pl.repeat(len(table), users * len(attributes), dtype=pl.Int64, eager=True)
+    lies = lies.scatter(rows.get_column("slot"), rows.get_column("row"))
+    latest = lies.gather(rows.get_column("slot"))
+    same = rows.get_column("at") == table.get_column("at").gather(latest)
+    beaten = rows.filter(same & (rows.get_column("row") != latest)).get_column("slot")
+    if len(beaten):
+        rows = rows.filter(same).filter(pl.col("slot").is_in(beaten.unique().implode()))
+        rows = rows.with_columns(table.get_column("value").gather(rows.get_column("row"))).sort("slot", "value")
+        lies = lies.scatter(rows.get_column("slot"), rows.get_column("row"))
+    known = pl.select(pl.when(lies < len(table)).then(lies)).to_series()
+    for number, name in enumerate(attributes):
+        yield table.get_column("value").gather(known.slice(number * users, users)).alias(text_column(name))
 
 
 def _outermost(rows: pl.DataFrame, field: str, *, latest: bool) -> pl.DataFrame:

@@ -38,7 +38,7 @@ from siyu.contract.facts import (
 )
 from siyu.engine.passes import DATE, INTEGER, MONEY, adds_up, cents, is_total_of_repeats
 
-__all__ = ["Finish", "attribute", "codes", "own_column", "part_column"]
+__all__ = ["Finish", "attribute", "codes", "own_column", "part_column", "text_column"]
 
 
 class Finish:
@@ -163,7 +163,12 @@ class Finish:
 
 def own_column(fact: Fact) -> str:
     """The column of a pass of its own."""
-    return f"text of {fact.attribute}" if isinstance(fact, Attribute | DaysUntil | Age) else f"value of {fact.name}"
+    return text_column(fact.attribute) if isinstance(fact, Attribute | DaysUntil | Age) else f"value of {fact.name}"
+
+
+def text_column(attribute: str) -> str:
+    """The column of an attribute as it was given; several facts may read it."""
+    return f"text of {attribute}"
 
 
 def part_column(fact: EventFact, part: str, source: str) -> str:
