@@ -163,6 +163,8 @@ class Decisions:
             known = await connection.fetch("SELECT id, key FROM tag WHERE brand_id = $1", self._brand_id)
             ids = {row["key"]: row["id"] for row in known}
             tags = tags.with_columns(pl.col("tag").replace_strict(ids, return_dtype=pl.Int64).alias("tag_id"))
+            # Side by side, what a user has is read in one page, not in one for each tag.
+            tags = tags.sort("user_id", "tag_id")
             given, args = await give(connection, "tag_change", _TAG_CHANGE, tags, first=5, stage=mark is not None)
             if mark is not None:
                 await connection.execute(_RESTORE_TAGS, self._brand_id, mark, noted)
@@ -362,15 +364,14 @@ WHERE s.brand_id = $1 AND s.track = d.track AND s.key = d.stage
 
 # One statement each: all parts see the rows as they stood before it.
 _WRITE_TAGS = f"""
-closed AS (
-    INSERT INTO tag_history
-        (brand_id, user_id, tag_id, since, until, held_id, rulebook_id, why, ended_rulebook_id, ended_why)
-    SELECT a.brand_id, a.user_id, a.tag_id, a.since, $2, a.id, a.rulebook_id, a.why, $3, c.why
-    FROM tag_change c JOIN tag_assignment a ON a.brand_id = $1 AND a.user_id = c.user_id AND a.tag_id = c.tag_id
-    WHERE NOT c.gained
-), lost AS (
+lost AS (
     DELETE FROM tag_assignment a USING tag_change c
     WHERE a.brand_id = $1 AND a.user_id = c.user_id AND a.tag_id = c.tag_id AND NOT c.gained
+    RETURNING a.*, c.why AS ended_why
+), closed AS (
+    INSERT INTO tag_history
+        (brand_id, user_id, tag_id, since, until, held_id, rulebook_id, why, ended_rulebook_id, ended_why)
+    SELECT brand_id, user_id, tag_id, since, $2, id, rulebook_id, why, $3, ended_why FROM lost
 ), gained AS (
     INSERT INTO tag_assignment (brand_id, user_id, tag_id, since, rulebook_id, why)
     SELECT $1, user_id, tag_id, $2, $3, why FROM tag_change WHERE gained
