@@ -6,10 +6,11 @@ Here for the users with new events, in small batches, moments after them; :mod:`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -25,7 +26,9 @@ from siyu.store.events import claim
 from siyu.store.lake import Lake
 from siyu.store.merges import retire
 
-__all__ = ["Decided", "decide_users", "tell", "write"]
+__all__ = ["Decided", "decide_users", "meanwhile", "tell", "write"]
+
+T = TypeVar("T")
 
 FEW = 1500
 """Up to so many users the generated Python is faster than a frame (measured with 67 tags: they cross at 1,500 rows)."""
@@ -60,12 +63,14 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
         bound = here.bound
         frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
         decisions = Decisions(ctx.home, brand_id)
-        before = await decisions.of_users(connection, users)
-        stood = before if here.mark is None else await decisions.stood(connection, before, here.mark)
+        # As in a refresh, users whose events all lie ahead are not decided yet.
+        reckoning = asyncio.to_thread(compute, bound.facts, ctx.plugins.catalog, frames, here.at, here.days)
+        async with meanwhile(reckoning) as reckoned:
+            before = await decisions.of_users(connection, users)
+            stood = before if here.mark is None else await decisions.stood(connection, before, here.mark)
+            facts = await reckoned
 
         def decided() -> list[Changes]:
-            # As in a refresh, users whose events all lie ahead are not decided yet.
-            facts = compute(bound.facts, ctx.plugins.catalog, frames, here.at, here.days)
             pairs = zip(bound.cohorts, bound.deciders, strict=True)
             return [_decide(decider, cohort.of(facts), before, stood, here.at) for cohort, decider in pairs]
 
@@ -76,6 +81,17 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
             )
     await tell(ctx, brand_id)
     return written
+
+
+@asynccontextmanager
+async def meanwhile(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Work that goes on beside other, and ends with it at the latest."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def tell(ctx: Context, brand_id: int) -> None:

@@ -25,7 +25,7 @@ from siyu.engine.fit import fit_facts, fit_fenced
 from siyu.engine.rulebook import Failed, Rulebook, bind_fenced
 from siyu.flow import engines, fences, plugins
 from siyu.flow.context import Context, brand_by_id, now, zone
-from siyu.flow.decide import Decided, tell, write
+from siyu.flow.decide import Decided, meanwhile, tell, write
 from siyu.flow.engines import Engine
 from siyu.flow.plugins import content_of, kept_rulebooks, undone
 from siyu.flow.rulebooks import keep_versions, needed, standing
@@ -92,6 +92,9 @@ async def refresh(
         machine = await stack.enter_async_context(_aside(opening))
         shards = await _shards(connection, brand_id, shard)
         parts = [machine] if len(shards) == 1 else [machine.of(users) for users in shards]
+        decisions = Decisions(ctx.home, brand_id)
+        # While facts are reckoned.
+        earlier = await stack.enter_async_context(meanwhile(_standing(ctx, decisions, brand_id, shards[0])))
 
         async def judged(fenced: Failed) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
             contents = [content_of(kept, cohort) for cohort in cohorts]
@@ -103,9 +106,10 @@ async def refresh(
             # What fails for some of the users is fenced for all: a fence is the brand's.
             rulebooks, facts, _ = await judged(failed)
         deciders = [Decider(rulebook, days) for rulebook in rulebooks]
-        decisions = Decisions(ctx.home, brand_id)
         written, moved = Decided(), Changes.all([])
         quiet: dict[int, int] = {}
+        # Before the lock is held, which it takes, too.
+        stands, stood_upto = await earlier
 
         for number, (users, part) in enumerate(zip(shards, parts, strict=True)):
 
@@ -123,7 +127,10 @@ async def refresh(
                     quiet = await merges.waiting(writer, brand_id)
                     gone = [user for user, into in quiet.items() if user != into]
                     await merges.retire(writer, brand_id, gone, at=at)
-                before = await decisions.of_all(writer, users)
+                if users is shards[0]:
+                    before = await decisions.brought_forward(writer, stands, users, stood_upto)
+                else:
+                    before = await decisions.of_all(writer, users)
                 stood = before if mark is None else await decisions.stood(writer, before, mark)
 
                 await phase("rules", 0.55)
@@ -176,6 +183,13 @@ async def refresh(
                 await decisions.snapshot(_kept(before, after, newer), users, newest)
     await ctx.db.signals.tell(brand_id, "plugin")
     return written
+
+
+async def _standing(ctx: Context, decisions: Decisions, brand_id: int, users: Users) -> tuple[pl.DataFrame, int]:
+    """The decisions that stand, and the newest id among them."""
+    async with ctx.db.transaction() as reader:
+        await lock(reader, brand_id)
+        return await decisions.of_all(reader, users), await decisions.written(reader)
 
 
 async def _shards(connection: Connection, brand_id: int, size: int) -> list[Users]:

@@ -96,10 +96,16 @@ class Decisions:
             tags, stages = await self._read(connection, "AND a.user_id >= $2 AND a.user_id < $3", *users)
             known = pl.concat([tags.select("user_id"), stages.select("user_id")]).unique().sort("user_id")
             return wide(known, tags, stages)
-        return together([await self._brought_forward(connection, *each) for each in snapshots])
+        frames = [
+            await self.brought_forward(connection, await asyncio.to_thread(pl.read_ipc, path), *as_of)
+            for path, *as_of in snapshots
+        ]
+        return together(frames)
 
-    async def _brought_forward(self, connection: Connection, path: Path, users: Users, upto: int) -> pl.DataFrame:
-        frame = await asyncio.to_thread(lambda: pl.read_ipc(path))
+    async def brought_forward(
+        self, connection: Connection, frame: pl.DataFrame, users: Users, upto: int
+    ) -> pl.DataFrame:
+        """``frame``, the decisions on a range of users as of id ``upto``, as they stand."""
         touched = await copy_out(
             connection,
             "SELECT DISTINCT user_id FROM decided_user"
@@ -111,8 +117,8 @@ class Decisions:
         )
         if touched.is_empty():
             return frame
-        fresh = await self.of_users(connection, touched.get_column("user_id").to_list())
-        return await asyncio.to_thread(overlaid, frame, fresh.sort("user_id"))
+        fresh = await self.of_users(connection, touched.get_column("user_id").sort().to_list())
+        return await asyncio.to_thread(overlaid, frame, fresh)
 
     async def stood(self, connection: Connection, decisions: pl.DataFrame, mark: int) -> pl.DataFrame:
         """``decisions`` that stand, with stages as they were when ``mark`` was the newest.

@@ -23,7 +23,7 @@ from siyu.flow.context import Context
 from siyu.flow.decide import decide_users
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.preview import preview
-from siyu.flow.refresh import AlreadyRunning, refresh
+from siyu.flow.refresh import AlreadyRunning, judge, refresh
 from siyu.store import db, decisions, lake
 from siyu.store.db import Lock
 from siyu.store.events import EVENT_SCHEMA, append
@@ -313,6 +313,34 @@ async def test_events_that_come_while_a_brand_is_refreshed_are_left_to_the_next_
     await record(house, fresh, [*history(6), *late])
     await refresh(house, fresh.id)
     assert labels(await standing(fresh)) == labels(await standing(brand))
+
+
+async def test_what_others_decide_while_a_brand_is_refreshed_is_what_it_compares_with(
+    house: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brand = await brand_with(house, "overtaken")
+    await record(house, brand, history(7))
+    await refresh(house, brand.id)
+    stood = await standing(brand)
+    late = [IncomingEvent(f"late{n}", "article.opened", {"member": str(n)}, {}, END) for n in range(100)]
+    await record(house, brand, late)
+    read, of_all = asyncio.Event(), decisions.Decisions.of_all
+
+    async def noted(*args: Any) -> pl.DataFrame:
+        found = await of_all(*args)
+        read.set()
+        return found
+
+    async def judged(*args: Any, **options: Any) -> Any:
+        await read.wait()
+        assert await decide_all(house, brand) == 100
+        return await judge(*args, **options)
+
+    monkeypatch.setattr(decisions.Decisions, "of_all", noted)
+    monkeypatch.setattr("siyu.flow.refresh.judge", judged)
+    assert (await refresh(house, brand.id)).changes == 0
+    assert len(await standing(brand)) > len(stood)
+    await assert_counters(brand)
 
 
 async def test_a_brand_is_refreshed_by_one_at_a_time(house: Context, shop: Brand) -> None:
