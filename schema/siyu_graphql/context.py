@@ -168,7 +168,6 @@ class RequestContext:
     def forget(self) -> None:
         """Load anew: what was loaded may have changed since."""
         vars(self).pop("loaders", None)
-        vars(self).pop("personal", None)
 
     @asynccontextmanager
     async def within(self) -> AsyncIterator[None]:
@@ -222,9 +221,10 @@ class RequestContext:
         )
 
     async def note_personal(self) -> None:
-        """Write down of how many users personal data was read, a row for each brand."""
-        if "personal" in vars(self):
-            for brand_id, users in self.personal.take().items():
+        """Write down of how many users personal data was read, a row for each brand, and count anew."""
+        personal: Personal | None = vars(self).pop("personal", None)
+        if personal is not None:
+            for brand_id, users in personal.seen.items():
                 await audit.note(
                     brand_id,
                     self.access.by,

@@ -44,6 +44,8 @@ class Guard(FieldExtension):
 
     async def resolve_async(self, next_: Callable[..., Any], source: Any, info: Any, **kwargs: Any) -> Any:
         info.context.access.require(self.right)
+        # Of several in a document each begins when the one before it has been answered.
+        info.context.forget()
         try:
             done = await next_(source, info, **kwargs)
         except SiyuError as error:

@@ -83,10 +83,10 @@ class Personal:
         for name in names_in(declaration):
             self.asked(brand_id, name, field)
 
-    def take(self) -> Mapping[int, int]:
-        """Of how many users personal data was shown, by brand, since this was last asked."""
-        seen, self._seen = self._seen, {}
-        return {brand_id: len(users) for brand_id, users in seen.items()}
+    @property
+    def seen(self) -> Mapping[int, int]:
+        """Of how many users personal data was shown, by brand."""
+        return {brand_id: len(users) for brand_id, users in self._seen.items()}
 
     def may_see(self, brand_id: int, whose: Hashable) -> bool:
         """Whether personal data may be seen; if so, it is, and counts."""

@@ -794,7 +794,7 @@ RULES: dict[str, tuple[str, Rule]] = {
     "nothing is masked": ("viewer", lambda: patch("siyu_graphql.personal.mask", lambda value: value)),
     "JSON is not looked into": ("viewer", lambda: patch("siyu_graphql.personal.veil", lambda value: (value, False))),
     **{f"{word} is not personal": ("viewer", impersonal(word)) for word in ("phone", "email")},
-    "what was seen is not written down": ("admin", lambda: patch.object(Personal, "take", lambda _: {})),
+    "what was seen is not written down": ("admin", lambda: patch.object(Personal, "seen", {})),
     "a token that sees personal data is as others": (
         "viewer + personal",
         lambda: patch.object(Access, "rights", property(lambda access: RIGHTS[access.role])),

@@ -108,6 +108,22 @@ async def test_two_users_are_merged_seen_as_one_and_parted_again(
     assert listed["merges"]["nodes"] == [{"id": done["merge"]["id"], "undoneAt": undone["merge"]["undoneAt"]}]
 
 
+async def test_a_mutation_sees_what_those_before_it_in_the_document_have_changed(
+    api: Api, people: dict[str, str]
+) -> None:
+    merged = (await api.data(MERGE, user=people["p"], other=people["m"]))["mergeUsers"]["merge"]["id"]
+    again = """
+    mutation ($merge: ID!, $user: ID!, $other: ID!) {
+      unmergeUsers(brand: "shop", merge: $merge) { users { id identities { value } } }
+      mergeUsers(brand: "shop", user: $user, other: $other) { user { id identities { value } } }
+    }
+    """
+    done = await api.data(again, merge=merged, user=people["p"], other=people["m"])
+    parted = [{"id": people[name], "identities": [{"value": name}]} for name in ("p", "m")]
+    assert done["unmergeUsers"]["users"] == parted
+    assert done["mergeUsers"]["user"] == {"id": people["m"], "identities": [{"value": "m"}, {"value": "p"}]}
+
+
 async def test_pages_of_what_several_did_neither_skip_nor_repeat(api: Api, people: dict[str, str]) -> None:
     await api.data(MERGE, user=people["m"], other=people["p"])
     query = """query ($id: ID!, $after: String) { node(id: $id) { ... on User {

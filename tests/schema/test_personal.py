@@ -26,7 +26,7 @@ def test_a_fact_about_something_personal_is_masked_and_others_are_not() -> None:
     assert shown.fact(1, 7, PHONE, "13812345678") == "138****5678"
     assert shown.fact(1, 7, PHONE, None) is None
     assert shown.fact(1, 7, "Attribute('skin')", "oily") == "oily"
-    assert shown.take() == {}
+    assert shown.seen == {}
 
 
 def test_an_attribute_that_a_plugin_declares_personal_is_masked_and_so_is_an_age_made_of_it() -> None:
@@ -41,8 +41,7 @@ def test_whoever_may_sees_it_and_each_user_counts_once() -> None:
         assert shown.fact(1, user, PHONE, "13812345678") == "13812345678"
     assert shown.named(2, 9, "email", "a@b.cn") == "a@b.cn"
     assert shown.fact(1, 9, PHONE, None) is None, "nothing of the third was shown"
-    assert shown.take() == {1: 2, 2: 1}
-    assert shown.take() == {}
+    assert shown.seen == {1: 2, 2: 1}
 
 
 def test_an_explanation_is_masked_wherever_it_says_the_value() -> None:
@@ -61,4 +60,4 @@ def test_a_text_may_quote_what_is_personal_only_to_who_may_see_it(access: Access
     said = shown.told(1, "x", {"user": {"phone": "13812345678"}, "amount": "x"}, "nobody is called 13812345678")
     assert ("138****5678" in said) is (access is VIEWER)
     assert shown.told(1, "y", {"phone": "1"}, "the amount") == "the amount"
-    assert shown.take() == ({} if access is VIEWER else {1: 1})
+    assert shown.seen == ({} if access is VIEWER else {1: 1})
