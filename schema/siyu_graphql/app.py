@@ -91,7 +91,7 @@ def create_app(
     origins = Middleware(
         CORSMiddleware,
         allow_origins=service.settings.origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "PUT"],
         allow_headers=["Authorization", "Content-Type"],
         expose_headers=["X-Request-Id"],
     )

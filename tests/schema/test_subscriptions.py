@@ -501,6 +501,7 @@ async def test_what_is_followed_may_take_longer_than_an_operation_and_a_query_ma
 async def test_pages_of_configured_origins_may_ask_and_open_connections(server: Server, api: Any, port: Port) -> None:
     mine, other = "https://shop.example.com", "https://elsewhere.example"
     asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    sends = {"access-control-request-method": "PUT", "access-control-request-headers": "content-type"}
     plain = await api.http.options("/graphql", headers={"origin": mine, **asks})
     assert "access-control-allow-origin" not in plain.headers
     port.app = siyu_graphql.create_app(api.ctx, api.queue, settings=ApiSettings(origins=(mine,)))
@@ -510,8 +511,10 @@ async def test_pages_of_configured_origins_may_ask_and_open_connections(server: 
             headers = {"origin": origin, "authorization": f"Bearer {api.token}"}
             for answer in (
                 await http.options("/graphql", headers={"origin": origin, **asks}),
+                await http.options("/files/1", headers={"origin": origin, **sends}),
                 await http.post("/graphql", json={"query": "{ version }"}, headers=headers),
             ):
+                assert answer.is_success is (allowed is not None or answer.request.method == "POST")
                 assert answer.headers.get("access-control-allow-origin") == allowed
                 assert "access-control-allow-credentials" not in answer.headers
     async with connect(server.ws, origin=Origin(mine), subprotocols=[Subprotocol("graphql-transport-ws")]) as ws:
