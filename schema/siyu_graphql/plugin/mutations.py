@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated
 
 import strawberry
@@ -33,79 +34,58 @@ Percent = Annotated[
     ),
 ]
 
+# The settings keep a history of their own.
+_setting = partial(mutation, Right.CONFIGURE, PluginPayload, noted=False)
+
 
 @strawberry.type
 class PluginMutations:
-    @mutation(
-        Right.CONFIGURE,
-        PluginPayload,
-        "Switch a plugin on for a brand, with the parameters that it had or the defaults, and refresh the brand.",
-        noted=False,
-    )
+    @_setting("Switch a plugin on for a brand, with the parameters that it had or the defaults, and refresh the brand.")
     async def enable_plugin(
         self, info: Info, brand: BrandSlug, plugin: PluginName, percent: Percent = 100
     ) -> PluginPayload | None:
         return await _changed(info, brand, plugins.enable, plugin, percent=percent)
 
-    @mutation(
-        Right.CONFIGURE,
-        PluginPayload,
-        "Switch a plugin off for a brand. The refresh takes back its tags and stages; history and parameters are kept.",
-        noted=False,
+    @_setting(
+        "Switch a plugin off for a brand. The refresh takes back its tags and stages; history and parameters are kept."
     )
     async def disable_plugin(
         self, info: Info, brand: BrandSlug, plugin: PluginName, percent: Percent = 100
     ) -> PluginPayload | None:
         return await _changed(info, brand, plugins.disable, plugin, percent=percent)
 
-    @mutation(
-        Right.CONFIGURE,
-        PluginPayload,
-        "Set the parameters of a plugin for a brand, and refresh the brand.",
-        noted=False,
-    )
+    @_setting("Set the parameters of a plugin for a brand, and refresh the brand.")
     async def configure_plugin(
         self, info: Info, brand: BrandSlug, plugin: PluginName, params: Params, percent: Percent = 100
     ) -> PluginPayload | None:
         return await _changed(info, brand, plugins.configure, plugin, checked_json(params, "params"), percent=percent)
 
-    @mutation(
-        Right.CONFIGURE,
-        PluginPayload,
+    @_setting(
         "Let the change of a plugin that is being rolled out hold for more users, or fewer, and refresh the brand. With"
-        " 100 it holds for all.",
-        noted=False,
+        " 100 it holds for all."
     )
     async def roll_out_plugin(
         self, info: Info, brand: BrandSlug, plugin: PluginName, percent: Percent
     ) -> PluginPayload | None:
         return await _changed(info, brand, plugins.roll_out, plugin, percent)
 
-    @mutation(
-        Right.CONFIGURE,
-        PluginPayload,
+    @_setting(
         "Take back the newest change of a plugin's setting that stands, and refresh the brand; again, the one before."
-        " The refresh gives back the decisions that the change took away, since when included.",
-        noted=False,
+        " The refresh gives back the decisions that the change took away, since when included."
     )
     async def undo_plugin(self, info: Info, brand: BrandSlug, plugin: PluginName) -> PluginPayload | None:
         return await _changed(info, brand, plugins.undo, plugin)
 
-    @mutation(
-        Right.CONFIGURE,
-        PluginPayload,
+    @_setting(
         "Restore a state that a rule had (`plugin.fitted.states`), and refresh the brand: the rule is kept to it, and"
-        " not fitted, until it is released. Refused where the plugin cannot go on with that state.",
-        noted=False,
+        " not fitted, until it is released. Refused where the plugin cannot go on with that state."
     )
     async def pin_state(
         self, info: Info, brand: BrandSlug, plugin: PluginName, rule: RuleKey, version: Version
     ) -> PluginPayload | None:
         return await _changed(info, brand, plugins.pin, plugin, rule, version)
 
-    @mutation(
-        Right.CONFIGURE, PluginPayload, "Fit a rule again that is kept to a state, and refresh the brand.", noted=False
-    )
+    @_setting("Fit a rule again that is kept to a state, and refresh the brand.")
     async def release_state(
         self, info: Info, brand: BrandSlug, plugin: PluginName, rule: RuleKey
     ) -> PluginPayload | None:
