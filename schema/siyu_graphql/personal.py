@@ -38,10 +38,6 @@ class Personal:
             return value
         return value if self.may_see(brand_id, whose) else None
 
-    def handed_over(self, brand_id: int, whose: Hashable) -> bool:
-        """Whether a file full of personal data may be had; it counts as one user's."""
-        return self.may_see(brand_id, whose)
-
     def fact(self, brand_id: int, whose: Hashable, declaration: str, value: Any) -> Any:
         """The value of a fact."""
         return self.covered(brand_id, whose, value) if named_in(declaration, self.declared) else value
