@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -13,7 +13,7 @@ from siyu.flow.tokens import Access
 from siyu.store.db import Connection, Database
 from strawberry.dataloader import DataLoader
 
-__all__ = ["Batch", "Loaders", "once"]
+__all__ = ["Batch", "Loaders", "grouped", "once"]
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -76,6 +76,14 @@ class Loaders:
         async with self.connection(brand_id) as connection:
             found = await batch(connection, brand_id, list(keys), *args)
         return [found.get(key) for key in keys]
+
+
+def grouped(keys: Iterable[K], found: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """What was found for each key, in its order."""
+    lists: dict[K, list[V]] = {key: [] for key in keys}
+    for key, value in found:
+        lists[key].append(value)
+    return lists
 
 
 def once(make: Callable[[], Awaitable[V]]) -> Callable[[], Awaitable[V]]:

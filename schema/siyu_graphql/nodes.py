@@ -31,10 +31,11 @@ class BrandNode(Node):
         return f"{root.brand_id}:{root.number}"
 
 
-def by_number(listing: Listing[Any]) -> Find:
-    """How nodes with a numeric ``id`` in a listing are found."""
+def by_number(listing: Listing[Any], right: Right = Right.READ) -> Find:
+    """How nodes with a numeric ``id`` in a listing are found by who has the right."""
 
     async def find(info: Info, brand_id: int, name: str) -> Any:
+        info.context.access.require(right)
         number = number_of(name)
         return None if number is None else await one(info, listing, brand_id, number)
 

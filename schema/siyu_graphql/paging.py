@@ -8,7 +8,7 @@ that pages neither skip nor repeat where rows are added meanwhile, and deep page
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import strawberry
@@ -17,9 +17,9 @@ from siyu.store.db import Connection as DatabaseConnection
 from siyu.store.keyset import Order, Term, Where
 from strawberry.relay import PageInfo
 
-from siyu_graphql.context import Info
+from siyu_graphql.context import Info, OfBrand, OfUser
 from siyu_graphql.fields import computed
-from siyu_graphql.loading import once
+from siyu_graphql.loading import grouped, once
 
 __all__ = [
     "OWN",
@@ -38,6 +38,9 @@ __all__ = [
     "of_brand",
     "of_user",
     "one",
+    "pages_of_brand",
+    "pages_of_user",
+    "whole",
 ]
 
 T = TypeVar("T")
@@ -166,6 +169,9 @@ class Window(NamedTuple):
         )
 
 
+NEWEST = Order((("id", int),), descending=True)
+
+
 @dataclass(frozen=True)
 class Listing(Generic[T]):
     """Where nodes of a kind are kept and how they are read: rows of ``source`` (a table as ``t``) made to ``node``."""
@@ -173,9 +179,26 @@ class Listing(Generic[T]):
     source: str
     columns: str
     node: Callable[[int, Mapping[str, Any]], T]
-    order: Order = field(default=Order((("id", int),), descending=True))
+    order: Order = NEWEST
     counted: tuple[str, tuple[Any, ...]] | None = None
     """A statement, and what follows the brand in it, that knows how many rows there are without counting them."""
+
+    @classmethod
+    def of(
+        cls,
+        table: str,
+        kind: Callable[..., T],
+        columns: Sequence[str],
+        order: Order = NEWEST,
+        **made: Callable[[Any], Any],
+    ) -> Listing[T]:
+        """Nodes whose fields are columns as they are, or are ``made`` of the column of their name."""
+
+        def node(brand_id: int, row: Mapping[str, Any]) -> T:
+            fields = {name: row[name] for name in columns} | {name: make(row[name]) for name, make in made.items()}
+            return kind(brand_id=brand_id, number=row["id"], **fields)
+
+        return cls(f"{table} t", ", ".join(f"t.{name}" for name in ("id", *columns, *made)), node, order)
 
     def ordered(self, order: Order) -> Listing[T]:
         """The same in another order."""
@@ -217,6 +240,16 @@ async def one(info: Info, listing: Listing[T], brand_id: int, number: int) -> T 
     return await info.context.loaders.load(rows_by_id, brand_id, number, listing)
 
 
+async def whole(
+    connection: DatabaseConnection, brand_id: int, keys: Sequence[None], listing: Listing[T]
+) -> dict[None, list[T]]:
+    """Batch: all nodes of a brand that are never many."""
+    rows = await connection.fetch(
+        f"SELECT {listing.columns} FROM {listing.source} WHERE t.brand_id = $1 ORDER BY {listing.order.sql}", brand_id
+    )
+    return {None: [listing.node(brand_id, row) for row in rows]}
+
+
 async def _pages_of_users(
     connection: DatabaseConnection,
     brand_id: int,
@@ -237,9 +270,7 @@ async def _pages_of_users(
         f"SELECT {listing.columns} FROM {listing.source} WHERE {where.sql} ORDER BY {order.sql} LIMIT {limit:d}) x",
         *where.values,
     )
-    found: dict[int, list[Mapping[str, Any]]] = {user: [] for user in users}
-    for row in rows:
-        found[row["person"]].append(row)
+    found: dict[int, list[Mapping[str, Any]]] = grouped(users, ((row["person"], row) for row in rows))
     for user, own in found.items():
         # Of several who count as one, each has given its first rows.
         if len({row["member"] for row in own}) > 1:
@@ -300,3 +331,35 @@ def of_user(
         return await loaders.load(_counts_of_users, brand_id, user_id, listing, terms) or 0
 
     return Connection(page=read, count=count)
+
+
+def pages_of_brand(listing: Listing[Any]) -> Callable[..., Any]:
+    """The resolver of a connection of all of a brand's nodes."""
+
+    async def pages(
+        brand: strawberry.Parent[OfBrand],
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Any:
+        return of_brand(info, brand.brand_id, listing, Window(first, after, last, before))
+
+    return pages
+
+
+def pages_of_user(listing: Listing[Any]) -> Callable[..., Any]:
+    """The resolver of a connection of all of a user's nodes."""
+
+    async def pages(
+        user: strawberry.Parent[OfUser],
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Any:
+        return of_user(info, user.brand_id, user.user_id, listing, Window(first, after, last, before))
+
+    return pages

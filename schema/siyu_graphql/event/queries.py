@@ -12,7 +12,19 @@ import strawberry
 from siyu_graphql.context import Info, OfBrand, OfUser
 from siyu_graphql.event.filters import EventFilter, events_where
 from siyu_graphql.event.types import Event, RejectedEvent
-from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Order, Window, of_brand, of_user
+from siyu_graphql.paging import (
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    Listing,
+    Order,
+    Window,
+    of_brand,
+    of_user,
+    pages_of_brand,
+)
 
 __all__ = ["EVENTS", "REJECTED_EVENTS", "events_of_brand", "events_of_user", "rejected_events"]
 
@@ -83,12 +95,4 @@ async def events_of_user(
     return of_user(info, user.brand_id, user.user_id, EVENTS, window, *events_where(user.brand_id, filter))
 
 
-async def rejected_events(
-    brand: strawberry.Parent[OfBrand],
-    info: Info,
-    first: First = None,
-    after: After = None,
-    last: Last = None,
-    before: Before = None,
-) -> Connection[RejectedEvent]:
-    return of_brand(info, brand.brand_id, REJECTED_EVENTS, Window(first, after, last, before))
+rejected_events = pages_of_brand(REJECTED_EVENTS)

@@ -11,10 +11,11 @@ from siyu.flow.tokens import Right
 from strawberry.relay import GlobalID
 
 from siyu_graphql.context import Info, visible_brand
-from siyu_graphql.merge.queries import merge_of
+from siyu_graphql.merge.queries import MERGES
 from siyu_graphql.merge.types import UserMerge
 from siyu_graphql.mutations import Payload, mutation
 from siyu_graphql.nodes import number_in
+from siyu_graphql.paging import one
 from siyu_graphql.scalars import checked_text
 from siyu_graphql.user.queries import find_user
 from siyu_graphql.user.types import User
@@ -62,18 +63,19 @@ class MergeMutations:
         ] = False,
     ) -> MergeUsersPayload | None:
         found = await visible_brand(info, brand)
-        one, two = (_number(id, found.id, field) for id, field in ((user, "user"), (other, "other")))
+        first, second = (_number(id, found.id, field) for id, field in ((user, "user"), (other, "other")))
         row = await merge_users(
             info.context.ctx,
             found,
-            one,
-            two,
+            first,
+            second,
             by=info.context.access.by,
             reason=checked_text(reason, "reason"),
             force=force,
         )
         await info.context.push("decide", found.id)
-        return MergeUsersPayload(merge=merge_of(row), user=await find_user(info, found.id, str(one)))
+        merge = await one(info, MERGES, found.id, row.id)
+        return MergeUsersPayload(merge=merge, user=await find_user(info, found.id, str(first)))
 
     @mutation(
         Right.MERGE,
@@ -94,7 +96,8 @@ class MergeMutations:
         parted = await unmerge_users(info.context.ctx, found, number, by=info.context.access.by)
         await info.context.push("decide", found.id)
         users = [await find_user(info, found.id, str(user)) for user in parted.users]
-        return UnmergeUsersPayload(merge=merge_of(parted.merge), users=[user for user in users if user])
+        undone = await one(info, MERGES, found.id, number)
+        return UnmergeUsersPayload(merge=undone, users=[user for user in users if user])
 
 
 def _number(id: GlobalID, brand_id: int, field: str) -> int:

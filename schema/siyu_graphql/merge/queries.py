@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import strawberry
-from siyu.store import models
 from siyu.store.db import Connection as DatabaseConnection
 from strawberry.relay import to_base64
 
-from siyu_graphql.context import Info, OfBrand, OfUser
+from siyu_graphql.context import Info, OfUser
 from siyu_graphql.event.types import Identity
+from siyu_graphql.loading import grouped
 from siyu_graphql.merge.types import UserMerge
-from siyu_graphql.paging import OWN, After, Before, Connection, First, Last, Listing, Window, of_brand
+from siyu_graphql.paging import OWN, Listing, pages_of_brand
 
-__all__ = ["MERGES", "merge_of", "merges_of_brand", "merges_of_user"]
+__all__ = ["MERGES", "merges_of_brand", "merges_of_user"]
 
 
 def _merge(brand_id: int, row: Mapping[str, Any]) -> UserMerge:
@@ -29,16 +29,11 @@ def _merge(brand_id: int, row: Mapping[str, Any]) -> UserMerge:
         reason=row["reason"],
         identities=[
             Identity(kind=kind, name=value, brand_id=brand_id, user_id=row["user_id"])
-            for kind, value in _names(row["names"])
+            for kind, value in json.loads(row["names"])
         ],
         undone_at=row["undone_at"],
         undone_by=row["undone_by"],
     )
-
-
-def _names(names: Any) -> Sequence[tuple[str, str]]:
-    found: Sequence[tuple[str, str]] = json.loads(names) if isinstance(names, str) else names
-    return found
 
 
 MERGES = Listing(
@@ -48,20 +43,7 @@ MERGES = Listing(
 )
 
 
-def merge_of(row: models.UserMerge) -> UserMerge:
-    """A merge as it is shown."""
-    return _merge(row.brand_id, {name: getattr(row, name) for name in row._meta.fields_map})
-
-
-async def merges_of_brand(
-    brand: strawberry.Parent[OfBrand],
-    info: Info,
-    first: First = None,
-    after: After = None,
-    last: Last = None,
-    before: Before = None,
-) -> Connection[UserMerge]:
-    return of_brand(info, brand.brand_id, MERGES, Window(first, after, last, before))
+merges_of_brand = pages_of_brand(MERGES)
 
 
 async def merges_of_user(user: strawberry.Parent[OfUser], info: Info) -> list[UserMerge]:
@@ -78,7 +60,4 @@ async def _merges_of_users(
         brand_id,
         users,
     )
-    found: dict[int, list[UserMerge]] = {user: [] for user in users}
-    for row in rows:
-        found[row["person"]].append(_merge(brand_id, row))
-    return found
+    return grouped(users, ((row["person"], _merge(brand_id, row)) for row in rows))

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import strawberry
 from siyu import InputError
+from siyu.flow.tokens import Right
 from strawberry.relay import GlobalID, Node
 
 from siyu_graphql.action.queries import ACTIONS
-from siyu_graphql.audit.queries import find_entry
+from siyu_graphql.audit.queries import ENTRIES
 from siyu_graphql.brand.queries import find_brand
 from siyu_graphql.context import Info
 from siyu_graphql.event.queries import EVENTS, REJECTED_EVENTS
@@ -26,15 +27,15 @@ from siyu_graphql.run.queries import RUNS
 from siyu_graphql.segment.queries import SEGMENTS
 from siyu_graphql.stage.queries import STAGES
 from siyu_graphql.tag.queries import TAGS
-from siyu_graphql.token.queries import find_token
+from siyu_graphql.token.queries import TOKENS
 from siyu_graphql.user.queries import find_user
 
 __all__ = ["NODES", "NodeQueries"]
 
 NODES: Mapping[str, Find] = {
-    "AccessToken": find_token,
+    "AccessToken": by_number(TOKENS, Right.TOKENS),
     "Action": by_number(ACTIONS),
-    "AuditEntry": find_entry,
+    "AuditEntry": by_number(ENTRIES, Right.AUDIT),
     "Brand": find_brand,
     "Enrolment": by_number(ENROLMENTS),
     "Event": by_number(EVENTS),

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import strawberry
 
-from siyu_graphql.context import Info, OfBrand
 from siyu_graphql.nodes import BrandNode
-from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Window, of_brand
+from siyu_graphql.paging import Listing, pages_of_brand
 from siyu_graphql.scalars import JSON
 
 __all__ = ["SETTING_CHANGES", "SettingChange", "changes_of_brand"]
@@ -30,28 +27,12 @@ class SettingChange(BrandNode):
     undoes: strawberry.ID | None = strawberry.field(description="The number of the change that it takes back, if any.")
 
 
-def _change(brand_id: int, row: Mapping[str, Any]) -> SettingChange:
-    return SettingChange(
-        brand_id=brand_id,
-        number=row["id"],
-        plugin=row["plugin"],
-        by=row["by"],
-        at=row["at"],
-        before=json.loads(row["before"]),
-        after=json.loads(row["after"]),
-        undoes=None if row["undoes"] is None else strawberry.ID(str(row["undoes"])),
-    )
-
-
-SETTING_CHANGES = Listing("setting_change t", "t.id, t.plugin, t.by, t.at, t.before, t.after, t.undoes", _change)
-
-
-async def changes_of_brand(
-    brand: strawberry.Parent[OfBrand],
-    info: Info,
-    first: First = None,
-    after: After = None,
-    last: Last = None,
-    before: Before = None,
-) -> Connection[SettingChange]:
-    return of_brand(info, brand.brand_id, SETTING_CHANGES, Window(first, after, last, before))
+SETTING_CHANGES = Listing.of(
+    "setting_change",
+    SettingChange,
+    ("plugin", "by", "at"),
+    before=json.loads,
+    after=json.loads,
+    undoes=lambda number: None if number is None else strawberry.ID(str(number)),
+)
+changes_of_brand = pages_of_brand(SETTING_CHANGES)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 
@@ -13,26 +12,18 @@ from siyu_graphql.filters import one_of
 from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Window, of_brand
 from siyu_graphql.run.types import Run, RunStatus
 
-__all__ = ["RUNS", "run_of", "runs_of_brand"]
-
-SHOWN = ("kind", "phase", "progress", "at", "users", "changes", "error", "started_at", "finished_at")
-
-
-def run_of(brand_id: int, row: Mapping[str, Any]) -> Run:
-    """The run of a row."""
-    return Run(
-        brand_id=brand_id,
-        number=row["id"],
-        status=RunStatus(row["status"]),
-        seconds=json.loads(row["seconds"]),
-        **{name: row[name] for name in SHOWN},
-    )
-
+__all__ = ["RUNS", "runs_of_brand"]
 
 Statuses = Annotated[list[RunStatus] | None, strawberry.argument(description="Only those that are so far.")]
 Kinds = Annotated[list[str] | None, strawberry.argument(description="Only of these kinds: `refresh`, `import`.")]
 
-RUNS = Listing("run t", "t.id, t.status, t.seconds, " + ", ".join(f"t.{name}" for name in SHOWN), run_of)
+RUNS = Listing.of(
+    "run",
+    Run,
+    ("kind", "phase", "progress", "at", "users", "changes", "error", "started_at", "finished_at"),
+    status=RunStatus,
+    seconds=json.loads,
+)
 
 
 async def runs_of_brand(

@@ -14,7 +14,7 @@ from strawberry.relay import GlobalID
 from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.fields import followed
 from siyu_graphql.nodes import number_in
-from siyu_graphql.run.queries import run_of
+from siyu_graphql.run.queries import RUNS
 from siyu_graphql.run.types import Run
 
 __all__ = ["RunSubscriptions"]
@@ -39,4 +39,4 @@ class RunSubscriptions:
             raise NotFound(f"no run with the id {str(run)!r}", field="run", remedy="`brand.runs` lists them")
         async with aclosing(follow(info.context.ctx, found.id, number)) as rows:
             async for row in rows:
-                yield run_of(found.id, row)
+                yield RUNS.node(found.id, row)

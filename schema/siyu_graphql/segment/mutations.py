@@ -7,11 +7,13 @@ from typing import Annotated
 import strawberry
 from siyu.flow import segments
 from siyu.flow.tokens import Right
+from siyu.store import models
 
 from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.filters import data_of
 from siyu_graphql.mutations import mutation
-from siyu_graphql.segment.queries import Name, segment_of
+from siyu_graphql.paging import one
+from siyu_graphql.segment.queries import SEGMENTS, Name
 from siyu_graphql.segment.types import SegmentPayload
 from siyu_graphql.user.filters import UserFilter
 from siyu_graphql.user.personal import require_personal
@@ -37,7 +39,7 @@ class SegmentMutations:
         found, by = await visible_brand(info, brand), info.context.access.by
         await require_personal(info, found.id, filter.checked())
         made = await segments.create(info.context.ctx, found, name, data_of(filter), title=title or "", by=by)
-        return SegmentPayload(segment=segment_of(made))
+        return await _payload(info, made)
 
     @mutation(Right.SEGMENT, SegmentPayload, "Give a segment another filter, another title, or both.")
     async def update_segment(
@@ -48,16 +50,21 @@ class SegmentMutations:
         if filter is not None:
             await require_personal(info, found.id, filter.checked())
         changed = await segments.change(info.context.ctx, found, name, filter=data, title=title, by=by)
-        return SegmentPayload(segment=segment_of(changed))
+        return await _payload(info, changed)
 
     @mutation(Right.SEGMENT, SegmentPayload, "Delete a segment. It can be restored, and its name stays taken.")
     async def delete_segment(self, info: Info, brand: BrandSlug, name: Name) -> SegmentPayload | None:
         found = await visible_brand(info, brand)
         deleted = await segments.delete(found, name, by=info.context.access.by)
-        return SegmentPayload(segment=segment_of(deleted))
+        return await _payload(info, deleted)
 
     @mutation(Right.SEGMENT, SegmentPayload, "Restore a segment that was deleted, as it was.")
     async def restore_segment(self, info: Info, brand: BrandSlug, name: Name) -> SegmentPayload | None:
         found = await visible_brand(info, brand)
         restored = await segments.restore(found, name, by=info.context.access.by)
-        return SegmentPayload(segment=segment_of(restored))
+        return await _payload(info, restored)
+
+
+async def _payload(info: Info, row: models.Segment) -> SegmentPayload:
+    segment = await one(info, SEGMENTS, row.brand_id, row.id)
+    return SegmentPayload(segment=segment)

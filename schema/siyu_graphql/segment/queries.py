@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 from siyu import NotFound
-from siyu.store import models
 
 from siyu_graphql.context import Info, OfBrand
-from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Order, Term, Window, of_brand
+from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Order, Term, Where, Window, of_brand
 from siyu_graphql.scalars import checked_text
 from siyu_graphql.segment.types import Segment
 
-__all__ = ["SEGMENTS", "segment_of", "segment_of_brand", "segments_of_brand"]
-
-SHOWN = ("name", "title", "created_at", "created_by", "changed_at", "changed_by", "deleted_at")
+__all__ = ["SEGMENTS", "segment_of_brand", "segments_of_brand"]
 
 Name = Annotated[str, strawberry.argument(description="The name of the segment.")]
 IncludeDeleted = Annotated[bool, strawberry.argument(description="Also those that were deleted and can be restored.")]
 
 
-def _segment(brand_id: int, row: Mapping[str, Any]) -> Segment:
-    return Segment(
-        brand_id=brand_id,
-        number=row["id"],
-        kept=json.loads(row["selection"]),
-        **{name: row[name] for name in SHOWN},
-    )
-
-
-SEGMENTS = Listing(
-    "segment t",
-    "t.id, t.selection, " + ", ".join(f"t.{name}" for name in SHOWN),
-    _segment,
+SEGMENTS = Listing.of(
+    "segment",
+    Segment,
+    ("name", "title", "created_at", "created_by", "changed_at", "changed_by", "deleted_at"),
     Order((("name", str), ("id", int))),
+    selection=json.loads,
 )
-
-
-def segment_of(row: models.Segment) -> Segment:
-    """The segment of a row."""
-    shown = {name: getattr(row, name) for name in SHOWN}
-    return Segment(brand_id=row.brand_id, number=row.id, kept=row.selection, **shown)
 
 
 async def segments_of_brand(
@@ -60,7 +42,9 @@ async def segments_of_brand(
 
 
 async def segment_of_brand(brand: strawberry.Parent[OfBrand], info: Info, name: Name) -> Segment | None:
-    row = await models.Segment.get_or_none(brand_id=brand.brand_id, name=checked_text(name, "name"), deleted_at=None)
-    if row is None:
+    named = Where(brand.brand_id, Term("t.name = {} AND t.deleted_at IS NULL", (checked_text(name, "name"),)))
+    async with info.context.loaders.connection(brand.brand_id) as connection:
+        rows = await SEGMENTS.page(connection, named, 1)
+    if not rows:
         raise NotFound(f"no segment {name!r}", field="name", remedy="`brand.segments` lists them")
-    return segment_of(row)
+    return SEGMENTS.node(brand.brand_id, rows[0])

@@ -39,7 +39,7 @@ class SegmentSize:
 class Segment(BrandNode):
     name: str = strawberry.field(description="Its name for programs, unique in the brand for good.")
     title: str = strawberry.field(description="Its name for people.")
-    kept: strawberry.Private[Any]
+    selection: strawberry.Private[Any]
     created_at: datetime = strawberry.field(description="When it was made.")
     created_by: str = strawberry.field(description="Who made it: the name of a token, or its prefix.")
     changed_at: datetime = strawberry.field(description="When it was last changed.")
@@ -50,7 +50,7 @@ class Segment(BrandNode):
         "What it keeps, in the shape of `UserFilter`; values of what is personal are masked as in `user.attributes`."
     )
     async def filter(self, info: Info) -> JSON:
-        return JSON(await shown_filter(info, self.brand_id, f"segment {self.number}", filter_of(self.kept)))
+        return JSON(await shown_filter(info, self.brand_id, f"segment {self.number}", filter_of(self.selection)))
 
     @computed(
         "How many users it has, and as of when: cheaper to ask for often than `users { totalCount }`. One costs as much"
@@ -59,7 +59,7 @@ class Segment(BrandNode):
     )
     async def size(self, info: Info) -> SegmentSize:
         info.context.loaders.check(self.brand_id)
-        found = await counted(info.context.ctx, self.brand_id, filter_of(self.kept))
+        found = await counted(info.context.ctx, self.brand_id, filter_of(self.selection))
         return SegmentSize(users=found.users, as_of=found.as_of)
 
     @computed(
@@ -75,7 +75,7 @@ class Segment(BrandNode):
         filter: Filter = None,
         order_by: OrderBy = None,
     ) -> UserConnection:
-        wanted = filter_of(self.kept)
+        wanted = filter_of(self.selection)
         if filter is not None:
             own = filter.checked()
             await require_personal(info, self.brand_id, own)

@@ -9,7 +9,8 @@ import strawberry
 from siyu.store.db import Connection as DatabaseConnection
 
 from siyu_graphql.context import Info, OfBrand, OfUser
-from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Order, Window, of_user
+from siyu_graphql.loading import grouped
+from siyu_graphql.paging import Listing, Order, pages_of_user, whole
 from siyu_graphql.reasons import Decision
 from siyu_graphql.stage.types import PastStage, Stage, UserStage
 
@@ -21,24 +22,10 @@ IncludeInactive = Annotated[
 ]
 
 
-def _stage(brand_id: int, row: Mapping[str, Any]) -> Stage:
-    return Stage(
-        brand_id=brand_id,
-        number=row["id"],
-        track=row["track"],
-        key=row["key"],
-        title=row["title"],
-        plugin=row["plugin"],
-        users=row["users"],
-        as_of=row["as_of"],
-        active=row["active"],
-    )
-
-
-STAGES = Listing(
-    "stage t",
-    "t.id, t.track, t.key, t.title, t.plugin, t.users, t.as_of, t.active, t.position",
-    _stage,
+STAGES = Listing.of(
+    "stage",
+    Stage,
+    ("track", "key", "title", "plugin", "users", "as_of", "active"),
     Order((("track", str), ("position", int), ("id", int))),
 )
 
@@ -46,38 +33,19 @@ STAGES = Listing(
 async def stages_of_brand(
     brand: strawberry.Parent[OfBrand], info: Info, track: Track = None, include_inactive: IncludeInactive = False
 ) -> list[Stage]:
-    stages = await info.context.loaders.load(_all_stages, brand.brand_id, None) or []
+    stages = await info.context.loaders.load(whole, brand.brand_id, None, STAGES) or []
     return [s for s in stages if track in (None, s.track) and (s.active or include_inactive)]
 
 
 async def stage_named(info: Info, brand_id: int, track: str, key: str) -> Stage | None:
     """The stage of that track and key, whether the rulebook has it still or not."""
-    stages = await info.context.loaders.load(_all_stages, brand_id, None) or []
+    stages = await info.context.loaders.load(whole, brand_id, None, STAGES) or []
     return next((stage for stage in stages if (stage.track, stage.key) == (track, key)), None)
 
 
 async def stages_of_user(user: strawberry.Parent[OfUser], info: Info, track: Track = None) -> list[UserStage]:
     stages = await info.context.loaders.load(_stages_of_users, user.brand_id, user.user_id) or []
     return [stage for stage in stages if track in (None, stage.track)]
-
-
-async def stage_history(
-    user: strawberry.Parent[OfUser],
-    info: Info,
-    first: First = None,
-    after: After = None,
-    last: Last = None,
-    before: Before = None,
-) -> Connection[PastStage]:
-    return of_user(info, user.brand_id, user.user_id, PAST, Window(first, after, last, before))
-
-
-async def _all_stages(connection: DatabaseConnection, brand_id: int, keys: Sequence[None]) -> dict[None, list[Stage]]:
-    """Batch: the brand's stages, whole, in the order in which users pass through them."""
-    rows = await connection.fetch(
-        f"SELECT {STAGES.columns} FROM stage t WHERE t.brand_id = $1 ORDER BY {STAGES.order.sql}", brand_id
-    )
-    return {None: [_stage(brand_id, row) for row in rows]}
 
 
 async def _stages_of_users(
@@ -91,18 +59,18 @@ async def _stages_of_users(
         brand_id,
         users,
     )
-    found: dict[int, list[UserStage]] = {user: [] for user in users}
-    for row in rows:
-        stage = UserStage(
-            track=row["track"],
-            key=row["stage"],
-            title=row["title"],
-            plugin=row["plugin"],
-            since=row["since"],
-            decision=Decision(brand_id, row["rulebook_id"], row["user_id"], row["stage"], row["why"], row["track"]),
-        )
-        found[row["user_id"]].append(stage)
-    return found
+    return grouped(users, ((row["user_id"], _stage(brand_id, row)) for row in rows))
+
+
+def _stage(brand_id: int, row: Mapping[str, Any]) -> UserStage:
+    return UserStage(
+        track=row["track"],
+        key=row["stage"],
+        title=row["title"],
+        plugin=row["plugin"],
+        since=row["since"],
+        decision=Decision(brand_id, row["rulebook_id"], row["user_id"], row["stage"], row["why"], row["track"]),
+    )
 
 
 def _past(brand_id: int, row: Mapping[str, Any]) -> PastStage:
@@ -123,3 +91,4 @@ PAST = Listing(
     "t.id, t.track, t.stage, t.since, t.until, t.rulebook_id, t.why, t.merge_id, s.title, s.plugin",
     _past,
 )
+stage_history = pages_of_user(PAST)

@@ -9,27 +9,17 @@ import strawberry
 from siyu.store.db import Connection as DatabaseConnection
 
 from siyu_graphql.context import Info, OfBrand, OfUser
-from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Order, Where, Window, of_user
+from siyu_graphql.loading import grouped
+from siyu_graphql.paging import Listing, Order, pages_of_user, whole
 from siyu_graphql.reasons import Decision
 from siyu_graphql.tag.types import PastTag, Tag, UserTag
 
 __all__ = ["TAGS", "tag_history", "tags_of_brand", "tags_of_user"]
 
 
-def _tag(brand_id: int, row: Mapping[str, Any]) -> Tag:
-    return Tag(
-        brand_id=brand_id,
-        number=row["id"],
-        key=row["key"],
-        title=row["title"],
-        plugin=row["plugin"],
-        users=row["users"],
-        as_of=row["as_of"],
-        active=row["active"],
-    )
-
-
-TAGS = Listing("tag t", "t.id, t.key, t.title, t.plugin, t.users, t.as_of, t.active", _tag, Order((("id", int),)))
+TAGS = Listing.of(
+    "tag", Tag, ("key", "title", "plugin", "users", "as_of", "active"), Order((("key", str), ("id", int)))
+)
 
 IncludeInactive = Annotated[
     bool,
@@ -40,31 +30,12 @@ IncludeInactive = Annotated[
 async def tags_of_brand(
     brand: strawberry.Parent[OfBrand], info: Info, include_inactive: IncludeInactive = False
 ) -> list[Tag]:
-    tags = await info.context.loaders.load(_all_tags, brand.brand_id, None) or []
+    tags = await info.context.loaders.load(whole, brand.brand_id, None, TAGS) or []
     return [tag for tag in tags if tag.active or include_inactive]
 
 
 async def tags_of_user(user: strawberry.Parent[OfUser], info: Info) -> list[UserTag]:
     return await info.context.loaders.load(_tags_of_users, user.brand_id, user.user_id) or []
-
-
-async def tag_history(
-    user: strawberry.Parent[OfUser],
-    info: Info,
-    first: First = None,
-    after: After = None,
-    last: Last = None,
-    before: Before = None,
-) -> Connection[PastTag]:
-    return of_user(info, user.brand_id, user.user_id, PAST, Window(first, after, last, before))
-
-
-async def _all_tags(connection: DatabaseConnection, brand_id: int, keys: Sequence[None]) -> dict[None, list[Tag]]:
-    """Batch: the brand's tags, whole."""
-    rows = await connection.fetch(
-        f"SELECT {TAGS.columns} FROM tag t WHERE {(where := Where(brand_id)).sql} ORDER BY t.key", *where.values
-    )
-    return {None: [_tag(brand_id, row) for row in rows]}
 
 
 async def _tags_of_users(
@@ -78,17 +49,17 @@ async def _tags_of_users(
         brand_id,
         users,
     )
-    found: dict[int, list[UserTag]] = {user: [] for user in users}
-    for row in rows:
-        tag = UserTag(
-            key=row["key"],
-            title=row["title"],
-            plugin=row["plugin"],
-            since=row["since"],
-            decision=Decision(brand_id, row["rulebook_id"], row["user_id"], row["key"], row["why"]),
-        )
-        found[row["user_id"]].append(tag)
-    return found
+    return grouped(users, ((row["user_id"], _tag(brand_id, row)) for row in rows))
+
+
+def _tag(brand_id: int, row: Mapping[str, Any]) -> UserTag:
+    return UserTag(
+        key=row["key"],
+        title=row["title"],
+        plugin=row["plugin"],
+        since=row["since"],
+        decision=Decision(brand_id, row["rulebook_id"], row["user_id"], row["key"], row["why"]),
+    )
 
 
 def _past(brand_id: int, row: Mapping[str, Any]) -> PastTag:
@@ -110,3 +81,4 @@ PAST = Listing(
     " g.key, g.title, g.plugin",
     _past,
 )
+tag_history = pages_of_user(PAST)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from siyu.store.db import Connection
 
+from siyu_graphql.loading import grouped
 from siyu_graphql.paging import OWN
 
 __all__ = ["identities_of_users", "users_by_identity"]
@@ -21,10 +22,7 @@ async def identities_of_users(connection: Connection, brand_id: int, users: Sequ
         brand_id,
         users,
     )
-    found: dict[int, list[Name]] = {user: [] for user in users}
-    for row in rows:
-        found[row["person"]].append((row["kind"], row["value"]))
-    return found
+    return grouped(users, ((row["person"], (row["kind"], row["value"])) for row in rows))
 
 
 async def users_by_identity(connection: Connection, brand_id: int, names: Sequence[Name]) -> dict[Name, int]:
