@@ -38,16 +38,15 @@ from graphql import (
     get_nullable_type,
     is_composite_type,
     is_list_type,
-    is_non_null_type,
     value_from_ast_untyped,
 )
 
-__all__ = ["LISTED", "Price", "price", "priced"]
+__all__ = ["DEFAULT", "LISTED", "MOST", "Price", "price", "priced"]
 
 LISTED = 10
 """How many entries a list is taken for that is not read in pages."""
 DEFAULT, MOST = 20, 100
-"""A page that says nothing, and the longest: longer ones are refused where they are read."""
+"""Entries of a page that says nothing, and of the longest: longer ones are refused where they are read."""
 
 COST = "siyu_cost"
 PAGED = ("first", "last")
@@ -210,7 +209,7 @@ class _Taker:
             return Part(own, 0, (), ways, given) if own or given else None
         asked = _asked(field, node)
         size: Size = 1
-        if _is_list(field):
+        if is_list_type(get_nullable_type(field.type)):
             size = _ids(node) or (LISTED if page is None else page)
         selections = [each.selection_set for each, _ in found if each.selection_set]
         return Part(own, size, self.parts(inner, selections, asked), ways, given)
@@ -288,13 +287,6 @@ def _worth(each: int, kind: Any, value: Any, depth: int = 0) -> int:
 def _declared(field: GraphQLField | GraphQLInputField) -> int:
     definition = field.extensions.get("strawberry-definition")
     return int(definition.metadata.get(COST, 0)) if definition is not None else 0
-
-
-def _is_list(field: GraphQLField) -> bool:
-    kind = field.type
-    while is_non_null_type(kind):
-        kind = kind.of_type
-    return is_list_type(kind)
 
 
 def _conditions(directives: Iterable[DirectiveNode] | None) -> Way:

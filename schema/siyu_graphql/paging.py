@@ -18,6 +18,7 @@ from siyu.store.keyset import Order, Term, Where
 from strawberry.relay import PageInfo
 
 from siyu_graphql.context import Info, OfBrand, OfUser
+from siyu_graphql.cost import DEFAULT, MOST
 from siyu_graphql.fields import computed
 from siyu_graphql.loading import grouped, once
 
@@ -45,7 +46,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-DEFAULT, MOST = 20, 100
 OWN = """
 own AS (
     SELECT id, id AS person FROM unnest({users}::bigint[]) AS w (id)

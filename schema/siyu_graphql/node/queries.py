@@ -15,6 +15,7 @@ from siyu_graphql.action.queries import ACTIONS
 from siyu_graphql.audit.queries import ENTRIES
 from siyu_graphql.brand.queries import find_brand
 from siyu_graphql.context import Info
+from siyu_graphql.cost import MOST
 from siyu_graphql.event.queries import EVENTS, REJECTED_EVENTS
 from siyu_graphql.fields import computed
 from siyu_graphql.file.queries import find_file
@@ -51,9 +52,6 @@ NODES: Mapping[str, Find] = {
     "User": find_user,
     "UserMerge": by_number(MERGES),
 }
-
-
-MOST = 100
 
 
 @strawberry.type
