@@ -36,25 +36,24 @@ class Loaders:
 
     async def load(self, batch: Batch[V], brand_id: int, key: Hashable, *args: Hashable) -> V | None:
         """The value of ``key`` in the brand, None if there is none."""
-        name = (batch, brand_id, args)
-        if name not in self._loaders:
-            self._loaders[name] = DataLoader(load_fn=partial(self._run, batch, brand_id, args))
-        found: V | None = await _shared(self._loaders[name].load(key))
+        found: V | None = await self._one((batch, brand_id, args), partial(self._run, batch, brand_id, args), key)
         return found
 
     async def ask(self, batch: Batch[V], brand_id: int, key: Hashable, *args: Hashable) -> V | None:
         """As :meth:`load`, for a batch that is given no connection because it opens what it needs."""
-        name = (batch, brand_id, args)
-        if name not in self._loaders:
-            self.check(brand_id)
+        self.check(brand_id)
 
-            async def run(keys: list[Any]) -> list[Any]:
-                found = await batch(brand_id, keys, *args)
-                return [found.get(key) for key in keys]
+        async def run(keys: list[Any]) -> list[Any]:
+            found = await batch(brand_id, keys, *args)
+            return [found.get(key) for key in keys]
 
-            self._loaders[name] = DataLoader(load_fn=run)
-        found: V | None = await _shared(self._loaders[name].load(key))
+        found: V | None = await self._one((batch, brand_id, args), run, key)
         return found
+
+    async def _one(self, name: Hashable, run: Callable[[list[Any]], Awaitable[list[Any]]], key: Hashable) -> Any:
+        if name not in self._loaders:
+            self._loaders[name] = DataLoader(load_fn=run)
+        return await _shared(self._loaders[name].load(key))
 
     @asynccontextmanager
     async def connection(self, brand_id: int) -> AsyncIterator[Connection]:
