@@ -7,6 +7,7 @@ from siyu.store import models
 
 from siyu_graphql.context import Info, OfBrand
 from siyu_graphql.file.types import File
+from siyu_graphql.nodes import number_of
 
 __all__ = ["file_of", "files_of_brand", "find_file"]
 
@@ -23,7 +24,7 @@ async def files_of_brand(brand: strawberry.Parent[OfBrand]) -> list[File]:
 
 async def find_file(info: Info, brand_id: int, name: str) -> File | None:
     """The file of that number."""
-    if not (name.isascii() and name.isdecimal() and len(name) < 19):
+    if (number := number_of(name)) is None:
         return None
-    row = await models.File.get_or_none(brand_id=brand_id, id=int(name))
+    row = await models.File.get_or_none(brand_id=brand_id, id=number)
     return None if row is None else file_of(row)

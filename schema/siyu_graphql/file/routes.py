@@ -29,9 +29,7 @@ def routes(ctx: Context, queue: Queue) -> list[Route]:
     """The routes of files."""
 
     async def fetch(request: Request) -> Response:
-        part: files.Part = "rejects" if request.path_params.get("part") == "rejects" else ""
-        if request.path_params.get("part", "") != part:
-            return _refused(NotFound("no such file", field="url"))
+        part: files.Part = "rejects" if request.url.path.endswith("/rejects") else ""
         try:
             file = await _file(ctx, request, "GET", part)
         except SiyuError as error:
@@ -66,7 +64,7 @@ def routes(ctx: Context, queue: Queue) -> list[Route]:
 
     return [
         Route("/files/{number}", fetch, methods=["GET"]),
-        Route("/files/{number}/{part}", fetch, methods=["GET"]),
+        Route("/files/{number}/rejects", fetch, methods=["GET"]),
         Route("/files/{number}", send, methods=["PUT"]),
     ]
 
