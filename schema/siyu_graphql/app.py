@@ -55,7 +55,7 @@ from siyu_graphql.ops.routes import Operations, routes
 from siyu_graphql.plans.door import Door
 from siyu_graphql.schema import MOST_OPERATIONS, Schema, build_schema
 from siyu_graphql.service import Service
-from siyu_graphql.sockets import Adapter, Handler, Socket
+from siyu_graphql.sockets import SHAPES, Adapter, Handler, Socket
 
 __all__ = ["MOST_BYTES", "Page", "create_app"]
 
@@ -277,13 +277,12 @@ class Asked(GraphQLRequestData):
 
 def _asked(data: Any, protocol: Any) -> Asked:
     """The request of an operation; 400 where it is none."""
-    shapes = {"query": str, "variables": dict, "operationName": str, "extensions": dict, "documentId": str}
     if not isinstance(data, dict):
         raise HTTPException(400, 'an operation is an object, like {"query": "{ version }"}')
-    for name, shape in shapes.items():
+    for name, shape in SHAPES.items():
         if not isinstance(data.get(name), shape | None):
             raise HTTPException(400, f"`{name}` is not {'an object' if shape is dict else 'a text'}")
-    query, variables, operation_name, extensions, document_id = (data.get(name) for name in shapes)
+    query, variables, operation_name, extensions, document_id = (data.get(name) for name in SHAPES)
     return Asked(query, variables, operation_name, extensions, protocol, document_id)
 
 

@@ -22,7 +22,10 @@ from siyu_graphql.errors import presented
 from siyu_graphql.meter import TooMany
 from siyu_graphql.service import Service
 
-__all__ = ["Adapter", "Handler", "Socket"]
+__all__ = ["SHAPES", "Adapter", "Handler", "Socket"]
+
+SHAPES = {"query": str, "variables": dict, "operationName": str, "extensions": dict, "documentId": str}
+"""What an operation is asked with, each or nothing."""
 
 
 @dataclass
@@ -128,14 +131,9 @@ def _well_formed(message: object) -> bool:
     """Whether Strawberry, which looks at the names of fields only, can go on with it."""
     if not isinstance(message, dict) or not isinstance(message.get("id", ""), str):
         return False
-    payload = message.get("payload")
     if message.get("type") != "subscribe":
         return True
-    return (
-        isinstance(payload, dict)
-        and isinstance(payload.get("query"), str | None)
-        and isinstance(payload.get("documentId"), str | None)
-        and isinstance(payload.get("extensions"), dict | None)
-        and isinstance(payload.get("variables"), dict | None)
-        and isinstance(payload.get("operationName"), str | None)
+    payload = message.get("payload")
+    return isinstance(payload, dict) and all(
+        isinstance(payload.get(name), shape | None) for name, shape in SHAPES.items()
     )
