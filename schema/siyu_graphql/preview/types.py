@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 
 import strawberry
@@ -36,7 +37,7 @@ class Moved:
         """As it is shown."""
         return cls(
             users=it.users,
-            by_stage=[InStage(track=each.track, stage=each.stage, users=each.users) for each in it.by_stage],
+            by_stage=[InStage(**asdict(each)) for each in it.by_stage],
             samples=[
                 MovedUser(user_id=GlobalID("User", f"{brand_id}:{each.user_id}"), because=each.because)
                 for each in it.samples
@@ -103,12 +104,7 @@ class PluginPreview:
             proposed=it.proposed,
             tags=[Effect.of(brand_id, effect) for effect in it.tags],
             stages=[Effect.of(brand_id, effect) for effect in it.stages],
-            actions=PreviewedActions(
-                now=it.actions.now,
-                per_day_today=it.actions.per_day_today,
-                per_day=it.actions.per_day,
-                users=it.actions.users,
-            ),
+            actions=PreviewedActions(**asdict(it.actions)),
         )
 
 
@@ -121,19 +117,6 @@ class ReplayedSize:
     proposed: int | None = strawberry.field(description="Under the proposed rules; null where none are proposed.")
     enter: int = strawberry.field(description="How many only the proposed rules put there.")
     leave: int = strawberry.field(description="How many only today's rules put there.")
-
-    @classmethod
-    def of(cls, it: engine.Size) -> ReplayedSize:
-        """As it is shown."""
-        return cls(
-            track=it.track,
-            key=it.key,
-            title=it.title,
-            today=it.today,
-            proposed=it.proposed,
-            enter=it.enter,
-            leave=it.leave,
-        )
 
 
 @strawberry.type(description="How many would have gone from one stage to another since the moment before.")
@@ -159,12 +142,9 @@ class ReplayedMoment:
         return cls(
             at=it.at,
             users=it.users,
-            tags=[ReplayedSize.of(size) for size in it.tags],
-            stages=[ReplayedSize.of(size) for size in it.stages],
-            moves=[
-                ReplayedMove(track=m.track, before=m.before, after=m.after, today=m.today, proposed=m.proposed)
-                for m in it.moves
-            ],
+            tags=[ReplayedSize(**asdict(size)) for size in it.tags],
+            stages=[ReplayedSize(**asdict(size)) for size in it.stages],
+            moves=[ReplayedMove(**asdict(move)) for move in it.moves],
         )
 
 
