@@ -49,11 +49,12 @@ from strawberry.types.execution import PreExecutionError
 
 from siyu_graphql.context import Queue
 from siyu_graphql.errors import error_body, log, present
+from siyu_graphql.execution import Schema
 from siyu_graphql.file.routes import routes as file_routes
 from siyu_graphql.ops.leaving import Streams
 from siyu_graphql.ops.routes import Operations, routes
 from siyu_graphql.plans.door import Door
-from siyu_graphql.schema import MOST_OPERATIONS, Schema, build_schema
+from siyu_graphql.schema import build_schema
 from siyu_graphql.service import Service
 from siyu_graphql.sockets import SHAPES, Adapter, Handler, Socket
 
@@ -63,6 +64,8 @@ MOST_BYTES = 2 * 1024 * 1024
 """The largest body of a request."""
 GREETING_SECONDS = 10.0
 """How long a WebSocket may be open before it says whose it is."""
+MOST_OPERATIONS = 10
+"""How many operations one request may hold."""
 MOST_SUBSCRIPTIONS = 20
 """How many operations may run at once on a WebSocket."""
 STATIC = Path(__file__).parent / "static"
