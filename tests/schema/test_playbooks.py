@@ -45,6 +45,8 @@ async def test_it_is_started_by_hand_and_once_an_occasion(world: Any) -> None:
     assert (first["started"], first["playbook"]["underWay"], first["userErrors"]) == (2, 2, [])
     shop = await Brand.get(slug="shop")
     assert ("playbooks", shop.id) in world.queue.pushed
+    log = (await world.data('{ brand(slug: "shop") { auditLog(first: 1) { nodes { what target } } } }'))["brand"]
+    assert log["auditLog"]["nodes"] == [{"what": "startPlaybook", "target": NAME}]
     again = (await world.data(START, users=some))["startPlaybook"]
     assert (again["started"], again["userErrors"]) == (0, [])
     assert (await carry_on(world.ctx, shop.id)).actions == 2
