@@ -187,6 +187,24 @@ async def test_a_file_that_is_sent_becomes_events_and_what_cannot_is_handed_back
     assert shop.refresh_asked is not None
 
 
+async def test_no_text_of_an_export_is_a_formula_and_an_import_of_it_has_the_same_texts(api: Any, shop: Brand) -> None:
+    keys = ["=1+1", "+8613", "-5", "@sum", "＝cmd", "'=quoted", "''-twice", "'plain", "a=b"]
+    said = [IncomingEvent(key, "article.opened", {"member": "m01"}, {"topic": "tea"}, AT) for key in keys]
+    await record(api.ctx, shop, said)
+    file = await exported(api, shop, what="EVENTS", format="CSV")
+    sent = (await api.http.get(file["url"])).content
+    cells = frame(sent, "CSV").get_column("key").to_list()
+    assert {"'=1+1", "'-5", "''=quoted", "'''-twice", "'plain", "a=b"} <= set(cells)
+    assert not [cell for cell in cells if cell[0] in "=+-@＝"]
+    header, _, rows = sent.partition(b"\n")
+    assert header == b"id,key,user_id,kind,at,payload"
+    again = await begun(api)
+    await api.http.put(again["url"], content=b"id,topic,who,kind,when,payload\n" + rows)
+    await files.work(api.ctx, shop.id)
+    events = await Event.filter(brand_id=shop.id, kind="article.opened")
+    assert set(keys) <= {event.payload["topic"] for event in events}
+
+
 async def test_what_cannot_be_imported_at_all_fails_and_says_why(api: Any, shop: Brand) -> None:
     file = await begun(api)
     assert (await api.http.put(file["url"], content=b"a,b\n1,2\n")).status_code == 202

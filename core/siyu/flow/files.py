@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import polars as pl
+import polars.selectors as cs
 
 from siyu.contract.errors import InputError, NotFound, SiyuError
 from siyu.flow.context import Context, ask_refresh, brand_by_id, now
 from siyu.flow.filters import ALL_OF, UserFilter, filter_of
-from siyu.flow.importing import ColumnMapping, import_file
+from siyu.flow.importing import FORMULA, ColumnMapping, import_file
 from siyu.flow.runs import run
 from siyu.flow.selection import select
 from siyu.store.db import Lock, copy_out
@@ -290,7 +291,8 @@ def _write(path: Path, frame: pl.DataFrame, format: str, first: bool) -> None:
         case "jsonl":
             frame.write_ndjson(path)
         case _:
-            frame.write_csv(path, include_header=first)
+            safe = frame.with_columns(cs.string().str.replace(f"^({FORMULA})", "'$1"))
+            safe.write_csv(path, include_header=first)
 
 
 def _joined(folder: Path, format: str) -> Path:

@@ -11,7 +11,7 @@ import asyncio
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -26,9 +26,12 @@ from siyu.flow.context import Context, zone
 from siyu.flow.ingest import load
 from siyu.store.models import Brand
 
-__all__ = ["ColumnMapping", "Imported", "import_file"]
+__all__ = ["FORMULA", "ColumnMapping", "Imported", "import_file"]
 
 CHUNK = 50_000
+FORMULA = r"'*[=+\-@＝＋－＠\t\r\n]"
+"""How a text of CSV begins that a spreadsheet takes for a formula, or that has been kept from it: exports put an
+apostrophe before it (as OWASP says), and imports take that off."""
 ENCODING = "utf-8-sig"  # a byte order mark is no part of the first column
 Format = Literal["csv", "jsonl", "parquet"]
 Progress = Callable[[float], None]
@@ -81,7 +84,8 @@ async def import_file(
     source = event_kind.sources[0]
     _check_fields(event_kind, source, mapping)
     result = Imported()
-    reader = _Reader(path, file_format or _guess_format(path), separator, header)
+    file_format = file_format or _guess_format(path)
+    reader = _Reader(path, file_format, separator, header)
     wanted = {mapping.user, mapping.at, *mapping.fields.values(), *([mapping.id] if mapping.id else [])}
     if unknown := sorted(wanted - set(reader.columns)):
         raise InputError(
@@ -98,7 +102,10 @@ async def import_file(
                 if isinstance(values, str):
                     refused.add(number, values, "")
             rows = [(number, values) for number, values in chunk if not isinstance(values, str)]
-            good = await asyncio.to_thread(_events, rows, event_kind, source, mapping, zone(brand.zone), seen, refused)
+            raw = await asyncio.to_thread(_raw, rows, wanted, file_format)
+            good = await asyncio.to_thread(
+                _events, raw, rows, event_kind, source, mapping, zone(brand.zone), seen, refused
+            )
             if len(good):
                 appended = await load(ctx, brand, good)
                 result.new += appended.new
@@ -135,7 +142,17 @@ def _check_fields(kind: EventKind, source: Source, mapping: ColumnMapping) -> No
         )
 
 
+def _raw(rows: Sequence[tuple[int, Mapping[str, Any]]], columns: Collection[str], file_format: Format) -> pl.DataFrame:
+    """The texts of some columns."""
+    raw = pl.DataFrame(
+        {name: [_text(values.get(name)) for _, values in rows] for name in columns},
+        schema=dict.fromkeys(columns, pl.String),
+    ).with_columns(pl.all().str.strip_chars())
+    return raw.with_columns(pl.all().str.replace(rf"^'({FORMULA})", "$1")) if file_format == "csv" else raw
+
+
 def _events(
+    raw: pl.DataFrame,
     rows: Sequence[tuple[int, Mapping[str, Any]]],
     kind: EventKind,
     source: Source,
@@ -144,12 +161,7 @@ def _events(
     seen: dict[bytes, int],
     refused: _Rejects,
 ) -> pl.DataFrame:
-    """The rows as events; rows that cannot be are handed to ``refused``."""
-    columns = {mapping.user, mapping.at, *mapping.fields.values(), *([mapping.id] if mapping.id else [])}
-    raw = pl.DataFrame(
-        {name: [_text(values.get(name)) for _, values in rows] for name in columns},
-        schema=dict.fromkeys(columns, pl.String),
-    ).with_columns(pl.all().str.strip_chars())
+    """The rows as events, of the ``raw`` texts in them; rows that cannot be are handed to ``refused``."""
     required = {name for name, info in kind.payload.model_fields.items() if info.is_required()}
     checks = [_text_check("user", mapping.user, 200, required=True), _moment_check(mapping, brand_zone)]
     checks += [_check(source.column(name), column, name in required) for name, column in mapping.fields.items()]
