@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import pkgutil
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import IntEnum
 from io import BytesIO
 from typing import Any, TypeAlias
@@ -29,6 +29,9 @@ __all__ = ["Connection", "Database", "Lock", "copy_in", "copy_out", "fetch", "gi
 
 AT_ONCE = 5_000
 """Up to so many rows go to a statement as arrays; more are staged by COPY."""
+
+END_SECONDS = 5.0
+"""How long a COPY may go on that was given up, before its connection is."""
 
 Connection: TypeAlias = asyncpg.Connection
 APPS = {
@@ -234,10 +237,30 @@ async def fetch(connection: Connection, query: str, *args: Any, schema: Mapping[
     )
 
 
+async def _end(connection: Connection, copying: asyncio.Future[str]) -> None:
+    """Let a COPY end that nobody waits for any more. asyncpg (0.32) does not survive that one is cancelled: between two
+    pieces it loses count, and after the last it waits for ever to be told of an end that has been."""
+    giving_up = asyncio.get_running_loop().call_later(END_SECONDS, connection.terminate)
+    while not copying.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([copying])
+    giving_up.cancel()
+    copying.exception()  # which is of no interest, and asyncio wants somebody to have looked
+
+
 async def copy_out(connection: Connection, query: str, *args: Any, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The rows of a query as a frame with ``schema``, by COPY."""
     buffer = BytesIO()
-    await connection.copy_from_query(query, *args, output=buffer, format="csv")
+
+    async def keep(data: bytes) -> None:
+        buffer.write(data)
+
+    copying = asyncio.ensure_future(connection.copy_from_query(query, *args, output=keep, format="csv"))
+    try:
+        await asyncio.shield(copying)
+    except asyncio.CancelledError:
+        await _end(connection, copying)
+        raise
     if not buffer.tell():
         return pl.DataFrame(schema=schema)
     buffer.seek(0)
