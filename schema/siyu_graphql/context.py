@@ -248,7 +248,7 @@ Info: TypeAlias = strawberry.Info[RequestContext, None]
 async def visible_brand(info: Info, slug: str, *, field: str = "brand") -> models.Brand:
     """The brand, or :class:`siyu.NotFound`, the same whether there is none or the token may not see it."""
     info.context.access.require(Right.READ)
-    brand = await models.Brand.get_or_none(slug=slug) if slug.isprintable() else None
+    brand = await models.Brand.named(slug)
     if brand is None or not info.context.access.sees(brand.id):
         raise NotFound(f"no brand {slug!r}", field=field, remedy="`brands` lists those that the token may see")
     logs.bind(brand=brand.slug)

@@ -104,7 +104,7 @@ async def ask_refresh(connection: Connection, brand_id: int) -> None:
 
 async def brand_by_slug(slug: str) -> Brand:
     """The brand, or :class:`NotFound`."""
-    brand = await Brand.get_or_none(slug=slug)
+    brand = await Brand.named(slug)
     if brand is None:
         raise NotFound(f"no brand {slug!r}", field="brand", remedy="`siyu brand list` shows them")
     return brand

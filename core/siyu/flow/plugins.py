@@ -76,6 +76,7 @@ async def configure(
 
 async def roll_out(ctx: Context, brand: Brand, name: str, percent: int, *, by: str = "") -> PluginSetting:
     """Let the change of a plugin that is being rolled out hold for another percentage of the users."""
+    ctx.plugins.get(name)
     row = await PluginSetting.get_or_none(brand_id=brand.id, plugin=name)
     if row is None or row.base is None:
         raise NotFound(f"no change of {name} is being rolled out", field="plugin", remedy="make one with a percentage")
@@ -131,6 +132,7 @@ async def undo(ctx: Context, brand: Brand, name: str, *, by: str = "") -> Plugin
     Of two changes with a refresh between them the second is taken back, with a refresh, before the first: who has been
     put back by the second where they were before the first shows nothing to give back. :class:`InputError` says so.
     """
+    ctx.plugins.get(name)
     taken_back = SettingChange.filter(brand_id=brand.id, plugin=name).exclude(undoes=None)
     undone = [change.undoes for change in await taken_back]
     open_ = SettingChange.filter(brand_id=brand.id, plugin=name, undoes=None).exclude(id__in=undone or [0])
@@ -288,6 +290,7 @@ async def _change(
     undoes: SettingChange | None = None,
     pin: tuple[str, str | None] | None = None,
 ) -> PluginSetting:
+    ctx.plugins.get(name)
     # Who waits here for the brand holds a connection: none of those may be needed to go on.
     async with ctx.db.transaction() as connection:
         await connection.execute("SELECT FROM brand WHERE id = $1 FOR UPDATE", brand.id)

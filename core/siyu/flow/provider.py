@@ -85,7 +85,7 @@ class IdentityProvider:
         if not roles:
             raise _Refused(f"the claim {self._settings.role_claim!r} names no role")
         slug = claims.get(self._settings.brand_claim)
-        brand = await Brand.get_or_none(slug=slug) if isinstance(slug, str) and slug.isprintable() else None
+        brand = await Brand.named(slug) if isinstance(slug, str) else None
         if brand is None and slug != ALL_BRANDS:
             raise _Refused(f"the claim {self._settings.brand_claim!r} names no brand")
         subject = claims["sub"]

@@ -16,7 +16,7 @@ from siyu.flow.context import Context
 from siyu.flow.filters import UserFilter, filter_of
 from siyu.store.models import Brand, Segment, Stage, Tag
 
-__all__ = ["MOST_SEGMENTS", "change", "create", "delete", "filter_in", "find", "listed", "restore"]
+__all__ = ["MOST_SEGMENTS", "change", "create", "delete", "filter_in", "find", "listed", "named", "restore"]
 
 MOST_SEGMENTS = 500
 """Of a brand, deleted ones included."""
@@ -31,11 +31,16 @@ async def listed(brand: Brand, *, deleted: bool = False) -> list[Segment]:
 
 async def find(brand: Brand, name: str, *, deleted: bool = False) -> Segment:
     """The segment of that name, or :class:`NotFound`; one that is deleted only if ``deleted`` are looked for."""
-    segment = await Segment.get_or_none(brand_id=brand.id, name=name) if name.isprintable() else None
+    segment = await named(brand.id, name)
     if segment is None or (segment.deleted_at is None) == deleted:
         kind, list_of = ("deleted segment", "(includeDeleted: true)") if deleted else ("segment", "")
         raise NotFound(f"no {kind} {name!r}", field="name", remedy=f"`brand.segments{list_of}` lists them")
     return segment
+
+
+async def named(brand_id: int, name: str) -> Segment | None:
+    """The segment of that name, deleted or not, if there is one."""
+    return await Segment.get_or_none(brand_id=brand_id, name=name) if _NAME.fullmatch(name) else None
 
 
 def filter_in(segment: Segment) -> UserFilter:

@@ -6,6 +6,9 @@ from tortoise import fields
 from tortoise.fields.db_defaults import SqlDefault
 from tortoise.models import Model
 
+MOST_LETTERS = 60
+"""Of a slug."""
+
 
 class Brand(Model):
     """A brand.
@@ -17,7 +20,7 @@ class Brand(Model):
     """
 
     id = fields.IntField(primary_key=True)
-    slug = fields.CharField(max_length=60, unique=True)
+    slug = fields.CharField(max_length=MOST_LETTERS, unique=True)
     name = fields.CharField(max_length=200)
     zone = fields.CharField(max_length=60, default="Asia/Shanghai")
     replayed_to = fields.DatetimeField(null=True)
@@ -29,3 +32,8 @@ class Brand(Model):
 
     class Meta:
         table = "brand"
+
+    @classmethod
+    async def named(cls, slug: str) -> Brand | None:
+        """The brand of that slug, if there is one. Tortoise and the driver raise for texts that none can be."""
+        return await cls.get_or_none(slug=slug) if slug.isprintable() and len(slug) <= MOST_LETTERS else None
