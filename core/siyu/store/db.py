@@ -42,6 +42,7 @@ APPS = {
     }
 }
 MIGRATION_LOCK = 0x51_59_55
+APPLIED = "SELECT name FROM tortoise_migrations WHERE app = 'siyu'"
 NAME = "SELECT i.id || '-' || d.oid FROM installation i, pg_database d WHERE d.datname = current_database()"
 
 
@@ -86,6 +87,8 @@ class Database:
 
     async def migrate(self) -> None:
         """Bring the tables up to date; of several processes at once one does it and the others wait."""
+        if await self._up_to_date():
+            return  # Tortoise loads all migrations before it finds that there is nothing to do
         async with self.connection() as lock:
             # Tortoise takes no lock of its own.
             await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
@@ -96,12 +99,15 @@ class Database:
 
     async def migrated(self) -> bool:
         """Whether the tables are up to date; once they are they stay so."""
-        if not self._migrated:
-            async with self.connection() as connection:
-                applied = await connection.fetch("SELECT name FROM tortoise_migrations WHERE app = 'siyu'")
-            there = {module.name for module in pkgutil.iter_modules(migrations.__path__)}
-            self._migrated = there <= {row["name"] for row in applied}
+        self._migrated = self._migrated or await self._up_to_date()
         return self._migrated
+
+    async def _up_to_date(self) -> bool:
+        async with self.connection() as connection:
+            known = await connection.fetchval("SELECT to_regclass('tortoise_migrations')")
+            applied = await connection.fetch(APPLIED) if known else []
+        there = {module.name for module in pkgutil.iter_modules(migrations.__path__)}
+        return there <= {row["name"] for row in applied}
 
     def connections(self) -> dict[str, int]:
         """How many connections this process has by state, and how many it may have."""
