@@ -14,7 +14,7 @@ PIN     = uv pip compile -q pyproject.toml --universal --python-version 3.11 --g
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-graphql-long test-spark test-browser frontend lint format sdl sdl-diff bench bench-graphql bench-peers requirements clean
+.PHONY: help demo test test-long test-spark test-browser frontend lint format sdl sdl-diff bench bench-graphql bench-peers requirements clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -22,14 +22,15 @@ help:  ## what can be made
 demo: $(VENV)/.demo  ## real purchases in, a served API out: http://127.0.0.1:8000 (ARGS="--port 8001")
 	@$(BIN)/siyu demo $(ARGS)
 
+# All of them in a process a core, each with servers of its own; a few, as ARGS say, are there sooner in one.
 test: $(VENV)/.dev  ## run the tests (ARGS="-k rfm -x")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 test-spark: java $(VENV)/.spark  ## run the tests that hold Spark to the other engines (needs Java; some minutes)
 	@$(BIN)/python -m pytest -m spark $(ARGS)
 
-test-graphql-long: $(VENV)/.dev  ## thousands of generated queries, answered by plans and by resolvers (some minutes)
-	@$(BIN)/python -m pytest -m long tests/schema $(ARGS)
+test-long: $(VENV)/.dev  ## thousands of generated queries and examples, ten minutes of fuzzing (SIYU_FUZZ_SECONDS=600)
+	@SIYU_EXAMPLES=$(or $(SIYU_EXAMPLES),20) $(BIN)/python -m pytest -m "(long or examples) and not spark" $(ARGS)
 
 .PHONY: java
 java:

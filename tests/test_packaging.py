@@ -4,6 +4,7 @@ import re
 import subprocess
 import tomllib
 from importlib.metadata import entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,16 @@ def test_the_entry_points_installed_are_those_declared() -> None:
 def test_every_plugin_of_ours_can_be_loaded() -> None:
     plugins = PluginManager.load().plugins
     assert {name: plugins[name].refused for name in DECLARED} == dict.fromkeys(DECLARED)
+
+
+def test_what_is_tested_is_this_checkout() -> None:
+    origins = {package: find_spec(Path(package).name) for package in SHIPPED}
+    elsewhere = {
+        package: spec and spec.origin
+        for package, spec in origins.items()
+        if not (spec and spec.origin and Path(spec.origin).resolve().is_relative_to(ROOT.resolve()))
+    }
+    assert elsewhere == {}, "PYTHONPATH, or an install of another checkout, leads elsewhere"
 
 
 def test_the_version_installed_is_the_one_declared() -> None:

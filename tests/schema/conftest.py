@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -62,6 +63,12 @@ class RecordingQueue:
         return {"fast": len(self.pushed)}
 
 
+@lru_cache(4)
+def _schema(plugins: PluginManager) -> Any:
+    """The schema, which takes longer to build than most tests do."""
+    return siyu_graphql.build_schema(plugins)
+
+
 class Api:
     """A client of the application, as the bearer of ``token``."""
 
@@ -70,7 +77,8 @@ class Api:
         self.token = token
         self.queue = RecordingQueue()
         self.page = siyu_graphql.Page("query </script> { version }", '{"slug": "shop"}')
-        self.app = siyu_graphql.create_app(ctx, self.queue, page=self.page)
+        with patch("siyu_graphql.app.build_schema", _schema):
+            self.app = siyu_graphql.create_app(ctx, self.queue, page=self.page)
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.app), base_url="http://siyu")
 
     async def post(self, body: Any, token: str | None = None) -> httpx2.Response:

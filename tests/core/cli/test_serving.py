@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -39,6 +40,10 @@ class House:
         self.folder = folder
         self.env = {**os.environ, "SIYU_HOME": str(folder / "home"), "SIYU_EMBEDDED_FSYNC": "off"}
         self.started: list[Serving] = []
+
+    @cached_property
+    def token(self) -> str:
+        return self.run("token", "create", "--role", "admin").strip()
 
     def run(self, *words: str) -> str:
         return subprocess.run(
@@ -69,7 +74,7 @@ class Serving:
                 stderr=out,
                 start_new_session=True,
             )
-        self.token = house.run("token", "create", "--role", "admin").strip()
+        self.token = house.token
         self.headers = {"authorization": f"Bearer {self.token}"}
 
     def get(self, path: str) -> httpx2.Response:
@@ -125,7 +130,7 @@ def house(home: House) -> Iterator[House]:
     home.started.clear()
 
 
-def test_several_processes_answer_as_one_and_one_that_dies_is_replaced(house: House) -> None:
+def test_several_processes_answer_as_one_the_dead_are_replaced_and_ctrl_c_ends_all(house: House) -> None:
     serving = house.serve("--workers", "2")
     serving.until(lambda: len(serving.children()) == 3)
     event = '{id: "1", kind: "order.paid", user: [{kind: "member", value: "1"}], payload: {amount: 5}}'
@@ -146,9 +151,6 @@ def test_several_processes_answer_as_one_and_one_that_dies_is_replaced(house: Ho
     assert serving.log.read_text().count("ended with -9; another one begins") == 2
     assert serving.figure(name) == 20, "what the dead had counted stays"
 
-
-def test_ctrl_c_ends_all_of_them(house: House) -> None:
-    serving = house.serve("--workers", "2")
     children = serving.children()
     os.killpg(serving.process.pid, signal.SIGINT)
     assert serving.process.wait(20) == 0, serving.log.read_text()

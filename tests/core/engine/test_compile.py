@@ -33,6 +33,8 @@ from siyu.contract.conditions import (
 )
 from siyu.engine.compile import Frame, to_narwhals, to_python
 
+from tests.properties import examples
+
 INTEGERS = (Count("order.paid"), DaysSince("order.paid"))
 MONEY = (Total("order.paid", "amount"),)
 TEXTS = (Attribute("skin"), Attribute("city"))
@@ -193,11 +195,14 @@ def test_a_brand_and_a_single_user_get_the_answer_of_the_contract(
     assert by_python(condition, frame) == expected
 
 
+@pytest.mark.examples
 def test_engines_outside_give_the_answer_of_the_contract(outside: str) -> None:
     some = st.dictionaries(st.sampled_from([f"t{n}" for n in range(25)]), conditions, min_size=1)
     chains = st.dictionaries(st.sampled_from(["c0", "c1"]), st.lists(conditions, min_size=1, max_size=4))
 
-    @settings(max_examples={"duckdb": 60, "spark": 12}[outside], deadline=None, suppress_health_check=list(HealthCheck))
+    few = {"duckdb": examples(25), "spark": 12}[outside]
+
+    @settings(max_examples=few, deadline=None, suppress_health_check=list(HealthCheck))
     @given(flags=some, chains=chains, data=rows)
     def law(flags: dict[str, Condition], chains: dict[str, list[Condition]], data: list[tuple[Any, ...]]) -> None:
         frame = pl.DataFrame(data, schema=EVERY, orient="row")

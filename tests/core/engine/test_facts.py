@@ -57,6 +57,8 @@ from siyu.engine.facts import Frames, compute, compute_all
 from siyu.flow.engines import opened
 from siyu.store.lake import Stored
 
+from tests.properties import examples
+
 CATALOG: Catalog = PluginManager().catalog
 INTERACTION = CATALOG.groups["interaction"]
 
@@ -542,10 +544,13 @@ def crowds(draw: st.DrawFn) -> tuple[list[Event], datetime, ZoneInfo]:
     )
 
 
+@pytest.mark.examples
 def test_engines_outside_find_the_facts_that_the_contract_says(outside: str, tmp_path: Path) -> None:
     numbers = itertools.count()
 
-    @settings(max_examples={"duckdb": 25, "spark": 5}[outside], deadline=None, suppress_health_check=list(HealthCheck))
+    few = {"duckdb": examples(10), "spark": 5}[outside]
+
+    @settings(max_examples=few, deadline=None, suppress_health_check=list(HealthCheck))
     @given(history=crowds(), wanted=st.lists(facts, min_size=10, max_size=30), sealed=st.integers(0, 60))
     def law(history: tuple[list[Event], datetime, ZoneInfo], wanted: list[Fact], sealed: int) -> None:
         events, at, zone = history

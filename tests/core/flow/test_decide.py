@@ -41,6 +41,7 @@ from siyu.store.models import (
 )
 
 from tests.core.conftest import new_brand
+from tests.properties import examples
 
 # What is done in another way for a few than for many.
 SIZES = [(decide, "FEW"), (diff, "FEW"), (decisions, "FEW"), (lake, "FEW"), (db, "AT_ONCE")]
@@ -175,13 +176,14 @@ async def assert_counters(brand: Brand) -> None:
 # Each is a brand of its own in the database of the module. What is drawn is drawn before the test: within a coroutine
 # Hypothesis cannot break off.
 EXAMPLES = settings(
-    max_examples=20,
+    max_examples=examples(10),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 
 
+@pytest.mark.examples
 @EXAMPLES
 @given(
     arrival=arrivals(),

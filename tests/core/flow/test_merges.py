@@ -46,6 +46,7 @@ from siyu.store.models import (
 
 from tests.core.conftest import new_brand
 from tests.core.flow.test_decide import assert_counters, brand_with, decide_all, labels, standing
+from tests.properties import examples
 
 END = datetime(2026, 11, 21, 12, tzinfo=UTC)
 KINDS = ("openid", "phone", "email")
@@ -446,7 +447,8 @@ async def take_some_steps(house: Context, brand: Brand, dice: random.Random) -> 
                     await unmerge_users(house, brand, dice.choice(made).id, by="me")
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.examples
+@settings(max_examples=examples(3), deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 async def test_whatever_is_merged_and_undone_in_between_decisions_are_those_of_the_people_there_are(
     house: Context, seed: int
@@ -472,7 +474,8 @@ def people_of(events: Sequence[IncomingEvent]) -> set[frozenset[tuple[str, str]]
     return set(map(frozenset, people))
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.examples
+@settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 async def test_in_whatever_order_and_batches_events_come_the_people_and_their_decisions_are_the_same(
     house: Context, seed: int

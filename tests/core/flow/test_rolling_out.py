@@ -202,6 +202,7 @@ changes = st.one_of(
 steps = st.lists(st.tuples(changes, st.sampled_from([BUCKETS, 50, 20]), st.booleans()), min_size=1, max_size=4)
 
 
+@pytest.mark.examples
 @EXAMPLES
 @given(events=histories(), steps=steps, back=st.tuples(*[st.booleans()] * 4))
 async def test_undone_is_as_it_was(
