@@ -56,7 +56,7 @@ class ContentAffinity(FittedSegmenter):
             topics.setdefault(topic, []).append((category, lift))
         for topic, found in topics.items():
             bought = Count("order.paid", {"category": [category for category, _ in found]}, p.days)
-            pairs = ", ".join(f"{category} ({lift:.1f} times)" for category, lift in found)
+            pairs = ", ".join(f"{category} ×{lift:.1f}" for category, lift in found)
             because = _literal(f"; whose buyers open {topic} more often than others: {pairs}")
             yield Tag(
                 f"interest.affinity_{_key(topic)}",

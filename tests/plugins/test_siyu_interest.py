@@ -188,7 +188,7 @@ def test_given_a_pair_then_buyers_get_the_topic_as_a_tag_with_a_key_of_its_own()
     learnt = {"content_affinity": {"least_users": 1, "least_lift": 1}}
     verdict = decide(siyu_interest, events, at=AT, params=learnt)
     assert verdict.tags["interest.affinity_makeup"] == (
-        "bought 2 times in 180 days; whose buyers open makeup more often than others: {x} (1.0 times), 口红 (1.0 times)"
+        "bought 2 times in 180 days; whose buyers open makeup more often than others: {x} ×1.0, 口红 ×1.0"
     )
     chinese = decide(siyu_interest, [order("口红"), event("article.opened", TODAY, topic="彩妆")], at=AT, params=learnt)
     assert len([tag for tag in chinese.tags if tag.startswith("interest.affinity_t")]) == 1

@@ -25,6 +25,9 @@ export class ApiError extends Error {
   }
 }
 
+/** Closed because the token is not valid: trying again would not help. */
+const refused = (event: unknown) => event instanceof CloseEvent && event.code === 4401;
+
 export class Api {
   private readonly token: string;
   private readonly socket: Client;
@@ -37,8 +40,7 @@ export class Api {
       url: `${scheme}://${location.host}/graphql`,
       connectionParams: { Authorization: `Bearer ${token}` },
       retryAttempts: Number.POSITIVE_INFINITY,
-      // 4401 says that the token is not valid: trying again would not help.
-      shouldRetry: (event) => !(event instanceof CloseEvent && event.code === 4401),
+      shouldRetry: (event) => !refused(event),
       on: { connected: () => onConnection(true), closed: () => onConnection(false) },
     });
   }
@@ -67,7 +69,10 @@ export class Api {
     return answer.data;
   }
 
-  /** Calls `next` with each answer until the subscription ends or the returned function is called. */
+  /**
+   * Calls `next` with each answer until the subscription ends or the returned function is called. A lost connection is
+   * opened again, and `variables` are sent as they are then.
+   */
   follow<Data, Variables extends Record<string, unknown>>(
     document: TypedDocumentString<Data, Variables>,
     variables: Variables,
@@ -76,7 +81,11 @@ export class Api {
   ): () => void {
     return this.socket.subscribe<Data>(
       { query: document.toString(), variables },
-      { next: (result) => result.data && next(result.data), error: ended, complete: ended },
+      {
+        next: (result) => result.data && next(result.data),
+        error: (error) => refused(error) || ended(),
+        complete: ended,
+      },
     );
   }
 }

@@ -1,5 +1,6 @@
 import { Fragment, useEffect, useRef, useState } from "react";
 
+import { reason } from "../reasons";
 import { ago, called, date, whole } from "../words";
 import type { Users } from "./UsersPage";
 
@@ -79,11 +80,11 @@ export function UserTable(props: { users: User[]; now: string; track: string; fi
                     </>
                   )}
                 </td>
-                <td className="why">{stage?.because}</td>
+                <td className="why">{stage && reason(stage.because)}</td>
                 <td>
                   <div className="chips">
                     {tags.slice(0, SHOWN).map((tag) => (
-                      <span className={first.includes(tag.key) ? "chip asked" : "chip"} key={tag.key} title={tag.because}>
+                      <span className={first.includes(tag.key) ? "chip asked" : "chip"} key={tag.key} title={reason(tag.because)}>
                         {tag.title}
                       </span>
                     ))}
@@ -104,7 +105,7 @@ export function UserTable(props: { users: User[]; now: string; track: string; fi
                             {each.title} <code>{each.key}</code>
                           </dt>
                           <dd>
-                            {each.because}
+                            {reason(each.because)}
                             <small>{date(each.since)} 起</small>
                           </dd>
                         </div>
