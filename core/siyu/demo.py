@@ -28,27 +28,11 @@ from siyu.flow.refresh import refresh
 from siyu.flow.runs import Progress, run
 from siyu.store.models import Brand, Run
 
-__all__ = ["QUERY", "SLUG", "Summary", "prepare"]
+__all__ = ["SLUG", "Summary", "prepare"]
 
 SLUG = "demo"
 ZONE = "America/New_York"
 PLUGINS = ("rfm", "lifecycle")
-QUERY = """# High-value users, and why siyu thinks so.
-query Demo {
-  brand(slug: "demo") {
-    name
-    stages { track key title users }
-    users(first: 5, filter: { tag: ["rfm.high_value"] }) {
-      totalCount
-      nodes {
-        identities { kind value }
-        stages { title since because }
-        tags { title since because }
-      }
-    }
-  }
-}
-"""
 
 
 @dataclass

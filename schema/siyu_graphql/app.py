@@ -16,7 +16,7 @@ import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ from siyu_graphql.schema import build_schema
 from siyu_graphql.service import Service
 from siyu_graphql.sockets import SHAPES, Adapter, Handler, Socket
 
-__all__ = ["MOST_BYTES", "Page", "create_app"]
+__all__ = ["MOST_BYTES", "create_app"]
 
 MOST_BYTES = 2 * 1024 * 1024
 """The largest body of a request."""
@@ -69,28 +69,20 @@ MOST_OPERATIONS = 10
 MOST_SUBSCRIPTIONS = 20
 """How many operations may run at once on a WebSocket."""
 STATIC = Path(__file__).parent / "static"
-
-
-@dataclass(frozen=True)
-class Page:
-    """What GraphiQL shows at first; ``variables`` is JSON text."""
-
-    query: str = "{\n  me {\n    role\n  }\n  brands {\n    slug\n    name\n  }\n}\n"
-    variables: str = ""
+PAGE = STATIC / "graphiql"
 
 
 def create_app(
     ctx: Context,
     queue: Queue,
     *,
-    page: Page | None = None,
     operations: Operations | None = None,
     settings: ApiSettings | None = None,
 ) -> Starlette:
     """The application. ``ctx`` and ``queue`` are open, and stay the caller's to close."""
     operations = operations or Operations()
     service = Service(ctx, queue, settings or ApiSettings())
-    endpoint = Endpoint(service, build_schema(ctx.plugins), page or Page())
+    endpoint = Endpoint(service, build_schema(ctx.plugins))
     origins = Middleware(
         CORSMiddleware,
         allow_origins=service.settings.origins,
@@ -223,13 +215,14 @@ class View(GraphQL[Any, None]):
 class Endpoint:
     """What happens to a request before and after the view."""
 
-    def __init__(self, service: Service, schema: Schema, page: Page) -> None:
+    def __init__(self, service: Service, schema: Schema) -> None:
         self._service = service
         self._view = View(schema, service)
         self.door = Door(service, self._view, schema)
-        # A page that holds "</script>" must not end the script that it stands in.
-        shown = json.dumps(asdict(page)).replace("<", "\\u003c")
-        self._html = (STATIC / "graphiql" / "index.html").read_text(encoding="utf-8").replace("{{page}}", shown)
+        examples = [path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("examples/*.graphql"))]
+        # An example that holds "</script>" must not end the script that it stands in.
+        shown = json.dumps(examples).replace("<", "\\u003c")
+        self._html = (PAGE / "index.html").read_text(encoding="utf-8").replace("{{examples}}", shown)
 
     async def respond(self, request: Request) -> Response:
         """The page, the answer, or an error with no data at all."""

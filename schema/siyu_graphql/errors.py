@@ -12,8 +12,9 @@ from typing import Any
 
 import strawberry
 from graphql import GraphQLError
-from siyu import SiyuError
+from siyu import InputError, SiyuError
 from strawberry.exceptions import MissingQueryError
+from strawberry.relay.types import InvalidGlobalIDError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 
 from siyu_graphql.ops.figures import ERRORS, Names
@@ -27,6 +28,12 @@ MOST_CODES = 50
 
 log = logging.getLogger("siyu.graphql")
 _codes = Names(MOST_CODES)
+
+
+class NoId(InputError):
+    """A text that is no id at all."""
+
+    code = "INVALID_REQUEST"
 
 
 @strawberry.type(description="Why a mutation, or a part of it, was refused.")
@@ -82,6 +89,8 @@ def _cause(error: GraphQLError) -> Exception | None:
     """What was raised, if it was not the GraphQL engine that refused the document or its variables."""
     cause: Exception | None = error
     while isinstance(cause, GraphQLError):
+        if isinstance(cause, InvalidGlobalIDError):
+            return NoId(cause.message, remedy="ids come from `id` fields, and are sent as they are")
         cause = cause.original_error
     return None if isinstance(cause, NO_OPERATION) else cause
 

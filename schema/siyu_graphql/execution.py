@@ -24,6 +24,13 @@ __all__ = ["Schema"]
 
 STREAMS = "a subscription needs Accept: text/event-stream, or a WebSocket (graphql-transport-ws)"
 
+DESCRIPTION = (
+    "siyu: users of a brand with their tags and stages, and why they have them. `brands` lists the brands that the"
+    " token may see, and everything of one is below `brand(slug:)`: what there is to filter by (`tags`, `stages`,"
+    " `facts`), and the `users` themselves. Mutations return what they changed, or why they did not (`userErrors`)."
+    " Subscriptions tell of changes as they are decided, and go on from a cursor."
+)
+
 
 class Schema(strawberry.Schema):
     """Strawberry's, which logs every mistake in a client's query as an error of the server; the view logs ours.
@@ -37,6 +44,7 @@ class Schema(strawberry.Schema):
         self.refused = refused
         self._user_fields = list(user_fields)
         super().__init__(*args, **given)
+        self._schema.description = DESCRIPTION
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
         """The fields of a type. Those of plugins are this schema's; the class is everybody's."""

@@ -131,12 +131,12 @@ class Window(NamedTuple):
     def limit(self) -> int:
         """How many entries at most, or an :class:`siyu.InputError`."""
         if self.first is not None and self.last is not None:
-            raise InputError("first and last", field="last", remedy="give one of them")
+            raise InputError("both first and last are given", field="last", remedy="give one of them")
         name, wanted, on = ("last", self.last, "before") if self.backward else ("first", self.first, "after")
         if wanted is None:
             return DEFAULT
         if not 0 <= wanted <= MOST:
-            raise InputError(f"{name}: {wanted}", field=name, remedy=f"ask for 0 to {MOST}, then go on with {on}")
+            raise InputError(f"{name} is {wanted}", field=name, remedy=f"ask for 0 to {MOST}, then go on with {on}")
         return wanted
 
     def terms(self, order: Order) -> tuple[Term, ...]:

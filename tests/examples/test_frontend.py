@@ -22,7 +22,8 @@ from siyu_graphql.reasons import MERGED
 
 PAGE = Path(__file__).parents[2] / "examples/frontend/src"
 SDL = (Path(siyu_graphql.__file__).parent / "schema.graphql").read_text(encoding="utf-8")
-GUIDE = (Path(__file__).parents[2] / "docs/frontend.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE = (DOCS / "frontend.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted(PAGE.rglob("*.graphql"))
 SCHEMA = build_schema(SDL)
 
@@ -42,9 +43,10 @@ def test_the_queries_of_the_guide_are_valid() -> None:
     assert [wrong(block) for block in blocks] == [[]] * 5
 
 
-def test_the_links_of_the_guide_lead_somewhere() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", GUIDE)
-    assert [link for link in links if not (PAGE.parents[2] / "docs" / link).exists()] == []
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_the_links_of_the_docs_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (DOCS / link).exists()] == []
 
 
 def test_a_field_that_were_gone_would_be_noticed() -> None:
@@ -63,18 +65,19 @@ def test_a_field_that_were_gone_would_be_noticed() -> None:
 
 REASONS: dict[str, str] = json.loads((PAGE / "reasons.json").read_text(encoding="utf-8"))
 CUTS = dict.fromkeys(("recency", "frequency", "monetary"), (1.0, 2.0))
-STATES = {
+STATES: dict[str, Any] = {
     "rfm": {**CUTS, "recent": 1.0, "often": 1.0, "much": 1.0},
     "content_affinity": {"pairs": [("护肤", "面霜", 9, 2.0)], "users": 10},
 }
-OTHER_PARAMS = {"lifecycle": {"variant": "four"}, "customer_base": {"tags": True}}
+OTHER_PARAMS: dict[str, dict[str, Any]] = {"lifecycle": {"variant": "four"}, "customer_base": {"tags": True}}
 
 
 def templates() -> Iterator[str]:
     """What the bundled plugins may say, and what siyu says itself."""
     yield from (RULE_GONE, MERGED)
     for plugin in PluginManager.load(extra_specs=[hooks]).plugins.values():
-        for rule in plugin.rules:
+        rules: list[Any] = [*plugin.rules]
+        for rule in rules:
             for params in ({}, OTHER_PARAMS.get(rule.key, {})):
                 p: Any = rule.Params(**params)
                 if isinstance(rule, Lifecycle):

@@ -76,9 +76,8 @@ class Api:
         self.ctx = ctx
         self.token = token
         self.queue = RecordingQueue()
-        self.page = siyu_graphql.Page("query </script> { version }", '{"slug": "shop"}')
         with patch("siyu_graphql.app.build_schema", _schema):
-            self.app = siyu_graphql.create_app(ctx, self.queue, page=self.page)
+            self.app = siyu_graphql.create_app(ctx, self.queue)
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.app), base_url="http://siyu")
 
     async def post(self, body: Any, token: str | None = None) -> httpx2.Response:

@@ -147,6 +147,7 @@ ARGUMENTS = {
     "until": '"2026-05-31T12:00:00Z"',
     "everyDays": "3",
     "rule": '"rfm"',
+    "Mutation.createExport.segment": "null",
     "version": '"VERSION"',
     "events": "[]",
     "role": "VIEWER",

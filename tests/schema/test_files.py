@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
 import pytest
-from siyu.flow import files
+from siyu.flow import files, segments
 from siyu.flow import plugins as settings
 from siyu.flow.context import Context
 from siyu.flow.identities import user_named
@@ -24,8 +24,8 @@ from siyu.store.models import Brand, Event, File, Run
 from siyu_graphql.file import routes
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
-EXPORT = """mutation ($what: ExportOf!, $format: FileFormat!, $filter: UserFilter, $since: DateTime) {
-  createExport(brand: "shop", what: $what, format: $format, filter: $filter, since: $since) {
+EXPORT = """mutation ($what: ExportOf!, $format: FileFormat!, $filter: UserFilter, $segment: String, $since: DateTime) {
+  createExport(brand: "shop", what: $what, format: $format, filter: $filter, segment: $segment, since: $since) {
     file { id status url } userErrors { code field message remedy } } }"""
 IMPORT = """mutation ($kind: String!, $fields: [FieldColumn!]!) {
   createImport(
@@ -257,3 +257,18 @@ async def test_a_brand_has_so_many_files_at_once(api: Any, shop: Brand) -> None:
         await files.create_export(shop, "users")
     refused = (await api.data(EXPORT, what="USERS", format="CSV"))["createExport"]
     assert refused["userErrors"][0]["remedy"] == "wait until one of them is done"
+
+
+async def test_a_segment_is_exported_by_its_name(api: Any, shop: Brand) -> None:
+    growth = {"stage": {"track": "lifecycle", "key": "growth"}}
+    await segments.create(api.ctx, shop, "grown", growth)
+    early = {"firstSeen": {"lt": (AT + timedelta(days=9 * 28)).isoformat()}}
+    counts = 'query ($filter: UserFilter) { brand(slug: "shop") { users(filter: $filter) { totalCount } } }'
+    whole = (await api.data(counts, filter=growth))["brand"]["users"]["totalCount"]
+    part = (await api.data(counts, filter={"AND": [growth, early]}))["brand"]["users"]["totalCount"]
+    assert 0 < part < whole < 30
+    given = {"what": "USERS", "format": "CSV", "segment": "grown"}
+    assert (await exported(api, shop, **given))["rows"] == whole
+    assert (await exported(api, shop, **given, filter=early))["rows"] == part
+    refused = (await api.data(EXPORT, **{**given, "segment": "none"}))["createExport"]["userErrors"]
+    assert [(each["code"], each["field"]) for each in refused] == [("NOT_FOUND", "segment")]

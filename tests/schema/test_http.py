@@ -6,36 +6,58 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 import siyu_graphql
-from graphql import get_introspection_query
+from graphql import build_schema, get_introspection_query, parse, validate
+from graphql.validation import NoDeprecatedCustomRule, specified_rules
 from siyu.contract.errors import InputError
+from siyu.flow import plugins
 from siyu.store.models import Brand
 from siyu_graphql import limits
-from siyu_graphql.app import MOST_BYTES
+from siyu_graphql.app import MOST_BYTES, PAGE
 
+EXAMPLES = sorted((PAGE / "examples").glob("*.graphql"))
 HTML = {"accept": "text/html,application/xhtml+xml"}
 
 
-async def test_a_browser_gets_the_page_with_the_example(api: Any) -> None:
+async def test_a_browser_gets_the_page_with_examples(api: Any) -> None:
     response = await api.http.get("/graphql", headers=HTML)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
-    found = re.search(r'<script type="application/json" id="siyu-page">(.*?)</script>', response.text, re.S)
-    assert found, "the example does not end the script that it stands in"
-    assert json.loads(found[1]) == {"query": api.page.query, "variables": api.page.variables}
+    found = re.search(r'<script type="application/json" id="siyu-examples">(.*?)</script>', response.text, re.S)
+    assert found
+    assert "<" not in found[1], "an example might end the script that it stands in"
+    assert json.loads(found[1]) == [path.read_text(encoding="utf-8") for path in EXAMPLES]
     for asset in re.findall(r'(?:src|href)="(static/[^"]+)"', response.text):
         assert (await api.http.get(f"/{asset}")).status_code == 200, asset
 
 
-async def test_the_page_has_an_example_of_its_own(api: Any) -> None:
-    app = siyu_graphql.create_app(api.ctx, api.queue)
-    with patch.object(api.http, "_transport", type(api.http._transport)(app=app)):
-        assert "brands" in (await api.http.get("/graphql", headers=HTML)).text
-    assert await api.data(siyu_graphql.Page().query)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_of_the_page_are_valid(path: Path) -> None:
+    schema = build_schema(siyu_graphql.print_sdl())
+    rules = (*specified_rules, NoDeprecatedCustomRule)
+    assert validate(schema, parse(path.read_text(encoding="utf-8")), rules) == []
+
+
+async def test_its_first_example_shows_what_users_can_be_filtered_by(api: Any, brand: Brand) -> None:
+    await plugins.enable(api.ctx, brand, "rfm")
+    found = (await api.data(EXAMPLES[0].read_text(encoding="utf-8"), brand="shop"))["brand"]["facts"]
+    spent = {
+        "plugin": "rfm",
+        "rule": "rfm",
+        "name": "monetary",
+        "words": "total amount of order.paid",
+        "kind": "NUMBER",
+    }
+    assert spent in found
+    for each in found:
+        fact = {name: each[name] for name in ("plugin", "rule", "name")}
+        query = 'query ($fact: FactFilter!) { brand(slug: "shop") { users(filter: { fact: [$fact] }) { totalCount } } }'
+        await api.data(query, fact={**fact, "isMissing": True})
 
 
 async def test_the_root_leads_to_the_page(api: Any) -> None:

@@ -364,3 +364,22 @@ async def test_an_error_takes_with_it_only_what_it_has_to(world: Any) -> None:
     } } }"""
     answer = await world.ask(query)
     assert {error["extensions"]["field"] for error in answer["errors"]} == {"after"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message", "code", "field"),
+    [
+        ('user(id: "1003") { id }', '"1003"', "INVALID_REQUEST", None),
+        ('user(identity: {kind: "member", value: "nobody"}) { id }', "member 'nobody'", "NOT_FOUND", "identity"),
+        ('user(id: "VGFnOjE6MQ==") { id }', "VGFnOjE6MQ==", "NOT_FOUND", "id"),
+        ("users(first: 1000) { nodes { id } }", "first is 1000", "INVALID_INPUT", "first"),
+        ("users(first: 1, last: 1) { nodes { id } }", "first and last", "INVALID_INPUT", "last"),
+    ],
+)
+async def test_a_mistake_is_told_with_the_value_and_the_remedy(
+    world: Any, asked: str, message: str, code: str, field: str | None
+) -> None:
+    [error] = (await world.ask(f'{{ brand(slug: "shop") {{ {asked} }} }}'))["errors"]
+    assert message in error["message"]
+    assert (error["extensions"]["code"], error["extensions"].get("field")) == (code, field)
+    assert error["extensions"]["remedy"]

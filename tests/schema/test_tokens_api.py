@@ -50,6 +50,13 @@ async def test_a_token_is_made_listed_used_and_revoked(api: Any, brand: Brand) -
     ]
 
 
+async def test_a_token_that_would_have_ended_already_is_not_made(api: Any, brand: Brand) -> None:
+    made = (await api.data(CREATE, brand="shop", role="VIEWER", ends="2020-01-01T00:00:00+08:00"))["createToken"]
+    assert (made["secret"], made["token"]) == (None, None)
+    refused = {"code": "INVALID_INPUT", "field": "expiresAt", "message": "2019-12-31T16:00:00+00:00 is past"}
+    assert made["userErrors"] == [refused]
+
+
 async def test_an_admin_of_one_brand_makes_and_sees_tokens_of_that_brand_only(api: Any, brand: Brand) -> None:
     await Brand.create(slug="other", name="Other")
     mine = await create_token("admin", brand, "mine")

@@ -58,7 +58,7 @@ def demo_command(
         console.print(f"[bold]Token[/]     {secret}", soft_wrap=True)
         home = at_hand.servers.settings.home
         console.print(f"[dim]Ctrl-C ends it. What was imported stays in {home}.[/]", soft_wrap=True)
-        await serving.serve_here(at_hand, listener, worker=True, query=demo.QUERY)
+        await serving.serve_here(at_hand, listener, worker=True)
 
     listener = serving.listen(host, port) if serve else None
     session(work)

@@ -110,9 +110,7 @@ async def background(at_hand: Session, told: asyncio.Event, queue: Queue | None 
         fail(f"the background work failed ({type(broken[0]).__name__}); the log has more")
 
 
-async def serve_here(
-    at_hand: Session, listener: socket.socket, *, worker: bool, query: str = "", parent: int | None = None
-) -> None:
+async def serve_here(at_hand: Session, listener: socket.socket, *, worker: bool, parent: int | None = None) -> None:
     """Serve in this process until told to stop; with ``worker``, do the background work, too.
 
     Told to stop, it is not ready any more; after the drain it closes the socket, tells streams to go, and lets
@@ -121,7 +119,7 @@ async def serve_here(
     settings, limits = at_hand.servers.settings, ApiSettings.from_env()
     queue = await Queue.open(at_hand.addresses.redis_url)
     operations = api().Operations(metrics_token=settings.metrics_token)
-    asgi = api().create_app(at_hand.ctx, queue, page=api().Page(query=query), operations=operations, settings=limits)
+    asgi = api().create_app(at_hand.ctx, queue, operations=operations, settings=limits)
     server = _Server(
         uvicorn.Config(
             asgi,

@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 API_GROUP = "siyu.api"
-"""The entry point of the API: a module with ``create_app``, ``Page``, ``print_sdl`` and ``hooks``."""
+"""The entry point of the API: a module with ``create_app``, ``print_sdl`` and ``hooks``."""
 
 BrandOption = Annotated[str, typer.Option("--brand", "-b", help="The brand's slug.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print data, not a table.")]

@@ -27,7 +27,7 @@ from siyu.flow.filters import FactFilter, FactName
 from siyu.flow.rulebooks import FactKey, Meaning, Present, bound_now
 from siyu.store.lake import Lake
 
-__all__ = ["Column", "check_tests", "columns", "declarations", "literal"]
+__all__ = ["Column", "check_tests", "columns", "declarations", "listed", "literal"]
 
 
 class _Key(NamedTuple):
@@ -155,6 +155,13 @@ async def columns(ctx: Context, brand_id: int, named: Iterable[tuple[str, FactNa
 
     found = await ctx.columns.get(asked, make)
     return [found[key] for key in asked]
+
+
+async def listed(ctx: Context, brand_id: int) -> list[tuple[str, str, str, Fact]]:
+    """The facts that filters and orders can name: plugin, rule, name and the fact. Where a change is being rolled out
+    it is the one of the first cohort that has it."""
+    known = (await _here(ctx, brand_id)).bound.meanings
+    return [(*name, next(fact for _, fact in parts if fact)) for name, parts in known.items()]
 
 
 async def _here(ctx: Context, brand_id: int) -> Present:

@@ -220,8 +220,11 @@ def _input_error(error: pydantic.ValidationError, kind: EventKind) -> InputError
     first = error.errors(include_url=False)[0]
     where = ".".join(["payload", *(str(part) for part in first["loc"])])
     fields = ", ".join(kind.payload.model_fields) or "none"
-    got = repr(first["input"])[:100]
-    return InputError(f"{first['msg']}, got {got}", field=where, remedy=f"fields of {kind.name} are: {fields}")
+    # Pydantic speaks of Python's types, and whoever sends JSON has others.
+    message = first["msg"].replace("a valid tuple", "a list").replace("a valid dictionary", "an object")
+    if first["type"] != "missing":
+        message += f", got {first['input']!r:.100}"
+    return InputError(message, field=where, remedy=f"fields of {kind.name} are: {fields}")
 
 
 async def _attach_others(connection: Connection, brand_id: int, others: Mapping[Name, Name]) -> None:

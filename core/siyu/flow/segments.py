@@ -20,6 +20,8 @@ __all__ = ["MOST_SEGMENTS", "change", "create", "delete", "filter_in", "find", "
 
 MOST_SEGMENTS = 500
 """Of a brand, deleted ones included."""
+MOST_NAMED = 20
+"""So many names are told to whom has a wrong one; of more, those that are like it."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 
 
@@ -29,12 +31,12 @@ async def listed(brand: Brand, *, deleted: bool = False) -> list[Segment]:
     return await (found if deleted else found.filter(deleted_at=None))
 
 
-async def find(brand: Brand, name: str, *, deleted: bool = False) -> Segment:
+async def find(brand: Brand, name: str, *, deleted: bool = False, field: str = "name") -> Segment:
     """The segment of that name, or :class:`NotFound`; one that is deleted only if ``deleted`` are looked for."""
     segment = await named(brand.id, name)
     if segment is None or (segment.deleted_at is None) == deleted:
         kind, list_of = ("deleted segment", "(includeDeleted: true)") if deleted else ("segment", "")
-        raise NotFound(f"no {kind} {name!r}", field="name", remedy=f"`brand.segments{list_of}` lists them")
+        raise NotFound(f"no {kind} {name!r}", field=field, remedy=f"`brand.segments{list_of}` lists them")
     return segment
 
 
@@ -118,8 +120,9 @@ async def _checked(ctx: Context, brand: Brand, data: Any) -> dict[str, Any]:
 
 def _known(name: str, names: Sequence[str], what: str, field: str) -> None:
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or names[:20]
-        raise InputError(f"no {what} {name!r}", field=field, remedy=f"there are: {', '.join(near) or 'none yet'}")
+        near = names if len(names) <= MOST_NAMED else difflib.get_close_matches(name, names, n=5, cutoff=0.4)
+        remedy = f"there are: {', '.join(near or names[:MOST_NAMED]) or 'none yet'}"
+        raise InputError(f"no {what} {name!r}", field=field, remedy=remedy)
 
 
 def _tags(filter: UserFilter, field: str) -> Iterator[tuple[str, str]]:

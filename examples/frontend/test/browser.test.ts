@@ -82,6 +82,10 @@ async function nextStage(household: string | null): Promise<"growth" | "mature">
 
 const sockets = new Map<Page, Set<WebSocketRoute>>();
 
+interface Pane {
+  CodeMirror: { getValue: () => string };
+}
+
 /** Waits until the page asks for nothing, and for longer than one that looks every few seconds would. */
 async function quiet(tab: Page): Promise<void> {
   const asked = () => tab.waitForRequest("**/graphql", { timeout: 4_000 }).then(() => true, () => false);
@@ -232,6 +236,38 @@ test("a token that is none is refused with what to do", { timeout: 60_000 }, asy
   await tab.getByLabel("访问令牌").fill("siyu_00000000_nothing");
   await tab.getByRole("button", { name: "进入" }).click();
   assert.match(await tab.getByRole("alert").innerText(), /a valid access token is needed/);
+  await tab.close();
+});
+
+test("GraphiQL leads from what there is to ask to a list and its changes", { timeout: 60_000 }, async () => {
+  const tab = await browser.newPage({ viewport: { width: 1360, height: 900 } });
+  await tab.goto(`${demo.url}/graphql#token=${demo.token}`);
+  const run = async (name: string) => {
+    await tab.locator(".graphiql-tab-button", { hasText: name }).click();
+    await tab.waitForFunction((text) => document.querySelector(".graphiql-query-editor")?.textContent?.includes(text), ` ${name}(`);
+    await tab.waitForTimeout(500); // GraphiQL looks at what was written once nobody has written for a moment
+    await tab.getByRole("button", { name: /execute query/i }).click();
+  };
+  // Long answers are in the document only as far as they are in sight.
+  const answered = (text: string) =>
+    tab.waitForFunction((wanted) => {
+      const pane = document.querySelector(".graphiql-response .CodeMirror") as unknown as Pane | null;
+      return pane?.CodeMirror.getValue().includes(`"${wanted}"`);
+    }, text);
+  await run("Brand");
+  await answered("monetary");
+  await run("Users");
+  await answered("totalCount");
+  await run("Changes");
+  await answered("cursor");
+  const found = (await ask(`{ brand(slug: "demo") { users(first: 1, filter: { stage: { track: "lifecycle", key: "dormant" } }) {
+    nodes { identities { value } } } } }`)) as { brand: { users: { nodes: [{ identities: [{ value: string }] }] } } };
+  const user = found.brand.users.nodes[0].identities[0].value;
+  await buy(user);
+  await answered(user);
+  if (SHOT) await tab.screenshot({ path: SHOT.replace(".png", "-graphiql.png") });
+  await run("Record");
+  await answered("userErrors");
   await tab.close();
 });
 

@@ -18,7 +18,9 @@ __all__ = ["BrandQueries", "find_brand"]
 class BrandQueries:
     @computed("A brand that the token may see: the door to everything of it.")
     async def brand(
-        self, info: Info, slug: Annotated[str, strawberry.argument(description="The brand's name for programs.")]
+        self,
+        info: Info,
+        slug: Annotated[str, strawberry.argument(description="The brand's name for programs, as `brands` lists it.")],
     ) -> Brand | None:
         return Brand.of(await visible_brand(info, slug, field="slug"))
 

@@ -16,6 +16,8 @@ from siyu_graphql.audit.types import AuditEntry
 from siyu_graphql.cost import priced
 from siyu_graphql.event.queries import events_of_brand, rejected_events
 from siyu_graphql.event.types import Event, RejectedEvent
+from siyu_graphql.fact.queries import facts_of_brand
+from siyu_graphql.fact.types import NamedFact
 from siyu_graphql.file.queries import files_of_brand
 from siyu_graphql.file.types import File
 from siyu_graphql.merge.queries import merges_of_brand
@@ -71,6 +73,10 @@ class Brand(BrandNode):
     users: UserConnection = strawberry.field(resolver=users_of_brand, description="Its users.")
     user: User | None = strawberry.field(resolver=user_of_brand, description="One of its users.")
     tags: list[Tag] = strawberry.field(resolver=tags_of_brand, description="The tags that its plugins give, by key.")
+    facts: list[NamedFact] = strawberry.field(
+        resolver=facts_of_brand,
+        description="What the rules of its plugins look at, and users can be found and ordered by (`UserFilter.fact`).",
+    )
     segments: Connection[Segment] = strawberry.field(
         resolver=segments_of_brand, description="The filters that are kept under a name, by it."
     )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import strawberry
 from siyu import InputError
-from siyu.flow.ingest import MAX_EVENTS, IncomingEvent, record
+from siyu.flow.ingest import MAX_EVENTS, IncomingEvent, Recorded, record
 from siyu.flow.tokens import Right
+from siyu.store.models import Brand
 
 from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.event.types import EventInput, RecordEventsPayload, Rejection
 from siyu_graphql.mutations import mutation
 
-__all__ = ["EventMutations"]
+__all__ = ["EventMutations", "record_events"]
 
 
 @strawberry.type
@@ -31,11 +33,7 @@ class EventMutations:
     ) -> RecordEventsPayload | None:
         found = await visible_brand(info, brand)
         incoming = [_incoming(event, f"events.{index}") for index, event in enumerate(events)]
-        recorded = await record(info.context.ctx, found, incoming)
-        if recorded.new:
-            await info.context.push("decide", found.id)
-        if recorded.occasions:
-            await info.context.push("playbooks", found.id)
+        recorded = await record_events(info, found, incoming)
         return RecordEventsPayload(
             accepted=recorded.new,
             duplicates=recorded.duplicate,
@@ -43,6 +41,16 @@ class EventMutations:
                 Rejection(index=r.index, field=r.field, message=r.message, remedy=r.remedy) for r in recorded.rejected
             ],
         )
+
+
+async def record_events(info: Info, brand: Brand, events: Sequence[IncomingEvent]) -> Recorded:
+    """Record what happened to users of a brand; what it means for them is decided in a moment."""
+    recorded = await record(info.context.ctx, brand, events)
+    if recorded.new:
+        await info.context.push("decide", brand.id)
+    if recorded.occasions:
+        await info.context.push("playbooks", brand.id)
+    return recorded
 
 
 def _incoming(event: EventInput, where: str) -> IncomingEvent:

@@ -84,14 +84,18 @@ class EventInput:
     id: str = strawberry.field(
         description="The id that it has in your system, unique in the brand. It makes the call repeatable."
     )
-    kind: str = strawberry.field(description="What happened: `order.paid`.")
+    kind: str = strawberry.field(
+        description="What happened: `order.paid`. One of an unknown kind is rejected with the kinds that there are."
+    )
     user: list[IdentityInput] = strawberry.field(
         description="Whom: one or more names of the same user, at most one of a kind. A user who is new is made;"
         " users whom the names prove to be one person are merged."
     )
-    at: datetime | None = strawberry.field(default=None, description="When it happened; now if left out.")
+    at: datetime | None = strawberry.field(default=None, description="When it happened; the brand's `now` if left out.")
     payload: JSON | None = strawberry.field(
-        default=None, description="What is known of it: an object in the shape of its kind."
+        default=None,
+        description="What is known of it: an object in the shape of its kind, like `{ amount: 25.5 }` of"
+        " an `order.paid`. One that does not fit is rejected with the fields that the kind has.",
     )
 
 

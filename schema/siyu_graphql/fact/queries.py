@@ -1,4 +1,4 @@
-"""How the facts of a user are read."""
+"""How facts are read: which there are, and those of a user."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Annotated
 
 import strawberry
 from siyu.engine.explain import worded
-from siyu.flow import facts
+from siyu.engine.words import declared
+from siyu.flow import columns, facts
 from siyu.flow.context import Context, brand_by_id
 
-from siyu_graphql.context import Info, OfUser
-from siyu_graphql.fact.types import UserFact
+from siyu_graphql.context import Info, OfBrand, OfUser
+from siyu_graphql.fact.types import FactKind, NamedFact, UserFact
 
-__all__ = ["facts_of_user"]
+__all__ = ["facts_of_brand", "facts_of_user"]
 
 At = Annotated[
     datetime | None, strawberry.argument(description="As of a past moment; the brand's present if left out.")
@@ -24,6 +25,14 @@ PluginName = Annotated[str | None, strawberry.argument(description="Of the rules
 Names = Annotated[
     list[str] | None, strawberry.argument(description="Those only that rules call so: `recency`. Others give nothing.")
 ]
+
+
+async def facts_of_brand(brand: strawberry.Parent[OfBrand], info: Info) -> list[NamedFact]:
+    info.context.loaders.check(brand.brand_id)
+    return [
+        NamedFact(plugin=plugin, rule=rule, name=name, fact=fact.name, words=declared(fact), kind=FactKind(fact.kind))
+        for plugin, rule, name, fact in await columns.listed(info.context.ctx, brand.brand_id)
+    ]
 
 
 async def facts_of_user(

@@ -9,7 +9,7 @@ from siyu.flow import facts
 
 from siyu_graphql.scalars import JSON
 
-__all__ = ["FactKind", "UserFact"]
+__all__ = ["FactKind", "NamedFact", "UserFact"]
 
 
 @strawberry.enum(description="What a value is.")
@@ -20,14 +20,18 @@ class FactKind(Enum):
     DATE = strawberry.enum_value("date", description="A day, as a text like `2026-11-21`.")
 
 
-@strawberry.type(description="A fact of the user, under the name that a rule gives it.")
-class UserFact:
+@strawberry.type(description="A fact that users can be found and ordered by, under the name that a rule gives it.")
+class NamedFact:
     plugin: str = strawberry.field(description="The name of the plugin whose rule it is.")
     rule: str = strawberry.field(description="The key of the rule, as its parameters are grouped.")
     name: str = strawberry.field(description="What the rule calls it.")
     fact: str = strawberry.field(description="Its declaration. Equal ones are one fact, whoever declares them.")
     words: str = strawberry.field(description="Its declaration in words.")
     kind: FactKind = strawberry.field(description="What the value is.")
+
+
+@strawberry.type(description="A fact of the user, under the name that a rule gives it.")
+class UserFact(NamedFact):
     value: JSON | None = strawberry.field(description="Its value; null where it is missing.")
     text: str = strawberry.field(description="Its value as reasons say it.")
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 import strawberry
-from siyu.flow import files
+from siyu.flow import files, segments
 from siyu.flow.importing import ColumnMapping
 from siyu.flow.tokens import Right
 
@@ -24,7 +24,10 @@ __all__ = ["FileMutations"]
 BrandSlug = Annotated[str, strawberry.argument(description="The slug of the brand.")]
 What = Annotated[ExportOf, strawberry.argument(description="What it is to hold.")]
 Format = Annotated[FileFormat, strawberry.argument(description="How it is to be written.")]
-Filter = Annotated[UserFilter | None, strawberry.argument(description="Which users; all if left out.")]
+Filter = Annotated[
+    UserFilter | None, strawberry.argument(description="Which users; all, or all of the `segment`, if left out.")
+]
+SegmentName = Annotated[str | None, strawberry.argument(description="Users of this segment only, by its name.")]
 Since = Annotated[datetime | None, strawberry.argument(description="Events and actions from this moment on.")]
 Until = Annotated[datetime | None, strawberry.argument(description="Events and actions before this moment.")]
 Kind = Annotated[str, strawberry.argument(description="The kind of its events: `order.paid`.")]
@@ -47,16 +50,21 @@ class FileMutations:
         what: What,
         format: Format = FileFormat.CSV,
         filter: Filter = None,
+        segment: SegmentName = None,
         since: Since = None,
         until: Until = None,
     ) -> FilePayload | None:
         found = await visible_brand(info, brand)
         await require_personal(info, found.id, None if filter is None else filter.checked())
+        wanted = None if filter is None else data_of(filter)
+        if segment is not None:
+            kept = (await segments.find(found, segment, field="segment")).selection
+            wanted = kept if wanted is None else {"AND": [kept, wanted]}
         made = await files.create_export(
             found,
             str(what.value),
             format=str(format.value),
-            filter=None if filter is None else data_of(filter),
+            filter=wanted,
             since=since,
             until=until,
             by=info.context.access.by,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import strawberry
-from siyu.store.models import PluginSetting
+from siyu.store.models import Brand, PluginSetting
 
 from siyu_graphql.context import Info, OfBrand
 from siyu_graphql.plugin.types import Plugin
 
-__all__ = ["find_plugin", "plugin_of", "plugins_of_brand"]
+__all__ = ["find_plugin", "is_on", "plugin_of", "plugins_of_brand"]
 
 
 async def plugins_of_brand(brand: strawberry.Parent[OfBrand], info: Info) -> list[Plugin]:
@@ -22,6 +22,12 @@ async def plugins_of_brand(brand: strawberry.Parent[OfBrand], info: Info) -> lis
 def plugin_of(info: Info, brand_id: int, name: str, setting: PluginSetting | None) -> Plugin:
     """An installed plugin as a brand has set it."""
     return Plugin(brand_id=brand_id, number=name, installed=info.context.ctx.plugins.get(name), setting=setting)
+
+
+async def is_on(brand: Brand, plugin: str) -> bool:
+    """Whether the brand has a plugin on, at least for a part of the users."""
+    row = await PluginSetting.get_or_none(brand_id=brand.id, plugin=plugin)
+    return row is not None and (row.enabled or bool(row.base and row.base["enabled"]))
 
 
 async def find_plugin(info: Info, brand_id: int, name: str) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import strawberry
+from siyu import InputError
 from siyu.flow import tokens
 from siyu.flow.tokens import Right
 
@@ -45,6 +46,8 @@ class TokenMutations:
         target = None if brand is None else await visible_brand(info, brand)
         if target is None:
             require_all_brands(info)
+        if expires_at is not None and expires_at <= datetime.now(UTC):
+            raise InputError(f"{expires_at.isoformat()} is past", field="expiresAt", remedy="give a moment to come")
         made = await tokens.make_token(
             tokens.Role[role.name], target, checked_text(name, "name"), expires_at, personal=personal, by=access.by
         )

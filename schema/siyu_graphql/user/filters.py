@@ -36,7 +36,7 @@ FRESH = (
 @strawberry.input(description="A stage of a track.")
 class StageFilter:
     track: str = strawberry.field(description="The track: `lifecycle`.")
-    key: str = strawberry.field(description="The key of the stage: `dormant`.")
+    key: str = strawberry.field(description="The key of the stage, not its title: `dormant`, as `brand.stages` has it.")
 
 
 @strawberry.input(
@@ -52,7 +52,7 @@ class AttributeFilter:
     is_missing: bool | None = strawberry.field(default=None, description="Whether the user has not got it.")
 
 
-@strawberry.input(description="A fact, by the name that a rule gives it: as `user.facts` lists them.")
+@strawberry.input(description="A fact, by the name that a rule gives it: as `brand.facts` lists them.")
 class FactInput:
     plugin: str = strawberry.field(description="The name of the plugin: `rfm`. It must be on.")
     rule: str | None = strawberry.field(
@@ -62,8 +62,8 @@ class FactInput:
 
 
 @strawberry.input(
-    description="What a fact of the user is: numbers, texts, true or false, days like `2026-11-21`. A fact that is"
-    " missing compares false; what is given must hold together." + FRESH
+    description="What a fact of the user is, as `brand.facts` lists them: numbers, texts, true or false, days like"
+    " `2026-11-21`. A fact that is missing compares false; what is given must hold together." + FRESH
 )
 class FactFilter(FactInput):
     eq: JSON | None = strawberry.field(default=None, description="This value.")
@@ -77,7 +77,8 @@ class FactFilter(FactInput):
 
 @strawberry.input(
     description="Which users. What is left out does not restrict; what is given must hold all together."
-    " A tag or stage that the brand does not have is one that nobody has."
+    " A tag or stage that the brand does not have is one that nobody has, so mind the keys: `brand.tags`,"
+    " `brand.stages` and `brand.facts` list what there is."
     f" At most {filters.MOST_DEPTH} levels, and {filters.MOST_CONDITIONS} values in all."
 )
 class UserFilter:
@@ -86,7 +87,9 @@ class UserFilter:
         default=None, name="OR", description="At least one of these holds; of an empty list none does."
     )
     not_: UserFilter | None = strawberry.field(default=None, name="NOT", description="This does not hold.")
-    tag: list[str] | None = strawberry.field(default=None, description="With all of these tags, by key.")
+    tag: list[str] | None = strawberry.field(
+        default=None, description="With all of these tags, by key: `rfm.high_value`."
+    )
     any_tag: list[str] | None = strawberry.field(default=None, description="With at least one of these tags, by key.")
     stage: StageFilter | None = strawberry.field(default=None, description="Who stand in this stage.")
     any_stage: list[StageFilter] | None = strawberry.field(
@@ -146,5 +149,5 @@ class UserOrder:
         if self.fact is None:
             return None
         if self.field is not None:
-            raise InputError("a field and a fact", field="orderBy.fact", remedy="order by one of them")
+            raise InputError("both a field and a fact are given", field="orderBy.fact", remedy="order by one of them")
         return FactName(**data_of(self.fact))

@@ -95,7 +95,12 @@ async def user_of_brand(
         number = await info.context.loaders.load(users_by_identity, brand.brand_id, name)
     if number is not None and (user := await find_user(info, brand.brand_id, str(number))):
         return user
-    raise NotFound("the brand has no such user", field="id" if id else "identity")
+    if identity is not None:
+        remedy = "`users { nodes { identities { kind value } } }` shows how users are called"
+        raise NotFound(f"no user goes by {identity.kind} {identity.value!r}", field="identity", remedy=remedy)
+    raise NotFound(
+        f"no user with the id {str(id)!r}", field="id", remedy="ids of users come from `users { nodes { id } }`"
+    )
 
 
 async def find_user(info: Info, brand_id: int, name: str) -> User | None:

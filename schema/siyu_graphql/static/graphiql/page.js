@@ -36,31 +36,54 @@ takeToken();
 showHint();
 addEventListener("hashchange", () => takeToken() && location.reload());
 
-const page = JSON.parse(document.getElementById("siyu-page").textContent);
+const examples = JSON.parse(document.getElementById("siyu-examples").textContent);
 const headers = sessionStorage.getItem(KEY) ? JSON.stringify(authorization(), null, 2) : undefined;
-// GraphiQL has defaults for the query but not for the variables: both are put where it keeps what was typed.
-if (sessionStorage.getItem("graphiql:query") === null) {
-  sessionStorage.setItem("graphiql:query", page.query);
-  sessionStorage.setItem("graphiql:variables", page.variables ?? "");
-}
 
 const send = GraphiQL.createFetcher({
   url: location.pathname,
   subscriptionUrl: location.origin.replace(/^http/, "ws") + location.pathname,
 });
 
-ReactDOM.createRoot(document.getElementById("graphiql")).render(
-  React.createElement(
-    GraphiQL,
-    {
-      fetcher: (params, options) => send(params, { ...options, headers: options?.headers ?? authorization() }),
-      storage: sessionStorage,
-      defaultQuery: "# Ctrl-Enter runs it; Ctrl-Space shows what can be asked\n",
-      headers,
-      defaultHeaders: headers,
-      onEditHeaders: keepToken,
-      defaultEditorToolsVisibility: page.variables ? "variables" : "headers",
-    },
-    React.createElement(GraphiQL.Logo, null, "siyu 私域"),
-  ),
-);
+// The brand that the examples are about: the first that the token may see.
+async function firstBrand() {
+  if (!headers) return "";
+  const asked = { method: "POST", body: JSON.stringify({ query: "{ brands { slug } }" }) };
+  const answer = await fetch(location.pathname, {
+    ...asked,
+    headers: { "Content-Type": "application/json", Accept: "application/json", ...authorization() },
+  });
+  return (await answer.json()).data?.brands[0]?.slug ?? "";
+}
+
+function tab(query, brand) {
+  const given = query.includes("$user") ? { brand, user: [] } : { brand };
+  return { query, variables: JSON.stringify(given, null, 2), headers };
+}
+
+function show(brand) {
+  const tabs = examples.map((query) => tab(query, brand));
+  // GraphiQL does not show the variables of the first tab: they are put where it keeps what was typed.
+  if (sessionStorage.getItem("graphiql:query") === null) {
+    sessionStorage.setItem("graphiql:query", tabs[0].query);
+    sessionStorage.setItem("graphiql:variables", tabs[0].variables);
+  }
+  ReactDOM.createRoot(document.getElementById("graphiql")).render(
+    React.createElement(
+      GraphiQL,
+      {
+        fetcher: (params, options) => send(params, { ...options, headers: options?.headers ?? authorization() }),
+        storage: sessionStorage,
+        defaultQuery: "# Ctrl-Enter runs it; Ctrl-Space shows what can be asked\n",
+        defaultTabs: tabs,
+        headers,
+        defaultHeaders: headers,
+        onEditHeaders: keepToken,
+        defaultEditorToolsVisibility: headers ? "variables" : "headers",
+        schemaDescription: true,
+      },
+      React.createElement(GraphiQL.Logo, null, "siyu 私域"),
+    ),
+  );
+}
+
+firstBrand().then(show, () => show(""));
