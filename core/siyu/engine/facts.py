@@ -151,9 +151,14 @@ def compute_all(
         if not any(behinds):
             return pl.concat(founds)
         # Of all blocks at once: for the few users of one the number of steps is what takes time.
-        both = {name: pl.concat([rows[name] for rows in behinds if rows]) for name in dict.fromkeys(chain(*behinds))}
+        both: Tables = {
+            name: pl.concat([rows[name] for rows in behinds if rows]) for name in dict.fromkeys(chain(*behinds))
+        }
         again = _again(both, facts, catalog, at, zone)
-        return pl.concat(pool.map(lambda found, edge: written_over(found, again.filter(of(edge))), founds, edges))
+        every: Iterator[pl.DataFrame] = pool.map(
+            lambda found, edge: written_over(found, again.filter(of(edge))), founds, edges
+        )
+        return pl.concat(every)
 
 
 def _again(behind: Tables, facts: Sequence[Fact], catalog: Catalog, at: datetime, zone: ZoneInfo) -> pl.DataFrame:
@@ -265,7 +270,8 @@ class _Now:
         """How far the zone is from UTC, where that has not changed since the first event."""
         if self._rows < MANY:
             return None
-        first: Any = min(rows.get_column("at").min() for rows in self.tables.values() if len(rows))
+        moments: list[Any] = [rows.get_column("at").min() for rows in self.tables.values() if len(rows)]
+        first = min(moments)
         return fixed_offset(self.zone, first, self.at)
 
     def start(self, days: int) -> pl.Expr:

@@ -97,8 +97,8 @@ class Decisions:
             known = pl.concat([tags.select("user_id"), stages.select("user_id")]).unique().sort("user_id")
             return wide(known, tags, stages)
         frames = [
-            await self.brought_forward(connection, await asyncio.to_thread(pl.read_ipc, path), *as_of)
-            for path, *as_of in snapshots
+            await self.brought_forward(connection, await asyncio.to_thread(pl.read_ipc, path), theirs, upto)
+            for path, theirs, upto in snapshots
         ]
         return together(frames)
 
