@@ -147,7 +147,8 @@ def compute_all(
         return found, behind
 
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        founds, behinds = zip(*pool.map(block, edges), strict=True)
+        done = list(pool.map(block, edges))
+        founds, behinds = [found for found, _ in done], [behind for _, behind in done]
         if not any(behinds):
             return pl.concat(founds)
         # Of all blocks at once: for the few users of one the number of steps is what takes time.
