@@ -22,12 +22,10 @@ from siyu import (
     DaysSince,
     DaysSinceFirst,
     DaysUntil,
-    EventKind,
     Field,
     Happened,
     Last,
     OnDate,
-    Payload,
     Playbook,
     Segmenter,
     Send,
@@ -45,20 +43,6 @@ from siyu import (
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NEXT_MORNING = time(10)
-
-
-class ProductViewed(Payload):
-    """What somebody looked at."""
-
-    product: str | None = None
-    category: str | None = None
-
-
-class SurveyAnswered(Payload):
-    """What somebody said, and (of who went silent) why: ``price``, ``forgot`` or ``dissatisfied``."""
-
-    survey: str | None = None
-    reason: str | None = None
 
 
 class Channelled(siyu.Params):
@@ -675,15 +659,6 @@ class CareCycle(Playbook):
             key="care",
             because={"zh": "因为您在我们这里买过", "en": "because you bought from us"},
         )
-
-
-@hookimpl
-def siyu_event_kinds() -> list[EventKind]:
-    did = frozenset({"interaction"})
-    return [
-        EventKind("product.viewed", "浏览商品", ProductViewed, did),
-        EventKind("survey.answered", "回答问卷", SurveyAnswered, did),
-    ]
 
 
 @hookimpl

@@ -11,13 +11,6 @@ __all__ = ["KINDS"]
 Text = Annotated[str, Field(max_length=4000)]
 
 
-class Viewed(Payload):
-    """A product that was looked at."""
-
-    product: Text | None = None
-    category: Text | None = None
-
-
 class Joined(Payload):
     """An activity; ``activity`` is its kind (check-in, live stream, group-buy), ``name`` the one that it was."""
 
@@ -41,7 +34,6 @@ class Shared(Payload):
 
 INTERACTION = frozenset({"interaction"})
 KINDS = (
-    EventKind("product.viewed", "浏览商品", Viewed, INTERACTION),
     EventKind("activity.joined", "参加活动", Joined, INTERACTION),
     EventKind("service.asked", "咨询客服", Asked, INTERACTION),
     EventKind("content.shared", "分享内容", Shared, INTERACTION),

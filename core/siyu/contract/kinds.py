@@ -63,6 +63,20 @@ class Article(Payload):
     topic: Text | None = None
 
 
+class Viewed(Payload):
+    """A product that was looked at."""
+
+    product: Text | None = None
+    category: Text | None = None
+
+
+class Answers(Payload):
+    """What somebody said to a survey, and (of who went silent) why: ``price``, ``forgot``, ``dissatisfied``."""
+
+    survey: Text | None = None
+    reason: Text | None = None
+
+
 class Words(Payload):
     """Something the user wrote."""
 
@@ -81,6 +95,8 @@ def siyu_event_kinds() -> Iterable[EventKind]:
     yield EventKind("coupon.redeemed", "使用优惠券", Coupon, _DID_SOMETHING)
     yield EventKind("campaign.received", "收到活动", Campaign)
     yield EventKind("article.opened", "阅读文章", Article, _DID_SOMETHING)
+    yield EventKind("product.viewed", "浏览商品", Viewed, _DID_SOMETHING)
+    yield EventKind("survey.answered", "回答问卷", Answers, _DID_SOMETHING)
     yield EventKind("group.message", "群消息", Words, _DID_SOMETHING)
 
 
