@@ -375,8 +375,8 @@ class Walk:
         if bearer.brand == "other":
             await self.stranger(bearer)
         else:
-            await self.guarded(bearer)
             await self.changes(bearer)
+            await self.guarded(bearer)
             await self.reads(bearer)
         await self.nowhere(bearer)
 
