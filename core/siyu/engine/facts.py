@@ -481,10 +481,11 @@ def _texts(segments: Segments, attributes: list[str]) -> Iterator[pl.Series]:
     so that the latest stays.
     """
     users, table = len(segments.users), segments.rows
-    slot = table.get_column("name").cast(pl.Enum(attributes), strict=False).to_physical().cast(pl.Int64) * users
-    rows = pl.select(slot=slot + segments.places(), row=pl.int_range(len(table)), at=table.get_column("at"))
-    rows = rows.drop_nulls("slot")
-    lies = pl.repeat(len(table), users * len(attributes), dtype=pl.Int64, eager=True)
+    places = segments.places()
+    slot = table.get_column("name").cast(pl.Enum(attributes), strict=False).to_physical().cast(places.dtype) * users
+    row = pl.int_range(len(table), dtype=places.dtype)
+    rows = pl.select(slot=slot + places, row=row, at=table.get_column("at")).drop_nulls("slot")
+    lies = pl.repeat(len(table), users * len(attributes), dtype=places.dtype, eager=True)
     lies = lies.scatter(rows.get_column("slot"), rows.get_column("row"))
     latest = lies.gather(rows.get_column("slot"))
     same = rows.get_column("at") == table.get_column("at").gather(latest)

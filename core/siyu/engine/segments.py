@@ -91,16 +91,15 @@ class Segments:
         steps = high - low + 2
         if steps * len(self.ends) >= 2**63:
             grouped = pl.DataFrame({"place": self.places(), "value": values}).group_by("place").agg(pl.all().max())
-            places = pl.DataFrame({"place": pl.int_range(len(self.ends), dtype=pl.Int64, eager=True)})
+            places = pl.DataFrame({"place": pl.int_range(len(self.ends), dtype=self.ends.dtype, eager=True)})
             found = places.join(grouped, on="place", how="left", maintain_order="left").get_column("value")
         else:
             # Each user stands on a floor above all numbers of those before, so that one running maximum serves for all.
-            floor = pl.lit(self.places() * steps)
-            above = (floor + (pl.lit(values) - low + 1).fill_null(0)).cum_max() - floor
-            running = self.rows.select(above.alias("above")).to_series()
-            most = pl.DataFrame({"above": running.gather(self._last), "n": self.counts()})
-            held = (pl.col("n") > 0) & (pl.col("above") > 0)
-            found = most.select(pl.when(held).then(pl.col("above") - 1 + low)).to_series()
+            floor = pl.lit(self.places()).cast(pl.Int64) * steps
+            running = (floor + (pl.lit(values) - low + 1).fill_null(0)).cum_max().gather(pl.lit(self._last))
+            above = running - pl.int_range(len(self.ends), dtype=pl.Int64) * steps
+            most = self.rows.select(above.alias("above"))
+            found = most.select(pl.when(pl.col("above") > 0).then(pl.col("above") - 1 + low)).to_series()
         return found if greatest else -found
 
     def counts(self) -> pl.Series:
@@ -109,9 +108,9 @@ class Segments:
 
     def places(self) -> pl.Series:
         """Of each row the place of its user."""
-        held = (self.counts() > 0).arg_true().cast(pl.Int64)
+        held = (self.counts() > 0).arg_true()
         user = self.rows.select((USER.shift(1) != USER).fill_null(False).cum_sum()).to_series()
-        return user.cast(pl.Int64) if len(held) == len(self.users) else held.gather(user)
+        return user if len(held) == len(self.users) else held.gather(user)
 
     def events(self, flags: Mapping[str, pl.Expr]) -> Segments:
         """Of lines, their events: which of them have a line with the flag."""
