@@ -1,14 +1,18 @@
-"""The kinds of events and of names that every brand has, contributed as any plugin would. Plugins add their own."""
+"""The kinds of events, names and attributes that every brand has, contributed as any plugin would.
+
+Plugins add their own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from siyu.contract.attributes import AttributeKind
 from siyu.contract.events import PROFILE_UPDATED, EventKind, Integer, Line, Money, Payload, Text
 from siyu.contract.identities import IdentityKind
 from siyu.contract.markers import hookimpl
 
-__all__ = ["siyu_event_kinds", "siyu_identity_kinds"]
+__all__ = ["siyu_attributes", "siyu_event_kinds", "siyu_identity_kinds"]
 
 _DID_SOMETHING = frozenset({"interaction"})
 
@@ -98,6 +102,12 @@ def siyu_event_kinds() -> Iterable[EventKind]:
     yield EventKind("product.viewed", "浏览商品", Viewed, _DID_SOMETHING)
     yield EventKind("survey.answered", "回答问卷", Answers, _DID_SOMETHING)
     yield EventKind("group.message", "群消息", Words, _DID_SOMETHING)
+
+
+@hookimpl
+def siyu_attributes() -> Iterable[AttributeKind]:
+    """What messages are written with: how somebody is called, and in which language."""
+    return [AttributeKind("nickname", "昵称", personal=True), AttributeKind("language", "语言")]
 
 
 @hookimpl

@@ -55,7 +55,6 @@ __all__ = [
 
 LONGEST = timedelta(days=400)
 """Of a wait."""
-MOST_TEXT = 20_000
 
 Purpose: TypeAlias = Literal["service", "care", "sales"]
 """What consent is asked for: what somebody asked for, what does them good, what they are to buy."""
@@ -150,8 +149,9 @@ is in one playbook twice at a time."""
 class Send:
     """Send a message by the channel with that key, now or (``best``) at the user's best time of the next 24 hours.
 
-    ``text`` is a template (Jinja): ``name``, ``brand``, ``adviser``, attributes as ``user.city``. A brand may put its
-    own in its place, under the key. ``because`` tells the reader why they get it.
+    ``text`` is a template (:mod:`siyu.contract.templates`): ``name``, ``brand``, ``adviser.name``, attributes as
+    ``user.city``. A brand may put its own in its place, under the step's key, or under a key of its content library
+    that ``template`` names. ``because`` tells the reader why they get it: it is the last line.
     """
 
     channel: str
@@ -162,6 +162,7 @@ class Send:
     title: Text = ""
     url: str = ""
     because: Text = ""
+    template: str = ""
     at: Literal["now", "best"] = "now"
     urgent: bool = False
     """Overtakes everything that is not: the greeting of somebody who waits for it."""

@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from siyu.contract import templates
 from siyu.contract.conditions import Condition, Or
 from siyu.contract.errors import PluginError, RuleError, SiyuError
 from siyu.contract.events import Catalog
@@ -312,9 +313,12 @@ def _check(made: Program, catalog: Catalog, channels: Iterable[str] | None) -> N
         for leaf in condition.leaves():
             if isinstance(leaf, Fact):
                 catalog.check(leaf)
-    known = None if channels is None else set(channels)
+    known, named = None if channels is None else set(channels), templates.names(catalog)
     for each in made.instructions:
         step = each.step
+        for part in ("title", "text", "url", "because") if isinstance(step, Send | Assign) else ():
+            for text in texts(getattr(step, part, "")).values():
+                templates.check(text, named, f"{each.key}.{part}")
         if isinstance(step, Send):
             if known is not None and step.channel not in known:
                 remedy = f"channels are: {', '.join(sorted(known))}"
