@@ -57,7 +57,8 @@ class Template:
     def render(self, values: Mapping[str, Any]) -> str:
         """The text with ``values`` by name; :class:`InputError` names the one that is missing and has no default."""
         try:
-            text = self._made.render({place: values[name] for name, place in self._places if name in values})
+            given = {place: values[name] for name, place in self._places if name in values}
+            text = "".join(self._made.root_render_func(self._made.new_context(given, shared=True)))
         except _Missing as error:
             name = next((name for name, place in self._places if place == error.args[0]), "value")
             raise InputError(

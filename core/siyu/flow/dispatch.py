@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, get_args
+from typing import get_args
 
 from siyu.contract.channels import Channel, Message, Outcome, Receipt
 from siyu.contract.params import Params
-from siyu.contract.playbooks import Assign, Send
-from siyu.contract.program import Program, texts
 from siyu.engine.cohorts import Enabled
-from siyu.flow import playbooks, plugins
+from siyu.flow import content, playbooks, plugins
 from siyu.flow.context import Context, brand_by_id, now
-from siyu.flow.programs import kept
 from siyu.store.actions import lease, put_in_outbox, settle, write_texts
-from siyu.store.db import Connection, Database
+from siyu.store.db import Database
 from siyu.telemetry.metrics import ACTIONS
 
 __all__ = ["Outbox", "carry_out", "dispatch"]
@@ -61,9 +58,13 @@ async def dispatch(ctx: Context, brand_id: int, *, at: datetime | None = None, l
     async with ctx.db.transaction() as connection:
         known = {key: channel for _, channels in cohorts for key, (channel, _) in channels.items()}
         repeatable = [key for key, channel in known.items() if channel.repeatable]
-        rows = await lease(connection, brand_id, at, limit, repeatable)
-        composed = await _composed(ctx, connection, brand_id, rows)
-    if rows:
+        leased = await lease(connection, brand_id, at, limit, repeatable)
+        composed = await content.compose(ctx, connection, brand, leased)
+        rows = [row for row in leased if not composed[row["id"]].wrong]
+        await write_texts(connection, brand_id, {row["id"]: composed[row["id"]] for row in rows if not row["text"]})
+        if wrong := [(id, "failed", each.wrong) for id, each in composed.items() if each.wrong]:
+            await settle(connection, brand_id, wrong)
+    if leased:
         await ctx.db.signals.tell(brand_id, "action")
     by_channel: dict[tuple[int, str], list[Message]] = defaultdict(list)
     for row in rows:
@@ -74,9 +75,10 @@ async def dispatch(ctx: Context, brand_id: int, *, at: datetime | None = None, l
                 row["key"],
                 brand.slug,
                 row["user_id"],
-                composed[row["id"]],
+                composed[row["id"]].text,
                 row["purpose"],
                 row["planned_at"],
+                body=composed[row["id"]].body,
             )
         )
     for (number, key), messages in by_channel.items():
@@ -89,21 +91,7 @@ async def dispatch(ctx: Context, brand_id: int, *, at: datetime | None = None, l
             for _, status, _ in outcomes:
                 ACTIONS.labels(status).inc()
             await ctx.db.signals.tell(brand_id, "action")
-    return len(rows)
-
-
-async def _composed(ctx: Context, connection: Connection, brand_id: int, rows: Sequence[Any]) -> dict[int, str]:
-    """What each action says, as it stands from now on."""
-    made = await kept(ctx, connection, brand_id, {row["version_id"] for row in rows if row["version_id"]})
-    found = {row["id"]: row["text"] or _text(made[row["version_id"]], row["step"]) for row in rows}
-    await write_texts(connection, brand_id, {row["id"]: found[row["id"]] for row in rows if not row["text"]})
-    return found
-
-
-def _text(made: Program, key: str) -> str:
-    step = next(each.step for each in made.instructions if each.key == key)
-    assert isinstance(step, Send | Assign)
-    return next(iter(texts(step.text).values()), "")
+    return len(leased)
 
 
 def _channels(ctx: Context, brand_id: int, on: Enabled) -> dict[str, tuple[Channel, Params]]:

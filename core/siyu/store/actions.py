@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -94,15 +95,26 @@ async def lease(
     return sorted(rows, key=lambda row: (row["lane"], row["due_at"], row["id"]))
 
 
-async def write_texts(connection: Connection, brand_id: int, texts: Mapping[int, str]) -> None:
+class Words(Protocol):
+    """What an action says."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def body(self) -> Mapping[str, Any]: ...
+
+
+async def write_texts(connection: Connection, brand_id: int, said: Mapping[int, Words]) -> None:
     """Keep what actions say, by id."""
-    if texts:
+    if said:
         await connection.execute(
-            "UPDATE action a SET text = t.text FROM unnest($2::bigint[], $3::text[]) t (id, text)"
+            "UPDATE action a SET text = t.text, body = a.body || t.body"
+            " FROM unnest($2::bigint[], $3::text[], $4::jsonb[]) t (id, text, body)"
             " WHERE a.brand_id = $1 AND a.id = t.id",
             brand_id,
-            list(texts),
-            list(texts.values()),
+            list(said),
+            [each.text for each in said.values()],
+            [json.dumps(each.body, ensure_ascii=False) for each in said.values()],
         )
 
 

@@ -103,6 +103,24 @@ def test_plugins_are_switched_and_configured(siyu: Shell) -> None:
     assert json.loads(siyu("refresh", "-b", "pets", "--json")) == {"users": 0, "changes": 0, "actions": 0}
 
 
+def test_what_messages_say_is_shown_set_and_previewed(siyu: Shell) -> None:
+    (siyu.folder / "one.txt").write_text(LOG)
+    siyu("brand", "create", "says", "--name", "茶铺", "--replay", "--enable", "lifecycle")
+    words = ["import", "one.txt", "-b", "says", "--no-header", "--user", "member=1", "--at", "2"]
+    siyu(*words, "--at-format", "%Y%m%d", "-f", "quantity=3", "-f", "amount=4")
+    key = "lifecycle.welcome_back.send_1"
+    assert [each["key"] for each in json.loads(siyu("template", "list", "-b", "says", "--json"))] == [key]
+    assert "好久不见" in siyu("template", "preview", key, "member=00002", "-b", "says")
+    assert "Version 1" in siyu("template", "set", key, "{{ name }}，{{ brand }}想您了", "-b", "says")
+    assert siyu("template", "preview", key, "member=00002", "-b", "says") == "朋友，茶铺想您了\n"
+    siyu("template", "voice", "-b", "says", '{"called": {"zh": "茶友"}}')
+    assert siyu("template", "preview", key, "member=00002", "-b", "says", "--text", "{{ name }}好") == "茶友好\n"
+    assert "names are: user.nickname" in siyu("template", "set", key, "{{ user.nickmane }}", "-b", "says", status=2)
+    siyu("template", "end", key, "-b", "says")
+    assert re.search(r"2 .*\(ended\)", siyu("template", "show", key, "-b", "says"))
+    assert "好久不见" in siyu("template", "preview", key, "member=00002", "-b", "says")
+
+
 def test_why_what_if_and_what_would_have_been_are_shown(siyu: Shell) -> None:
     (siyu.folder / "small.txt").write_text(LOG)
     siyu("brand", "create", "small", "--replay", "--enable", "lifecycle")

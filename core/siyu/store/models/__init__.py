@@ -7,6 +7,7 @@ The primary key that Tortoise knows is ``id``; in PostgreSQL the keys of the lar
 
 from siyu.store.models.action import Action, Consent, OutboxMessage
 from siyu.store.models.audit import AuditEntry
+from siyu.store.models.benefit import Benefit, Granted
 from siyu.store.models.brand import Brand
 from siyu.store.models.change import ChangeBatch
 from siyu.store.models.decided import DecidedUser, DecisionSnapshot
@@ -20,6 +21,8 @@ from siyu.store.models.run import Run
 from siyu.store.models.segment import Segment
 from siyu.store.models.stage import Stage, StageHistory, UserStage
 from siyu.store.models.tag import Tag, TagAssignment, TagHistory
+from siyu.store.models.task import Task
+from siyu.store.models.template import Template
 from siyu.store.models.token import AccessToken
 from siyu.store.models.user import Identity, MergedUser, User, UserCount, UserMerge
 
@@ -27,6 +30,7 @@ __all__ = [
     "AccessToken",
     "Action",
     "AuditEntry",
+    "Benefit",
     "Brand",
     "ChangeBatch",
     "Consent",
@@ -37,6 +41,7 @@ __all__ = [
     "Event",
     "Fence",
     "File",
+    "Granted",
     "Identity",
     "Installation",
     "MergedUser",
@@ -55,6 +60,8 @@ __all__ = [
     "Tag",
     "TagAssignment",
     "TagHistory",
+    "Task",
+    "Template",
     "TrustedDocument",
     "User",
     "UserCount",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tortoise import fields
 from tortoise.fields.db_defaults import SqlDefault
 from tortoise.models import Model
@@ -16,7 +18,7 @@ class Brand(Model):
     ``replayed_to`` is the moment that a brand of replayed data lives at; null is the present. ``rulebooks`` are pairs
     of a bucket of users and the rulebook that those below it were last decided by. ``refresh_asked`` is when somebody
     last asked for a refresh that has not been made. ``listens`` are the kinds of events, the tags and the tracks that
-    playbooks wait for.
+    playbooks wait for, ``voice`` is how messages speak.
     """
 
     id = fields.IntField(primary_key=True)
@@ -26,6 +28,7 @@ class Brand(Model):
     replayed_to = fields.DatetimeField(null=True)
     rulebooks: fields.Field[list[list[int]]] = fields.JSONField(default=list, db_default=SqlDefault("'[]'"))
     listens: fields.Field[dict[str, list[str]]] = fields.JSONField(default=dict, db_default=SqlDefault("'{}'"))
+    voice: fields.Field[dict[str, Any]] = fields.JSONField(default=dict, db_default=SqlDefault("'{}'"))
     refresh_asked = fields.DatetimeField(null=True)
     refreshed_at = fields.DatetimeField(null=True)
     created_at = fields.DatetimeField(auto_now_add=True)
