@@ -24,7 +24,7 @@ from arq.worker import Worker
 from redis.exceptions import RedisError
 
 from siyu.engine.days import window_start
-from siyu.flow import decide, dispatch, files, playbooks
+from siyu.flow import decide, dispatch, files, playbooks, tasks
 from siyu.flow.context import Context, ask_refresh, zone
 from siyu.flow.refresh import AlreadyRunning, refresh
 from siyu.store import counts
@@ -166,6 +166,7 @@ async def files_job(given: JobContext, brand_id: int) -> None:
 
 async def sweep_job(given: JobContext, _: int = 0) -> None:
     """Ask for all work that the database says is due, and close the rows of runs that died."""
+    await tasks.escalate(given.ctx)
     async with given.ctx.db.connection() as connection:
         due = await connection.fetch(
             "SELECT id, 'decide' AS job FROM brand b WHERE EXISTS (SELECT FROM dirty_user WHERE brand_id = b.id)"

@@ -81,6 +81,15 @@ class Answers(Payload):
     reason: Text | None = None
 
 
+class Done(Payload):
+    """What a person did for the user, and what came of it."""
+
+    role: Text | None = None
+    title: Text | None = None
+    outcome: Text | None = None
+    by: Text | None = None
+
+
 class Words(Payload):
     """Something the user wrote."""
 
@@ -101,6 +110,7 @@ def siyu_event_kinds() -> Iterable[EventKind]:
     yield EventKind("article.opened", "阅读文章", Article, _DID_SOMETHING)
     yield EventKind("product.viewed", "浏览商品", Viewed, _DID_SOMETHING)
     yield EventKind("survey.answered", "回答问卷", Answers, _DID_SOMETHING)
+    yield EventKind("task.done", "任务完成", Done)
     yield EventKind("group.message", "群消息", Words, _DID_SOMETHING)
 
 

@@ -1,4 +1,4 @@
-"""Changes are followed: of tags and stages, of actions, of plugins.
+"""Changes are followed: of tags and stages, of actions and tasks, of plugins.
 
 Nothing waits for a follower. It reads from the log of changes when it is told that there is more, and only as fast as
 its client takes what it has; who is slow, or was away, goes on from their cursor.
@@ -46,7 +46,7 @@ async def follow_changes(
     The first page comes at once, empty where nothing has changed: what a client reads after it is followed by the
     changes that it has not read.
     """
-    topic: Topic = "action" if noun == "action" else "decision"
+    topic: Topic = noun if noun in ("action", "task") else "decision"
     loop = asyncio.get_running_loop()
     with ctx.db.signals.of(brand_id, topic) as told:
         told.clear()

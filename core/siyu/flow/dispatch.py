@@ -12,6 +12,7 @@ from siyu.contract.params import Params
 from siyu.engine.cohorts import Enabled
 from siyu.flow import content, playbooks, plugins
 from siyu.flow.context import Context, brand_by_id, now
+from siyu.flow.tasks import Tasks
 from siyu.store.actions import lease, put_in_outbox, settle, write_texts
 from siyu.store.db import Database
 from siyu.telemetry.metrics import ACTIONS
@@ -95,7 +96,7 @@ async def dispatch(ctx: Context, brand_id: int, *, at: datetime | None = None, l
 
 
 def _channels(ctx: Context, brand_id: int, on: Enabled) -> dict[str, tuple[Channel, Params]]:
-    found: dict[str, tuple[Channel, Params]] = {Outbox.key: (Outbox(ctx.db, brand_id), Params())}
+    found: dict[str, tuple[Channel, Params]] = {own.key: (own(ctx.db, brand_id), Params()) for own in (Outbox, Tasks)}
     for plugin, params in on:
         for item in plugin.declarations.values():
             if isinstance(item, Channel):

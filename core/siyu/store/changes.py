@@ -1,9 +1,9 @@
-"""The log of changes: what happened to the tags and stages of users and to actions, in the order of commits.
+"""The log of changes: what happened to tags and stages of users, to actions and tasks, in the order of commits.
 
-A row is the same change of up to :data:`BATCH` users or actions, so that a refresh of a million users writes
-thousands of rows, not millions. Whoever writes holds a lock of the brand until the commit (decisions their own,
-actions :attr:`Lock.ACTIONS`) and only then takes the number of a row: of each brand and noun no smaller number can
-follow one that is seen, and a cursor is a number.
+A row is the same change of up to :data:`BATCH` of them, so that a refresh of a million users writes thousands of
+rows, not millions. Whoever writes holds a lock of the brand until the commit (decisions their own, actions and tasks
+:attr:`Lock.ACTIONS`) and only then takes the number of a row: of each brand and noun no smaller number can follow
+one that is seen, and a cursor is a number.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = [
     "note_decisions",
 ]
 
-Noun: TypeAlias = Literal["action", "stage", "tag"]
+Noun: TypeAlias = Literal["action", "stage", "tag", "task"]
 
 BATCH = 100
-"""The most users or actions of a row."""
+"""The most users, actions or tasks of a row."""
 KEPT = timedelta(days=7)
 """How long changes can be followed from."""
 ROWS = 200
@@ -51,7 +51,10 @@ class Expired(InputError):
 
 @dataclass(frozen=True)
 class Change:
-    """The same change of many: ``ids`` are users or actions. A tag is ``after`` where gained, ``before`` where lost."""
+    """The same change of many: ``ids`` are users, actions or tasks.
+
+    A tag is ``after`` where gained, ``before`` where lost.
+    """
 
     number: int
     track: str | None
@@ -72,13 +75,15 @@ async def note_decisions(
     await _write(connection, brand_id, at, rows)
 
 
-async def note(connection: Connection, brand_id: int, actions: Iterable[tuple[str, int]], at: datetime) -> None:
-    """Note the new statuses of actions (status, id), in their transaction and last in it."""
-    frame = pl.DataFrame(list(actions), schema={"after": pl.String, "user_id": pl.Int64}, orient="row")
+async def note(
+    connection: Connection, brand_id: int, changed: Iterable[tuple[str, int]], at: datetime, *, noun: Noun = "action"
+) -> None:
+    """Note the new statuses of actions or tasks (status, id), in their transaction and last in it."""
+    frame = pl.DataFrame(list(changed), schema={"after": pl.String, "user_id": pl.Int64}, orient="row")
     if frame.is_empty():
         return
     await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", Lock.ACTIONS, brand_id)
-    rows = [("action", None, None, after, ids) for after, ids in _grouped(frame, "after")]
+    rows = [(noun, None, None, after, ids) for after, ids in _grouped(frame, "after")]
     await _write(connection, brand_id, at, rows)
 
 

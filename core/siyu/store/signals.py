@@ -20,7 +20,7 @@ __all__ = ["Signals", "Topic"]
 
 log = logging.getLogger("siyu.store")
 
-Topic: TypeAlias = Literal["action", "decision", "plugin", "run"]
+Topic: TypeAlias = Literal["action", "decision", "plugin", "run", "task"]
 """What has changed in a brand."""
 
 RETRY_SECONDS = 1.0
