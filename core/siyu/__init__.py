@@ -6,7 +6,7 @@ These are the names that plugins are written with; everything else is siyu's own
 from __future__ import annotations
 
 from siyu.contract.attributes import AttributeKind
-from siyu.contract.channels import Channel, Message, Receipt
+from siyu.contract.channels import Channel, Message, Receipt, Report
 from siyu.contract.conditions import ALWAYS, Condition, Expr, HasTag
 from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import EventKind, Line, Money, Payload
@@ -108,6 +108,7 @@ __all__ = [
     "Playbook",
     "PluginError",
     "Receipt",
+    "Report",
     "RuleError",
     "Score",
     "Segmenter",

@@ -4,6 +4,7 @@
 |---|---|
 | ``POST /graphql``, ``GET /graphql?query=`` | answers, to whoever has a token; subscriptions as SSE or multipart |
 | ``GET``, ``PUT /files/…`` | exports and imports, by signed links |
+| ``GET``, ``POST /unsubscribe/…`` | the end of messages of a kind, by the signed link in one |
 | WebSocket ``/graphql`` | the same over graphql-transport-ws, the token in ``connection_init`` |
 | ``GET /graphql`` by a browser | GraphiQL, in which the token is typed |
 | ``GET /healthz``, ``/readyz``, ``/metrics`` | whether it lives, is ready, and how it does (:mod:`siyu_graphql.ops`) |
@@ -47,6 +48,7 @@ from strawberry.subscriptions import (
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
+from siyu_graphql import unsubscribing
 from siyu_graphql.context import Queue
 from siyu_graphql.errors import error_body, log, present
 from siyu_graphql.execution import Schema
@@ -101,6 +103,7 @@ def create_app(
             WebSocketRoute("/graphql", endpoint.connect),
             Mount("/static", StaticFiles(directory=STATIC)),
             *file_routes(ctx, queue),
+            *unsubscribing.routes(ctx, queue),
             *routes(ctx, queue, operations),
         ],
         middleware=[

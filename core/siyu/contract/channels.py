@@ -10,13 +10,14 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 from siyu.contract.rules import Declaration
 
-__all__ = ["Channel", "Message", "Outcome", "Receipt"]
+__all__ = ["Channel", "Heard", "Message", "Outcome", "Receipt", "Report"]
 
 
 @dataclass(frozen=True)
 class Message:
     """What a channel is handed. ``key`` is the idempotency key of the action, ``to`` the user's name of the kind that
-    the channel asks for, ``body`` what there is besides the text: kind, title, url, role, deadline."""
+    the channel asks for, ``body`` what there is besides the text: kind, title, url, role, deadline. ``leave`` is what
+    the reader may send to the API's ``/unsubscribe/`` to get no more messages of this purpose by this channel."""
 
     action_id: int
     key: str
@@ -27,18 +28,32 @@ class Message:
     at: datetime
     to: str = ""
     body: Mapping[str, Any] = field(default_factory=dict)
+    leave: str = ""
 
 
-Outcome: TypeAlias = Literal["sent", "failed", "later"]
+Outcome: TypeAlias = Literal["sent", "failed", "later", "unknown"]
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one message: it left, it never will, or (``later``) it may be tried again. ``detail`` is read by
-    operators."""
+    """What became of one message: it left, it never will, it may be tried again (``later``), or nobody knows.
+    ``detail`` is read by operators."""
 
     action_id: int
     outcome: Outcome
+    detail: str = ""
+
+
+Heard: TypeAlias = Literal["delivered", "opened", "clicked", "replied", "bounced"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is heard of a message later. ``key`` is its idempotency key, ``at`` when it happened (None: now)."""
+
+    key: str
+    what: Heard
+    at: datetime | None = None
     detail: str = ""
 
 

@@ -10,9 +10,10 @@ from typing import get_args
 from siyu.contract.channels import Channel, Message, Outcome, Receipt
 from siyu.contract.params import Params
 from siyu.engine.cohorts import Enabled
-from siyu.flow import content, playbooks, plugins
+from siyu.flow import content, playbooks, plugins, unsubscribe
 from siyu.flow.context import Context, brand_by_id, now
 from siyu.flow.tasks import Tasks
+from siyu.flow.unsubscribe import Leaving, token
 from siyu.store.actions import lease, put_in_outbox, settle, write_texts
 from siyu.store.db import Database
 from siyu.telemetry.metrics import ACTIONS
@@ -59,6 +60,7 @@ async def dispatch(ctx: Context, brand_id: int, *, at: datetime | None = None, l
     async with ctx.db.transaction() as connection:
         known = {key: channel for _, channels in cohorts for key, (channel, _) in channels.items()}
         repeatable = [key for key, channel in known.items() if channel.repeatable]
+        signed_by = await unsubscribe.secret(connection)
         leased = await lease(connection, brand_id, at, limit, repeatable)
         composed = await content.compose(ctx, connection, brand, leased)
         rows = [row for row in leased if not composed[row["id"]].wrong]
@@ -80,6 +82,7 @@ async def dispatch(ctx: Context, brand_id: int, *, at: datetime | None = None, l
                 row["purpose"],
                 row["planned_at"],
                 body=composed[row["id"]].body,
+                leave=token(signed_by, Leaving(brand_id, row["user_id"], row["purpose"], row["channel"])),
             )
         )
     for (number, key), messages in by_channel.items():

@@ -12,17 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
-import polars as pl
-
 from siyu.contract.channels import Channel, Message, Receipt
 from siyu.contract.errors import InputError, NotFound
-from siyu.contract.events import MOMENT
 from siyu.contract.params import Params
 from siyu.flow.context import Context, now
+from siyu.flow.happening import happened
 from siyu.store import tasks as store
 from siyu.store.changes import note
 from siyu.store.db import Connection, Database
-from siyu.store.events import EVENT_SCHEMA, append
 from siyu.store.keyset import Term, Where
 from siyu.store.models import Brand
 
@@ -206,17 +203,8 @@ def _refusal(there: Task) -> InputError:
 
 
 async def _happened(connection: Connection, brand: Brand, row: Any) -> None:
-    name = await connection.fetchrow(
-        "SELECT kind, value FROM identity WHERE brand_id = $1 AND user_id = $2 ORDER BY id LIMIT 1",
-        brand.id,
-        row["user_id"],
-    )
-    if name is None:
-        return
     payload = {"role": row["role"], "title": row["title"][:4_000], "outcome": row["outcome"], "by": row["assignee"]}
-    event = (f"task/{row['id']}", "task.done", row["done_at"], name["kind"], name["value"], json.dumps(payload))
-    frame = pl.DataFrame([event], EVENT_SCHEMA, orient="row").with_columns(pl.col("at").cast(MOMENT))
-    await append(connection, brand.id, frame)
+    await happened(connection, brand, row["user_id"], f"task/{row['id']}", "task.done", payload, row["done_at"])
 
 
 def _who(by: str) -> None:
