@@ -14,7 +14,7 @@ from siyu.cli.session import BrandOption, JsonOption, Session, fail, json_object
 from siyu.flow import content
 from siyu.flow.content import Entry
 from siyu.flow.context import brand_by_slug
-from siyu.flow.explain import user_named
+from siyu.flow.identities import user_named
 from siyu.flow.voice import set_voice, voice_of
 
 __all__ = ["app"]

@@ -483,7 +483,7 @@ def _texts(segments: Segments, attributes: list[str]) -> Iterator[pl.Series]:
     users, table = len(segments.users), segments.rows
     places = segments.places()
     slot = table.get_column("name").cast(pl.Enum(attributes), strict=False).to_physical().cast(places.dtype) * users
-    row = pl.int_range(len(table), dtype=places.dtype)
+    row = pl.int_range(len(table)).cast(places.dtype)
     rows = pl.select(slot=slot + places, row=row, at=table.get_column("at")).drop_nulls("slot")
     lies = pl.repeat(len(table), users * len(attributes), dtype=places.dtype, eager=True)
     lies = lies.scatter(rows.get_column("slot"), rows.get_column("row"))

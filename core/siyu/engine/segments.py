@@ -91,7 +91,7 @@ class Segments:
         steps = high - low + 2
         if steps * len(self.ends) >= 2**63:
             grouped = pl.DataFrame({"place": self.places(), "value": values}).group_by("place").agg(pl.all().max())
-            places = pl.DataFrame({"place": pl.int_range(len(self.ends), dtype=self.ends.dtype, eager=True)})
+            places = pl.DataFrame({"place": pl.int_range(len(self.ends), eager=True).cast(self.ends.dtype)})
             found = places.join(grouped, on="place", how="left", maintain_order="left").get_column("value")
         else:
             # Each user stands on a floor above all numbers of those before, so that one running maximum serves for all.
