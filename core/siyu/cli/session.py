@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import typer
+import uvloop
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -80,7 +81,7 @@ def session(work: Callable[[Session], Awaitable[None]]) -> None:
                     await work(Session(ctx, servers, addresses))
 
             try:
-                asyncio.run(opened())
+                uvloop.run(opened())
             finally:
                 finish()
     except (SiyuError, ServerError, SettingsError) as error:
