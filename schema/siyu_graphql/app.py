@@ -31,7 +31,7 @@ from siyu.telemetry import logs, tracing
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -232,8 +232,9 @@ class Endpoint:
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(self._html) if self._service.settings.shows_graphiql else Response(status_code=404)
         request.state.id = uuid.uuid4().hex
-        about = {"http.request.method": request.method, "url.path": request.url.path, "request_id": request.state.id}
-        span = tracing.span(f"{request.method} {request.url.path}", "server", request.headers, about)
+        path = request.scope["path"]
+        about = {"http.request.method": request.method, "url.path": path, "request_id": request.state.id}
+        span = tracing.span(f"{request.method} {path}", "server", request.headers, about)
         with logs.bound(request_id=request.state.id), span as traced:
             response = await self._attempt(request)
             if traced:
@@ -248,6 +249,8 @@ class Endpoint:
         except HTTPException as error:
             code = "TOO_LARGE" if error.status_code == 413 else "INVALID_REQUEST"
             return JSONResponse(error_body(code, error.reason), error.status_code)
+        except ClientDisconnect:
+            return Response(status_code=499)  # as nginx calls it; nobody is there to read it
         except Exception:
             log.exception("request %s failed", request.state.id)
             return JSONResponse(error_body("INTERNAL", "internal error", requestId=request.state.id), 500)

@@ -236,3 +236,19 @@ async def test_half_a_character_comes_back_as_something_that_can_be_sent(api: An
         'query ($first: Int) { brand(slug: "shop") { users(first: $first) { totalCount } } }', first="\ud800"
     )
     assert answer["errors"][0]["extensions"]["code"] == "INVALID_REQUEST"
+
+
+async def test_a_client_that_goes_away_while_it_sends_is_no_fault(api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    headers = [(b"content-type", b"application/json"), (b"authorization", f"Bearer {api.token}".encode())]
+    scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b"", "headers": headers}
+    sent = []
+
+    async def gone() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await api.app(scope, gone, send)
+    assert sent[0]["status"] == 499
+    assert not caplog.records
