@@ -208,6 +208,11 @@ class RequestContext:
             left = await self.meter.spend(self.access.key, cost)
             self.bill.update(perMinute=self.meter.per_minute, remaining=left)
 
+    def give_back(self, cost: int) -> None:
+        """Of what was paid, what is not done."""
+        if self.meter is not None and self.bill.get("remaining") is not None:
+            self.meter.give_back(self.access.key, cost)
+
     async def note(self, what: str, brand_id: int, target: str = "", after: Mapping[str, Any] | None = None) -> None:
         """Write down in the audit log what was done."""
         await audit.note(

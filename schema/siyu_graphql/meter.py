@@ -104,3 +104,8 @@ class Meter:
             )
         held.left -= cost
         return max(0, self.per_minute - held.taken) + held.left
+
+    def give_back(self, key: str, cost: int) -> None:
+        """Take back what was spent a moment ago, unless its minute is over."""
+        if key in self._held and self._minute == int(time.time()) // WINDOW_SECONDS:
+            self._held[key].left += cost

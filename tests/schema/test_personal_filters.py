@@ -61,6 +61,10 @@ async def test_filters_and_orders_by_it_need_the_right_and_are_noted(
     for name in ("seeing", "admin"):
         assert "errors" not in await api.ask(USERS, token=bearers[name], **asked)
         assert await AuditEntry.filter(what="readPersonalData", by=name).count() == 1
+    again = await api.ask(USERS, token=bearers["operator"], **asked)
+    remaining, before = (each["extensions"]["cost"].pop("remaining") for each in (again, answer))
+    assert again == answer, "also once the document has a plan"
+    assert before - remaining == answer["extensions"]["cost"]["requested"], "it is paid for once"
 
 
 async def test_whether_there_is_something_may_be_asked_as_it_is_shown(api: Any, bearers: Any) -> None:

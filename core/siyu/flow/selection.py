@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import polars as pl
@@ -26,6 +26,7 @@ from siyu.store.keyset import Order, Term, Where, decoded, encoded
 __all__ = ["Counted", "FactOrder", "Selection", "TooSparse", "counted", "select"]
 
 FIRST_PIECE = 200
+FIRST_IDS = 500
 PIECE = 20_000
 MOST_PIECES = 500
 BY_ID = Order((("id", int),))
@@ -106,11 +107,17 @@ class Selection:
     order: FactOrder | None
     as_of: datetime | None
 
+    @cached_property
+    def likely(self) -> pl.Series | None:
+        """Those among whom are all who pass, sorted; None where facts do not say. It takes a while at first."""
+        return self._sure(self.filter)
+
     def condition(self, candidates: pl.Series) -> Term:
-        """The filter for some users, as a condition on ``users t``."""
+        """The filter for some of those who may pass, as a condition on ``users t``."""
+        certain = set(_certain(self.filter))
 
         def holds(test: FactFilter, _: bool) -> Term:
-            return among(_both(candidates, self.passed[test]).to_list())
+            return Term("TRUE") if test in certain else among(_both(candidates, self.passed[test]).to_list())
 
         return users_where(self.filter, holds)
 
@@ -129,9 +136,15 @@ class Selection:
         by = self.order or order
         keys = [cursor and by.key(cursor, field) for cursor, field in ((after, "after"), (before, "before"))]
         found: list[_Key] = []
+        towards = order.reversed if backward else order
         async for values, users in self._candidates(connection, order, keys, backward):
-            passing = set(await self._passing(connection, users))
-            found += [(value, user) for value, user in zip(values, users, strict=True) if user in passing]
+            if self.order is None and len(order.columns) == 1:
+                # By id, the index finds them in order, so that nobody is looked at once there are enough.
+                first = f" ORDER BY {towards.sql} LIMIT {limit - len(found):d}"
+                found += [(None, user) for user in await self._passing(connection, users, first)]
+            else:
+                passing = set(await self._passing(connection, users))
+                found += [(value, user) for value, user in zip(values, users, strict=True) if user in passing]
             if len(found) >= limit:
                 break
         return found[:limit]
@@ -172,7 +185,6 @@ class Selection:
         return found.get_column("id").sort()
 
     def _sure(self, filter: UserFilter) -> pl.Series | None:
-        """Those among whom are all who pass, sorted; None where facts do not say."""
         found = [self.passed[test] for test in filter.fact or ()]
         found += [some for each in filter.and_ or () if (some := self._sure(each)) is not None]
         if filter.or_ is not None:
@@ -181,17 +193,16 @@ class Selection:
                 found.append(_together(parts))
         return reduce(_both, sorted(found, key=len)) if found else None
 
-    async def _passing(self, connection: Connection, users: pl.Series) -> list[int]:
-        where = Where(self.brand_id, among(users.to_list()), self.condition(users.sort()))
-        return [
-            row["id"] for row in await connection.fetch(f"SELECT t.id FROM users t WHERE {where.sql}", *where.values)
-        ]
+    async def _passing(self, connection: Connection, users: pl.Series, first: str = "") -> list[int]:
+        where = Where(self.brand_id, among(users.to_list()), self.condition(users))
+        sql = f"SELECT t.id FROM users t WHERE {where.sql}{first}"
+        return [row["id"] for row in await connection.fetch(sql, *where.values)]
 
     async def _candidates(
         self, connection: Connection, order: Order, keys: Sequence[Any], backward: bool
     ) -> AsyncIterator[_Piece]:
-        """All who may pass, in order."""
-        some = await asyncio.to_thread(self._sure, self.filter)
+        """All who may pass, in order: whoever fails a test that all must pass is not among them."""
+        some = self.likely
         if (by := self.order) is not None:
 
             def frames() -> list[pl.DataFrame]:
@@ -210,8 +221,9 @@ class Selection:
         bounds += [order.reversed.beyond(before)] if before else []
         towards = order.reversed if backward else order
         if some is None or (len(some) > PIECE and len(order.columns) > 1):
-            async for each in self._in_order(connection, towards, bounds, FIRST_PIECE):
-                yield each
+            async for values, users in self._in_order(connection, towards, bounds, FIRST_PIECE):
+                passing = users if some is None else _both(users, some)
+                yield values[: len(passing)], passing
         elif len(order.columns) > 1:
             async for each in self._in_order(connection, towards, [among(some.to_list()), *bounds], PIECE):
                 yield each
@@ -220,7 +232,7 @@ class Selection:
                 if key:
                     some = some.filter(some > key[0] if up else some < key[0])
             some = some.reverse() if towards.descending else some
-            for piece in _pieces(len(some)):
+            for piece in _pieces(len(some), FIRST_IDS):
                 users = some.slice(*piece)
                 yield [None] * len(users), users
 
@@ -251,11 +263,18 @@ _Piece = tuple[Sequence[Any], pl.Series]
 """The values that some users are ordered by, and their ids."""
 
 
-def _pieces(length: int) -> Iterator[tuple[int, int]]:
-    start, size = 0, FIRST_PIECE
+def _pieces(length: int, size: int = FIRST_PIECE) -> Iterator[tuple[int, int]]:
+    start = 0
     while start < length:
         yield start, size
         start, size = start + size, min(size * 4, PIECE)
+
+
+def _certain(filter: UserFilter) -> Iterator[FactFilter]:
+    """The tests that all must pass who pass the filter."""
+    yield from filter.fact or ()
+    for each in filter.and_ or ():
+        yield from _certain(each)
 
 
 def _in(users: pl.Series, sorted_ids: pl.Series) -> pl.Series:
@@ -299,7 +318,9 @@ async def select(
     if order is not None:
         await asyncio.to_thread(lambda: order.column.ordered)
     as_of = min((column.at for column in found), default=None)
-    return Selection(brand_id, filter, await asyncio.to_thread(passed) if tests else {}, order, as_of)
+    selection = Selection(brand_id, filter, await asyncio.to_thread(passed) if tests else {}, order, as_of)
+    await asyncio.to_thread(lambda: selection.likely)
+    return selection
 
 
 async def counted(ctx: Context, brand_id: int, filter: UserFilter) -> Counted:

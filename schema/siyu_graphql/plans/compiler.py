@@ -12,12 +12,13 @@ from graphql.execution.values import VariableValues
 from siyu import SiyuError
 from siyu.store.db import Connection
 
-from siyu_graphql.paging import Listing, Order, Term, Where, Window
+from siyu_graphql.paging import Listing, Order, Window
 from siyu_graphql.plans import mapping, reading
 from siyu_graphql.plans.document import Arguments, Prepared, Selected, Unplanned, definition
 from siyu_graphql.plans.mapping import Catalog, Column, Field, Fields, Known
 from siyu_graphql.plans.nouns import BRAND, FIELDS
-from siyu_graphql.plans.reading import PERSON, Columns, Elements, Joined, Nested, Page, Request, Shape, Total
+from siyu_graphql.plans.pages import Chosen, Counted, Page, Paged, all_of_user, rows_of_user
+from siyu_graphql.plans.reading import PERSON, Columns, Elements, Joined, Nested, Request, Shape, Total
 from siyu_graphql.plans.writing import Code, Template, quoted, written
 from siyu_graphql.reasons import MERGED
 
@@ -102,6 +103,13 @@ class _Compiler:
             catalogs=self._catalogs,
             write=self._code.get(write),
         )
+
+    def _node(
+        self, field: GraphQLField, selected: Selected, columns: Columns, catalog: Catalog | None = None
+    ) -> Template:
+        """An object of a field's type."""
+        type_ = _object(field)
+        return self._template(type_, selected, FIELDS.get(type_.name, {}), columns, catalog)
 
     def _template(
         self,
@@ -199,8 +207,7 @@ class _Compiler:
         return f"{write}(q.rows[{shape.number}].get(r[{place}]), q)"
 
     def _one_row(self, field: GraphQLField, selected: Selected, shape: Shape) -> str:
-        type_ = _object(field)
-        template = self._template(type_, selected, FIELDS.get(type_.name, {}), shape)
+        template = self._node(field, selected, shape)
         return self._code.function("r, q", "if r is None: return 'null'", *template.lines, "return text")
 
     def _found(self, field: GraphQLField, selected: Selected, found: mapping.Found) -> str:
@@ -223,18 +230,16 @@ class _Compiler:
     def _all(self, field: GraphQLField, selected: Selected, whole: mapping.Whole) -> str:
         shape = self._shape()
         given = self._arguments(field, selected)
-        type_ = _object(field)
-        template = self._template(type_, selected, FIELDS.get(type_.name, {}), shape)
+        template = self._node(field, selected, shape)
         self._steps.append(reading.All(shape, whole.listing, whole.order, whole.keep, given))
         return f"{self._list(template)}(q.rows[{shape.number}], q)"
 
     def _several(self, field: GraphQLField, selected: Selected, several: mapping.Several, shape: Shape) -> str:
-        type_ = _object(field)
         given = self._arguments(field, selected)
         elements = Elements()
         keys = [elements.column(name) for name in several.by]
         offset = _Shifted(elements) if several.catalog else elements
-        template = self._template(type_, selected, FIELDS.get(type_.name, {}), offset, several.catalog)
+        template = self._node(field, selected, offset, several.catalog)
         only = elements.column(several.only) if several.only else None
         order = "" if several.catalog else f" ORDER BY {', '.join(several.by)}"
         places = shape.join(Joined(elements, several.table, order, several.theirs))
@@ -258,9 +263,9 @@ class _Compiler:
         at = len(self._steps)
         written = self._connection(field, selected, shape, page, total=f"whole(q.totals[{page}])", last=True)
         if written.counted:
-            self._steps.insert(at, reading.Counted(page))
+            self._steps.insert(at, Counted(page))
         if written.paged:
-            self._steps.insert(at, reading.Paged(shape, page))
+            self._steps[at:at] = [Chosen(page), Paged(shape, page)]
         rows = f"q.rows[{shape.number}]" if written.paged else "()"
         return f"{written.function}({rows}, None, q)"
 
@@ -273,12 +278,12 @@ class _Compiler:
         written = self._connection(field, selected, elements, page, total="whole(total)")
         total = "None"
         if written.counted:
-            total = f"r[{shape.count(Total(partial(_all_of_user, page)))}]"
+            total = f"r[{shape.count(Total(partial(all_of_user, page)))}]"
         rows = "()"
         if written.paged:
             if not elements.arrays:
                 elements.column("id")
-            places = shape.nest(Nested(elements, partial(_rows_of_user, page), page))
+            places = shape.nest(Nested(elements, partial(rows_of_user, page)))
             elements.places[:] = places
             first = places[elements.arrays[0][0]]
             rows = f"(() if r[{first}] is None else list({elements.zipped(places)}))"
@@ -306,8 +311,8 @@ class _Compiler:
                     value = self._page_info(inner, each, columns, page, last=last)
                 case "totalCount":
                     value = total
-                case "asOf":  # of the facts that a plan does not look at
-                    value = "'null'"
+                case "asOf":
+                    value = "('null' if page.as_of is None else f'\"{page.as_of.isoformat()}\"')"
                 case _:
                     raise Unplanned
             entries.append((each.key, value))
@@ -319,11 +324,7 @@ class _Compiler:
             "if page.backward: rows = rows[::-1]",
             f"return {Template.of(entries).code}",
         )
-        return _Connection(function, bool(names & {"nodes", "edges", "pageInfo"}), "totalCount" in names)
-
-    def _node(self, field: GraphQLField, selected: Selected, columns: Columns) -> Template:
-        type_ = _object(field)
-        return self._template(type_, selected, FIELDS.get(type_.name, {}), columns)
+        return _Connection(function, bool(names & {"nodes", "edges", "pageInfo", "asOf"}), "totalCount" in names)
 
     def _edges(self, field: GraphQLField, selected: Selected, columns: Columns, page: int, *, last: bool) -> str:
         type_ = _object(field)
@@ -441,34 +442,3 @@ def _page(read: Arguments, scope: mapping.Scope, request: Request, variables: Va
         return Page.of(*scope(request.brand_id, request.personal, **given), window)
     except (SiyuError, TypeError):
         raise Unplanned from None
-
-
-def _rows_of_user(number: int, request: Request, values: list[Any]) -> str:
-    """The rows of a page of a user, which is called ``u``, as ``c``."""
-    page: Page = request.inputs[number]
-    where = _of_user(request, values, "o.id" if request.merged else "u.id", *page.terms, *page.within)
-    rows = page.rows(where)
-    if request.merged:
-        # Of several who count as one, each gives its first rows.
-        rows = (
-            f"SELECT x.* FROM own o CROSS JOIN LATERAL ({rows}) x WHERE o.person = u.id"
-            f" ORDER BY {reading.ordered('x', page.order)} LIMIT {page.limit + 1:d}"
-        )
-    return f"({rows}) c"
-
-
-def _all_of_user(number: int, request: Request, values: list[Any]) -> str:
-    """All rows of a user's list, to be counted."""
-    page: Page = request.inputs[number]
-    where = _of_user(request, values, "o.id" if request.merged else "u.id", *page.terms)
-    if request.merged:
-        return f"own o CROSS JOIN LATERAL (SELECT FROM {page.listing.source} WHERE {where.sql}) x WHERE o.person = u.id"
-    return f"{page.listing.source} WHERE {where.sql}"
-
-
-def _of_user(request: Request, values: list[Any], user: str, *terms: Term) -> Where:
-    where = Where(request.brand_id)
-    where.values = values  # one statement, one list of parameters
-    where.add(f"t.user_id = {user}")
-    where.narrow(*terms)
-    return where

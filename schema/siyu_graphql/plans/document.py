@@ -152,18 +152,16 @@ class Arguments:
         self._field = field
         self._node = node
         self._names = tuple(_variables(node.arguments))
-        self._known: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+        self._known: dict[str, Mapping[str, Any]] = {}
         if not self._names:
             self.read(None)
 
     def read(self, variables: VariableValues | None) -> Mapping[str, Any]:
         """The arguments by their names in Python."""
-        values = tuple(variables.coerced.get(name, Undefined) for name in self._names) if variables else ()
-        try:
-            if values in self._known:
-                return self._known[values]
-        except TypeError:  # an input object
-            return self._read(variables)
+        # As text: input objects are no keys, and 1 is another value than true, which it equals.
+        values = repr([variables.coerced.get(name, Undefined) for name in self._names]) if variables else ""
+        if values in self._known:
+            return self._known[values]
         if len(self._known) == MOST_VALUES:
             self._known.clear()
         self._known[values] = found = self._read(variables)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from siyu_graphql.paging import Listing, Term
+from siyu_graphql.plans.pages import Choice
 
 __all__ = [
     "Catalog",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 Resolver: TypeAlias = Callable[..., Any]
-Scope: TypeAlias = Callable[..., tuple[Listing[Any], Sequence[Term]]]
+Scope: TypeAlias = Callable[..., tuple[Listing[Any], Sequence[Term] | Choice]]
 """``scope(brand_id, personal, **arguments)``: which rows a list has, by its arguments but ``first`` and its like."""
 Find: TypeAlias = Callable[..., Awaitable[int | None]]
 """``await find(connection, brand_id, personal, **arguments)``: the number of the row that the arguments name."""

@@ -24,6 +24,7 @@ from siyu_graphql.nodes import number_in
 from siyu_graphql.paging import Listing, Term
 from siyu_graphql.personal import Personal
 from siyu_graphql.plans.document import Unplanned
+from siyu_graphql.plans.facts import ByFacts
 from siyu_graphql.plans.mapping import (
     Catalog,
     Column,
@@ -43,6 +44,7 @@ from siyu_graphql.plans.mapping import (
     Why,
     columns,
 )
+from siyu_graphql.plans.pages import Choice
 from siyu_graphql.reasons import Decided
 from siyu_graphql.stage import queries as stage
 from siyu_graphql.stage.types import PastStage
@@ -51,7 +53,7 @@ from siyu_graphql.tag.types import PastTag
 from siyu_graphql.user.filters import UserFilter, UserOrder
 from siyu_graphql.user.loaders import users_by_identity
 from siyu_graphql.user.personal import require_attributes
-from siyu_graphql.user.queries import USERS, plain_users, user_of_brand, users_of_brand
+from siyu_graphql.user.queries import USERS, order_of_users, plain_users, user_of_brand, users_of_brand
 from siyu_graphql.user.types import User
 
 __all__ = ["BRAND", "FIELDS"]
@@ -80,13 +82,15 @@ def _shown(row: Mapping[str, Any], include_inactive: bool = False, track: str | 
 
 def _users(
     brand_id: int, personal: Personal, filter: UserFilter | None = None, order_by: UserOrder | None = None
-) -> tuple[Listing[Any], Sequence[Term]]:
-    checked = filter.checked() if filter else filters.UserFilter()
-    found = plain_users(checked, order_by)
-    if found is None:
-        raise Unplanned
+) -> tuple[Listing[Any], Sequence[Term] | Choice]:
+    checked = filter.checked() if filter else EVERYBODY
     require_attributes(personal, brand_id, checked)
-    return found[0], found[1:]
+    plain = plain_users(checked, order_by)
+    if plain is not None:
+        return plain[0], plain[1:]
+    if order_by is not None and order_by.checked() is not None:
+        raise Unplanned
+    return USERS.ordered(order_of_users(order_by)), ByFacts(checked)
 
 
 def _actions(brand_id: int, _: Personal, filter: ActionFilter | None = None) -> tuple[Listing[Any], Sequence[Term]]:
@@ -122,6 +126,7 @@ async def _user(
     return (await users_by_identity(connection, brand_id, [name])).get(name)
 
 
+EVERYBODY = filters.UserFilter()
 NODE: Fields = {"_id": Global()}
 CATALOGED = columns("key", "title", "plugin", "users", "as_of", "active")
 

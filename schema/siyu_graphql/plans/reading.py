@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
+from siyu.flow.context import Context
+from siyu.flow.kept import Kept
 from siyu.store.db import Connection
 from siyu.store.merges import persons
 
-from siyu_graphql.paging import Listing, Order, Term, Where, Window
+from siyu_graphql.paging import Listing, Order, Where
 from siyu_graphql.personal import Personal
 
 __all__ = [
@@ -21,17 +22,15 @@ __all__ = [
     "All",
     "AtHand",
     "Columns",
-    "Counted",
     "Elements",
     "Found",
     "Joined",
     "Nested",
     "Numbers",
-    "Page",
-    "Paged",
     "Request",
     "Shape",
     "Total",
+    "ordered",
 ]
 
 Row: TypeAlias = Sequence[Any]
@@ -53,55 +52,6 @@ class Columns(Protocol):
         """Where in a row the column will be."""
 
 
-@dataclass(frozen=True)
-class Page:
-    """A page as the arguments of this request have it: the part ``window`` of the rows of which ``terms`` hold."""
-
-    listing: Listing[Any]
-    terms: Sequence[Term]
-    window: Window
-    limit: int
-    within: Sequence[Term]
-
-    @classmethod
-    def of(cls, listing: Listing[Any], terms: Sequence[Term], window: Window) -> Page:
-        """The page; an :class:`siyu.InputError` where there can be none."""
-        return cls(listing, terms, window, window.limit, window.terms(listing.order))
-
-    @property
-    def order(self) -> Order:
-        """In which its rows are read: from its end, if it is asked for so."""
-        return self.listing.order.reversed if self.window.backward else self.listing.order
-
-    @property
-    def backward(self) -> bool:
-        """Whether its rows are read from its end."""
-        return self.window.backward
-
-    def rows(self, where: Where) -> str:
-        """The statement of its rows and one more, where there is more."""
-        return (
-            f"SELECT {self.listing.columns} FROM {self.listing.source} WHERE {where.sql}"
-            f" ORDER BY {self.order.sql} LIMIT {self.limit + 1:d}"
-        )
-
-    def follows(self, more: bool) -> bool:
-        """Whether there are rows after it, as :meth:`siyu_graphql.paging.Window.page` says it."""
-        return self.window.before is not None or (more and not self.backward)
-
-    def precedes(self, more: bool) -> bool:
-        """Whether there are rows before it."""
-        return self.window.after is not None or (more and self.backward)
-
-    def cursor(self, values: Sequence[Any]) -> str:
-        """The cursor of a row of which these are the values that it is ordered by, as JSON."""
-        row = {
-            name: datetime.fromisoformat(value.strip('"')) if kind is datetime else value
-            for (name, kind), value in zip(self.order.columns, values, strict=True)
-        }
-        return f'"{self.listing.order.cursor(row)}"'
-
-
 class AtHand(dict[Any, Any]):
     """What is kept in memory by key; what is not is noted, and stood in for by ``blank``."""
 
@@ -117,9 +67,14 @@ class AtHand(dict[Any, Any]):
 
 @dataclass
 class Request:
-    """What one run of a plan has read so far. ``inputs`` are the arguments of fields, by number; ``merged`` is whether
-    the brand has users who count as others."""
+    """What one run of a plan has read so far.
 
+    ``inputs`` are the arguments of fields, by number; ``merged`` is whether the brand has users who count as others;
+    ``selections`` are who passes tests of facts, kept for the requests that follow.
+    """
+
+    ctx: Context
+    selections: Kept[Any, Any]
     brand_id: int
     merged: bool
     personal: Personal
@@ -193,11 +148,10 @@ class Joined:
 
 @dataclass(frozen=True)
 class Nested:
-    """Lists of which each row shows a page, ``page`` being its number; ``source`` gives the rows of it as ``c``."""
+    """Lists of which each row shows a page, whose rows ``source`` gives as ``c``."""
 
     elements: Elements
     source: Callable[[Request, list[Any]], str]
-    page: int
 
     def sql(self, name: str, request: Request, values: list[Any]) -> str:
         """What follows the rows."""
@@ -268,33 +222,6 @@ class Shape:
         """Note what was read, and what of it is shown."""
         request.rows[self.number] = rows
         request.shown[self.number] = shown
-
-
-@dataclass(frozen=True)
-class Paged:
-    """Read a page of a brand's rows."""
-
-    shape: Shape
-    page: int
-
-    async def __call__(self, connection: Connection, request: Request) -> None:
-        page: Page = request.inputs[self.page]
-        where = Where(request.brand_id, *page.terms, *page.within)
-        sql = self.shape.sql(page.rows(where), page.order, where.values, request)
-        rows = await connection.fetch(sql, *where.values)
-        self.shape.read(request, rows, rows[: page.limit])
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Count a brand's rows."""
-
-    page: int
-
-    async def __call__(self, connection: Connection, request: Request) -> None:
-        page: Page = request.inputs[self.page]
-        where = Where(request.brand_id, *page.terms)
-        request.totals[self.page] = await page.listing.count(connection, where)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from siyu.flow.filters import AttributeFilter, FactFilter, FactName, UserFilter
 from siyu_graphql.context import Info
 from siyu_graphql.personal import Personal
 
-__all__ = ["require_attributes", "require_personal", "shown_filter"]
+__all__ = ["require_attributes", "require_facts", "require_personal", "shown_filter"]
 
 
 async def require_personal(
@@ -22,15 +22,14 @@ async def require_personal(
 
     What a segment keeps was allowed to whoever kept it.
     """
-    personal = info.context.personal
     if filter is not None:
-        require_attributes(personal, brand_id, filter)
-    named = [(place, test.named) for place, test in filter.facts("filter")] if filter else []
+        require_attributes(info.context.personal, brand_id, filter)
+    names = {test.named for _, test in filter.facts("")} if filter else set()
     if by is not None:
-        named.append(("orderBy.fact", by))
-    for place, name in named:
-        for declaration in await _declared(info, brand_id, name) or ():
-            personal.asked_of_fact(brand_id, declaration, place)
+        names.add(by)
+    if names:
+        declared = await declarations(info.context.ctx, brand_id, names)
+        require_facts(info.context.personal, brand_id, declared, filter, by=by)
 
 
 def require_attributes(personal: Personal, brand_id: int, filter: UserFilter) -> None:
@@ -39,6 +38,23 @@ def require_attributes(personal: Personal, brand_id: int, filter: UserFilter) ->
         for number, test in enumerate(each.attribute or ()):
             if test.eq is not None or test.in_ is not None:
                 personal.asked(brand_id, test.name, f"{place}.attribute.{number}")
+
+
+def require_facts(
+    personal: Personal,
+    brand_id: int,
+    declared: Mapping[FactName, Sequence[str]],
+    filter: UserFilter | None = None,
+    *,
+    by: FactName | None = None,
+) -> None:
+    """As :func:`require_personal`, for what a filter and an order ask of facts, which are ``declared`` so."""
+    named = [(place, test.named) for place, test in filter.facts("filter")] if filter else []
+    if by is not None:
+        named.append(("orderBy.fact", by))
+    for place, name in named:
+        for declaration in declared.get(name, ()):
+            personal.asked_of_fact(brand_id, declaration, place)
 
 
 async def shown_filter(info: Info, brand_id: int, whose: str, filter: UserFilter) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 import strawberry
@@ -43,7 +44,7 @@ from siyu_graphql.user.loaders import users_by_identity
 from siyu_graphql.user.personal import require_personal
 from siyu_graphql.user.types import User, UserConnection
 
-__all__ = ["USERS", "find_user", "plain_users", "user_of_brand", "users_of_brand", "users_who"]
+__all__ = ["USERS", "find_user", "order_of_users", "plain_users", "user_of_brand", "users_of_brand", "users_who"]
 
 
 def _user(brand_id: int, row: Mapping[str, Any]) -> User:
@@ -124,16 +125,24 @@ def users_who(
     plain = plain_users(filter, order)
     if plain is None:
         by = order.checked() if order else None
-        return _by_facts(info, brand_id, filter, window, USERS.ordered(_order(order)), by, order)
+        return _by_facts(info, brand_id, filter, window, USERS.ordered(order_of_users(order)), by, order)
     found = of_brand(info, brand_id, plain[0], window, plain[1])
     return UserConnection(page=found.page, count=found.count, selected=_never)
 
 
 def plain_users(filter: filters.UserFilter, order: UserOrder | None = None) -> tuple[Listing[User], Term] | None:
     """The users whom a filter finds, in their order; None where that takes facts."""
-    if (order is not None and order.checked() is not None) or filter.facts("filter"):
+    if order is not None and order.checked() is not None:
         return None
-    return replace(USERS, order=_order(order), counted=_counted(filter)), users_where(filter)
+    return _plain(filter, order_of_users(order))
+
+
+@lru_cache(maxsize=1_000)
+def _plain(filter: filters.UserFilter, order: Order) -> tuple[Listing[User], Term] | None:
+    """Lists that come again ask for the same ones most of the time."""
+    if filter.facts("filter"):
+        return None
+    return replace(USERS, order=order, counted=_counted(filter)), users_where(filter)
 
 
 def _counted(filter: filters.UserFilter) -> tuple[str, tuple[str, ...]] | None:
@@ -199,7 +208,8 @@ async def _never() -> None:
     return None
 
 
-def _order(order: UserOrder | None) -> Order:
+def order_of_users(order: UserOrder | None) -> Order:
+    """The order that is asked for, unless it is by a fact."""
     columns: tuple[tuple[str, type], ...] = (("id", int),)
     if order is not None and order.field not in (None, UserOrderField.ID):
         columns = ((order.field.value, datetime), *columns)

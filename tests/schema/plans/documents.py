@@ -189,6 +189,10 @@ class Writer:
                 found["lastSeen"] = {choose(["gte", "lt"]): choose(["2026-03-01T00:00:00Z", "2026-06-01T12:00:00Z"])}
             if self.dice.random() < 0.2:
                 found["attribute"] = [{"name": "skin", "isMissing": choose([True, False])}]
+            if self.dice.random() < 0.15:
+                name = "frequency" if self.dice.random() < 0.95 else "no_such"
+                test = {choose(["gte", "lt"]): choose([0, 2, 3])}
+                found["fact"] = [{"plugin": "rfm", "rule": "rfm", "name": name, **test}]
             if self.dice.random() < 0.3:
                 word = choose(["AND", "OR", "NOT"])
                 return {word: found if word == "NOT" else [found, {"tag": self.dice.sample(self.some.tags, 1)}]}

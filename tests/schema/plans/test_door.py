@@ -44,6 +44,24 @@ async def test_what_is_not_known_or_refused_is_for_resolvers(world: Any, door: A
     assert not await planned(world, query)
 
 
+@pytest.mark.parametrize("window", [{"first": 5}, {"last": 5}, {"first": 0}])
+async def test_users_are_found_by_facts_with_a_plan(world: Any, door: Any, window: Any) -> None:
+    query = """query ($filter: UserFilter, $first: Int, $last: Int, $after: String) { brand(slug: "shop") {
+        users(filter: $filter, first: $first, last: $last, after: $after) {
+          asOf totalCount pageInfo { hasNextPage hasPreviousPage endCursor } edges { cursor node { id } } } } }"""
+    given = {"filter": {"fact": [{"plugin": "rfm", "rule": "rfm", "name": "frequency", "gte": 2}]}, **window}
+    door.open = False
+    slow = await world.data(query, **given)
+    door.open = True
+    assert await world.data(query, **given) == slow
+    users = slow["brand"]["users"]
+    assert users["asOf"].startswith("2026")
+    assert 5 < users["totalCount"] < 45
+    after = users["pageInfo"]["endCursor"]
+    assert await planned(world, query, **{**given, "last": None, "after": after})
+    assert door.plans.counts.ordinary == 0
+
+
 async def test_parts_left_out_by_variables_make_plans_of_their_own(world: Any, door: Any) -> None:
     query = """query ($tags: Boolean!) { brand(slug: "shop") { users(first: 1) { nodes {
         id tags @include(if: $tags) { key } plugin: explain @skip(if: true) { tags { key } } } } } }"""
