@@ -8,8 +8,10 @@
 * *postgraphile*: PostGraphile 5 over siyu's tables, with the connection-filter plugin
 * *mercurius*: Mercurius with JIT, its data by the SQL of the bare route
 
-Before anything is timed their answers are compared. ``wrk`` sends the load over 16 connections from one thread; that
-it is not what is measured shows in the CPU that the servers use. ``recordEvents``: ``python -m benchmarks ingest``.
+Each is one process with up to 10 connections to the database; those in Python run on uvloop and httptools. Before
+anything is timed their answers are compared, and afterwards again. ``wrk`` sends the load over 16 connections from one
+thread of the same machine. Two cores are shared by it, the server and PostgreSQL, so the CPU that a request takes of
+the last two stands beside the rate. ``recordEvents``: ``python -m benchmarks ingest``; large brands: ``pages``.
 """
 
 from __future__ import annotations

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import asyncpg
+from siyu.flow import plugins
 from siyu.flow.context import Context
 from siyu.store.models import Brand
 
 __all__ = ["fill"]
 
 TAGS = 40
+AS_OF = datetime.fromisoformat("2026-06-01T12:00:00+08:00")
+"""The present of the brand, on which it depends how many days ago something was."""
 
 TABLES = """
 INSERT INTO tag (brand_id, key, title, plugin, active, users)
@@ -33,7 +38,7 @@ INSERT INTO user_stage (brand_id, user_id, track, stage, since, rulebook_id, why
     FROM generate_series(1, $2) n;
 INSERT INTO event (brand_id, key, user_id, kind, at, payload)
     SELECT $1, n || '-' || k, n, ('{order.paid,article.opened,group.message}'::text[])[1 + k],
-        timestamptz '2026-05-01 00:00+08' + (n % 1000 + k * 1000) * interval '1 minute',
+        timestamptz '2026-05-01 00:00+08' + (n * 7919 % 40000 + k * 1000) * interval '1 minute',
         jsonb_build_object('amount', (n + k) % 500 + 0.5, 'store', 's' || n % 20)
     FROM generate_series(1, $2) n, generate_series(0, 2) k;
 INSERT INTO action (brand_id, key, user_id, plugin, playbook, channel, purpose, text, because, status, rulebook_id,
@@ -47,7 +52,8 @@ INSERT INTO action (brand_id, key, user_id, plugin, playbook, channel, purpose, 
 
 async def fill(ctx: Context, users: int) -> Brand:
     """Write the brand."""
-    brand = await Brand.create(slug="shop", name="Shop")
+    brand = await Brand.create(slug="shop", name="Shop", replayed_to=AS_OF)
+    await plugins.enable(ctx, brand, "rfm")
     async with ctx.db.connection() as connection:
         for statement in TABLES.strip().split(";\n"):
             await _execute(connection, statement.rstrip(";"), brand.id, users, TAGS)

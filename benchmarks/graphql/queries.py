@@ -26,6 +26,14 @@ ALL = ("bare", "siyu", "naive", "postgraphile", "mercurius")
 TWO = ("siyu", "postgraphile")
 THEIRS = "allUsers(first: $first, condition: {brandId: 1}, orderBy: PRIMARY_KEY_ASC)"
 
+FILTERED = """query Filtered($first: Int!, $filter: UserFilter) {
+    brand(slug: "shop") { users(first: $first, filter: $filter) { nodes { id lastSeen stages { track key since } } } }
+}"""
+THEIR_FILTERED = """query Filtered($first: Int!, $where: UserFilter) {
+    allUsers(first: $first, filter: $where, orderBy: PRIMARY_KEY_ASC) { nodes {
+      id: rowId lastSeen stages { nodes { track key: stage since } } } }
+}"""
+
 QUERIES = (
     Query(
         "a page of users with tags",
@@ -60,18 +68,37 @@ QUERIES = (
     Query(
         "filters by tag and stage",
         TWO,
-        """query Filtered($first: Int!, $filter: UserFilter) {
-             brand(slug: "shop") { users(first: $first, filter: $filter) { nodes {
-               id lastSeen stages { track key since } } } } }""",
-        """query Filtered($first: Int!, $where: UserFilter) {
-             allUsers(first: $first, filter: $where, orderBy: PRIMARY_KEY_ASC) { nodes {
-               id: rowId lastSeen stages { nodes { track key: stage since } } } } }""",
+        FILTERED,
+        THEIR_FILTERED,
         {
             "first": 50,
             "filter": {"tag": ["bench.tag_07"], "stage": {"track": "lifecycle", "key": "mature"}},
             "where": {
                 "brandId": {"equalTo": 1},
                 "tags": {"some": {"tag": {"key": {"equalTo": "bench.tag_07"}}}},
+                "stages": {"some": {"track": {"equalTo": "lifecycle"}, "stage": {"equalTo": "mature"}}},
+            },
+        },
+    ),
+    Query(
+        "filters by a fact and stage",  # the last order 15 days ago or less
+        TWO,
+        FILTERED,
+        THEIR_FILTERED,
+        {
+            "first": 50,
+            "filter": {
+                "fact": [{"plugin": "rfm", "rule": "rfm", "name": "recency", "lte": 15}],
+                "stage": {"track": "lifecycle", "key": "mature"},
+            },
+            "where": {
+                "brandId": {"equalTo": 1},
+                "events": {
+                    "some": {
+                        "kind": {"equalTo": "order.paid"},
+                        "at": {"greaterThanOrEqualTo": "2026-05-17T00:00:00+08:00"},
+                    }
+                },
                 "stages": {"some": {"track": {"equalTo": "lifecycle"}, "stage": {"equalTo": "mature"}}},
             },
         },

@@ -37,8 +37,8 @@ class Server:
 
 
 def cpu(process: psutil.Process) -> float:
-    """CPU seconds so far of a process and those that it started."""
-    return sum(sum(each.cpu_times()[:2]) for each in [process, *process.children(recursive=True)])
+    """CPU seconds so far of a process and those that it started, those that have ended included."""
+    return sum(sum(each.cpu_times()[:4]) for each in [process, *process.children(recursive=True)])
 
 
 def commands(port: int) -> Mapping[str, Sequence[str]]:
@@ -53,11 +53,11 @@ def commands(port: int) -> Mapping[str, Sequence[str]]:
 
 
 @contextmanager
-def started(env: Mapping[str, str]) -> Iterator[dict[str, Server]]:
-    """All of them, by name; without those of npm where they are not installed."""
+def started(env: Mapping[str, str], *names: str) -> Iterator[dict[str, Server]]:
+    """Those named, or all, by name; without those of npm where they are not installed."""
     with ExitStack() as stack:
         found = {}
-        for name in commands(0):
+        for name in names or commands(0):
             if name in ("postgraphile", "mercurius") and not NODE.exists():
                 print(f"without {name}: `make bench-graphql` installs it")
                 continue
