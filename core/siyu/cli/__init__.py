@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from siyu import __version__
-from siyu.cli import admin, data, documents, playbooks, running, segments, states, tasks, templates, users, whatif
+from siyu.cli import (
+    admin,
+    benefits,
+    data,
+    documents,
+    playbooks,
+    running,
+    segments,
+    states,
+    tasks,
+    templates,
+    users,
+    whatif,
+)
 
 __all__ = ["app"]
 
@@ -21,6 +34,7 @@ app.add_typer(playbooks.app, name="playbook")
 app.add_typer(segments.app, name="segment")
 app.add_typer(templates.app, name="template")
 app.add_typer(tasks.app, name="task")
+app.add_typer(benefits.app, name="benefit")
 app.add_typer(admin.token, name="token")
 app.add_typer(users.user, name="user")
 app.add_typer(documents.documents, name="documents")

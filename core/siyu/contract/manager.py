@@ -25,7 +25,7 @@ from siyu.contract.facts import Fact
 from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.params import Params, validate_params
-from siyu.contract.playbooks import Playbook
+from siyu.contract.playbooks import BENEFITS, Playbook
 from siyu.contract.program import Program, program
 from siyu.contract.rules import (
     Declaration,
@@ -43,8 +43,8 @@ __all__ = ["ENTRY_POINT_GROUP", "Plugin", "PluginManager"]
 
 ENTRY_POINT_GROUP = "siyu"
 BUILT_IN = "core"
-OWN_CHANNELS = {"outbox", "tasks"}
-"""What needs no plugin: messages kept for a person to read, and what people are to do."""
+OWN_CHANNELS = {"outbox", "tasks", BENEFITS}
+"""What needs no plugin: messages kept for a person to read, what people are to do, and what is given."""
 T = TypeVar("T")
 
 _BASES: Mapping[str, tuple[type, ...]] = {

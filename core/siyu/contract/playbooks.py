@@ -30,9 +30,11 @@ from siyu.contract.facts import Fact
 from siyu.contract.rules import Declaration
 
 __all__ = [
+    "BENEFITS",
     "Arm",
     "Assign",
     "Daily",
+    "Grant",
     "Happened",
     "Manual",
     "OnDate",
@@ -55,6 +57,8 @@ __all__ = [
 
 LONGEST = timedelta(days=400)
 """Of a wait."""
+BENEFITS = "benefits"
+"""The channel of what is given."""
 
 Purpose: TypeAlias = Literal["service", "care", "sales"]
 """What consent is asked for: what somebody asked for, what does them good, what they are to buy."""
@@ -166,6 +170,17 @@ class Send:
     at: Literal["now", "best"] = "now"
     urgent: bool = False
     """Overtakes everything that is not: the greeting of somebody who waits for it."""
+
+
+@dataclass(frozen=True, init=False)
+class Grant(Send):
+    """Give a benefit of the brand (a coupon, a gift) while there are any, by its key.
+
+    Texts that follow say its code: ``{{ benefit.old_friend }}``.
+    """
+
+    def __init__(self, benefit: str, key: str = "", purpose: Purpose = "care") -> None:
+        super().__init__(BENEFITS, benefit, purpose, key)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from siyu.contract.params import Params
 from siyu.contract.playbooks import (
     Assign,
     Daily,
+    Grant,
     Happened,
     OnDate,
     Playbook,
@@ -339,6 +340,8 @@ def texts(text: str | Mapping[str, str]) -> dict[str, str]:
 
 def _words(each: Instruction) -> str:
     match each.step:
+        case Grant() as step:
+            return f"{each.key}: {step.text}"
         case Send() as step:
             return f"{each.key}: {step.channel}, {step.purpose}"
         case Assign() as step:

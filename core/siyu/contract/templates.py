@@ -20,12 +20,14 @@ from jinja2.visitor import NodeTransformer
 from siyu.contract.errors import InputError, SiyuError
 from siyu.contract.events import Catalog
 
-__all__ = ["MOST_TEXT", "Template", "check", "names", "template"]
+__all__ = ["BENEFIT", "MOST_TEXT", "Template", "check", "names", "template"]
 
 MOST_TEXT = 20_000
 """Letters of a template, and of what comes out."""
 DEEPEST = 30
 """How far ``if`` and expressions may lie in each other."""
+BENEFIT = "benefit."
+"""How the names of codes begin: of the benefits that the user was given last."""
 OWN = ("name", "brand", "adviser.name", "adviser.role", "adviser.tone")
 """The names that there are besides users' attributes."""
 
@@ -96,11 +98,11 @@ def check(source: str, known: Mapping[str, str], field: str = "text") -> Templat
     except InputError as error:
         raise InputError(error.message, field=field, remedy=error.remedy) from None
     for name in made.names:
-        if name not in known:
+        if name not in known and not name.startswith(BENEFIT):
             near = get_close_matches(name, known, n=5, cutoff=0.5)
             raise InputError(f"no name {name!r}", field=field, remedy=f"names are: {', '.join(near or sorted(known))}")
     for name in sorted(made.shown):
-        if known[name] == "flag":
+        if known.get(name) == "flag":
             raise InputError(
                 f"{name} is true or false", field=field, remedy=f"write {{% if {name} %}}…{{% else %}}…{{% endif %}}"
             )

@@ -14,14 +14,15 @@ import polars as pl
 
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.facts import Attribute
-from siyu.contract.playbooks import Assign, Purpose, Send
+from siyu.contract.playbooks import Assign, Grant, Purpose, Send
 from siyu.contract.program import Program, texts
-from siyu.contract.templates import Template, check, names, template
+from siyu.contract.templates import BENEFIT, Template, check, names, template
 from siyu.engine.finish import attribute
 from siyu.flow import plugins
 from siyu.flow.context import Context
 from siyu.flow.programs import kept, programs
 from siyu.flow.voice import Persona, Voice, spoken, voice_of
+from siyu.store import benefits
 from siyu.store import templates as store
 from siyu.store.db import Connection
 from siyu.store.models import Brand
@@ -206,6 +207,10 @@ class _Users:
             named = ["id", *(f"user.{kind.name}" for kind in kinds)]
             for values in frame.select("@user", *read).iter_rows():
                 known[values[0]] = {name: v for name, v in zip(named, values, strict=True) if v is not None}
+        gifts = sorted(name.removeprefix(BENEFIT) for name in asked if name.startswith(BENEFIT))
+        given = await benefits.codes(connection, brand.id, sorted(set(users)), gifts) if gifts else {}
+        for (user, gift), code in given.items():
+            known.setdefault(user, {})[BENEFIT + gift] = code
         by_staff = bool(voice.staff) and bool(asked & _ADVISER)
         staff = await store.staff_of(connection, brand.id, sorted(set(users))) if by_staff else {}
         return cls(brand, voice, known, staff)
@@ -355,7 +360,7 @@ async def _defaults(ctx: Context, brand: Brand) -> dict[str, _Said]:
     found: dict[str, _Said] = {}
     for made in on:
         for each in made.instructions:
-            if isinstance(each.step, Send | Assign):
+            if isinstance(each.step, Send | Assign) and not isinstance(each.step, Grant):
                 said = _said(made, each.key, each.step.channel if isinstance(each.step, Send) else TASKS)
                 found.setdefault(said.key, said)
     return found

@@ -11,6 +11,7 @@ from siyu.contract.channels import Channel, Message, Outcome, Receipt
 from siyu.contract.params import Params
 from siyu.engine.cohorts import Enabled
 from siyu.flow import content, playbooks, plugins, unsubscribe
+from siyu.flow.benefits import Benefits
 from siyu.flow.context import Context, brand_by_id, now
 from siyu.flow.tasks import Tasks
 from siyu.flow.unsubscribe import Leaving, token
@@ -99,7 +100,9 @@ async def dispatch(ctx: Context, brand_id: int, *, at: datetime | None = None, l
 
 
 def _channels(ctx: Context, brand_id: int, on: Enabled) -> dict[str, tuple[Channel, Params]]:
-    found: dict[str, tuple[Channel, Params]] = {own.key: (own(ctx.db, brand_id), Params()) for own in (Outbox, Tasks)}
+    found: dict[str, tuple[Channel, Params]] = {
+        own.key: (own(ctx.db, brand_id), Params()) for own in (Outbox, Tasks, Benefits)
+    }
     for plugin, params in on:
         for item in plugin.declarations.values():
             if isinstance(item, Channel):
