@@ -248,7 +248,9 @@ class Endpoint:
             return await self.door.respond(limited, self._answer)
         except HTTPException as error:
             code = "TOO_LARGE" if error.status_code == 413 else "INVALID_REQUEST"
-            return JSONResponse(error_body(code, error.reason), error.status_code)
+            # The reason may quote half a character, which JSON that is not the view's cannot hold.
+            told = self._view.encode_json(error_body(code, error.reason))
+            return Response(told, error.status_code, media_type="application/json")
         except ClientDisconnect:
             return Response(status_code=499)  # as nginx calls it; nobody is there to read it
         except Exception:

@@ -46,3 +46,9 @@ async def test_nothing_of_such_a_name_can_be_changed(api: Any, brand: Brand, cha
 async def test_no_token_has_such_a_prefix(api: Any) -> None:
     ask = "mutation ($prefix: String!) { revokeToken(prefix: $prefix) { userErrors { code } } }"
     assert await api.data(ask, prefix="x" * 500) == {"revokeToken": {"userErrors": [{"code": "NOT_FOUND"}]}}
+
+
+async def test_no_operation_has_such_a_name(api: Any) -> None:
+    response = await api.post({"query": "query Op { version }", "operationName": "\ud800"})
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["extensions"]["code"] == "INVALID_REQUEST"
