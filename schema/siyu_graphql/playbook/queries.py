@@ -16,7 +16,8 @@ from siyu.store.enrolments import how_many
 
 from siyu_graphql.action.types import Purpose
 from siyu_graphql.context import Info, OfBrand, OfUser
-from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Term, Window, of_brand, of_user
+from siyu_graphql.filters import one_of
+from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Window, of_brand, of_user
 from siyu_graphql.playbook.types import Enrolment, EnrolmentStatus, ExpectedMessages, Playbook, PlaybookPreview
 from siyu_graphql.scalars import JSON, checked_json, checked_text
 
@@ -48,11 +49,11 @@ def _enrolment(brand_id: int, row: Mapping[str, Any]) -> Enrolment:
     )
 
 
+_VERSION = "FROM playbook_version v WHERE v.brand_id = t.brand_id AND v.id = t.version_id"
 ENROLMENTS = Listing(
     "enrolment t",
     "t.id, t.user_id, t.status, " + ", ".join(f"t.{name}" for name in SHOWN) + ","
-    " (SELECT v.version FROM playbook_version v WHERE v.id = t.version_id) AS version,"
-    " (SELECT v.content->'steps'->t.step->>'key' FROM playbook_version v WHERE v.id = t.version_id) AS step_key",
+    f" (SELECT v.version {_VERSION}) AS version, (SELECT v.content->'steps'->t.step->>'key' {_VERSION}) AS step_key",
     _enrolment,
 )
 
@@ -105,19 +106,13 @@ async def _playbooks(info: Info, brand_id: int) -> list[Playbook]:
         for each in programs(ctx, cohort.on)
     }
     counts: dict[str, dict[str, int]] = defaultdict(dict)
-    async with ctx.db.reading() as connection:
+    async with info.context.loaders.connection(brand_id) as connection:
         for name, status, number in await how_many(connection, brand_id):
             counts[name][status] = number
     return [
         Playbook(brand_id=brand_id, number=each.name, made=each, counts=counts[each.name])
         for _, each in sorted(made.items())
     ]
-
-
-def _in(status: Status) -> list[Term]:
-    if status is None:
-        return []
-    return [Term("t.status = ANY({}::text[])", (tuple(each.value for each in status),))]
 
 
 async def enrolments_of_brand(
@@ -129,7 +124,9 @@ async def enrolments_of_brand(
     before: Before = None,
     status: Status = None,
 ) -> Connection[Enrolment]:
-    return of_brand(info, brand.brand_id, ENROLMENTS, Window(first, after, last, before), *_in(status))
+    return of_brand(
+        info, brand.brand_id, ENROLMENTS, Window(first, after, last, before), *one_of("status", status, "status")
+    )
 
 
 async def enrolments_of_user(
@@ -141,4 +138,11 @@ async def enrolments_of_user(
     before: Before = None,
     status: Status = None,
 ) -> Connection[Enrolment]:
-    return of_user(info, user.brand_id, user.user_id, ENROLMENTS, Window(first, after, last, before), *_in(status))
+    return of_user(
+        info,
+        user.brand_id,
+        user.user_id,
+        ENROLMENTS,
+        Window(first, after, last, before),
+        *one_of("status", status, "status"),
+    )
