@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-ALL = ("refresh", "ingest", "latency", "graphql", "pages", "rules", "rfm")
+ALL = ("refresh", "ingest", "latency", "campaign", "graphql", "pages", "rules", "rfm")
 
 if len(sys.argv) > 1:
     name = sys.argv.pop(1)

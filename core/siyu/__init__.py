@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from siyu.contract.attributes import AttributeKind
 from siyu.contract.channels import Channel, Message, Receipt, Report
+from siyu.contract.checks import NEVER, Batch, Check
 from siyu.contract.conditions import ALWAYS, Condition, Expr, HasTag
 from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import EventKind, Line, Money, Payload
@@ -64,12 +65,15 @@ from siyu.contract.rules import FittedSegmenter, Lifecycle, Segmenter, Stage, St
 __all__ = [
     "ALWAYS",
     "DAY",
+    "NEVER",
     "Age",
     "Arm",
     "Assign",
     "Attribute",
     "AttributeKind",
+    "Batch",
     "Channel",
+    "Check",
     "Condition",
     "Contains",
     "Count",

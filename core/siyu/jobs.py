@@ -1,8 +1,9 @@
 """Background work on arq, and nowhere else: this module is all that knows it.
 
 Jobs carry ids, not data; the database says what is due. A job that is lost with Redis is found again by the sweep,
-one that is pushed twice finds nothing to do. Two lanes: the fast one has short time-outs, because after a kill a
-job comes back only when the longest time-out of its queue has passed.
+one that is pushed twice finds nothing to do. The fast lane has short time-outs, because after a kill a job comes back
+only when the longest time-out of its queue has passed. What is sent in bulk has a lane of its own, so that it neither
+waits for a refresh nor keeps a greeting waiting.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ from siyu.telemetry.metrics import CONNECTIONS, DECIDED, JOBS
 
 __all__ = ["Job", "JobContext", "Queue", "run_worker", "watch_connections"]
 
-Job = Literal["decide", "dispatch", "files", "playbooks", "refresh_brand", "sweep"]
+Job = Literal["campaign", "decide", "dispatch", "files", "playbooks", "refresh_brand", "sweep"]
 
 log = logging.getLogger("siyu.jobs")
 
-FAST, SLOW = "siyu:fast", "siyu:slow"
+FAST, BULK, SLOW = "siyu:fast", "siyu:bulk", "siyu:slow"
 LANES: Mapping[Job, str] = {
+    "campaign": BULK,
     "decide": FAST,
     "dispatch": FAST,
     "files": SLOW,
@@ -49,16 +51,20 @@ LANES: Mapping[Job, str] = {
     "refresh_brand": SLOW,
     "sweep": FAST,
 }
-TIMEOUTS: Mapping[str, int] = {FAST: 60, SLOW: 3 * 3600}
+TIMEOUTS: Mapping[str, int] = {FAST: 60, BULK: 3 * 3600, SLOW: 3 * 3600}
 NIGHT_MINUTE = 2
 """Brands are refreshed just after their own midnight: what time alone changes, it changes then. So between two nights
 nobody needs to be woken."""
 ASKED_MS = 5_000
 """How long a job that was asked for keeps others from asking, should it never begin."""
+PLANNING_SECONDS = 20.0
+"""How long a job plans before it makes room for others."""
+GREETED_AT_ONCE, MOVED_AT_ONCE = 200, 5_000
+"""Users moved on at a time: few at first, as those who wait for a greeting are among them."""
 FINISH_SECONDS = 10.0
 """How long jobs under way may go on when the worker is told to stop; those that last longer are given back."""
 WATCH_SECONDS = 5.0
-POLL_SECONDS: Mapping[str, float] = {FAST: 0.01, SLOW: 0.5}
+POLL_SECONDS: Mapping[str, float] = {FAST: 0.01, BULK: 0.1, SLOW: 0.5}
 """A decision waits half of it on average; each look costs about 0.3 ms of processor time."""
 
 
@@ -110,7 +116,7 @@ class Queue:
 
     async def waiting(self) -> dict[str, int]:
         """How many jobs each lane has, those under way included."""
-        return {lane.rpartition(":")[2]: int(await self._redis.zcard(lane)) for lane in (FAST, SLOW)}
+        return {lane.rpartition(":")[2]: int(await self._redis.zcard(lane)) for lane in (FAST, BULK, SLOW)}
 
     async def close(self) -> None:
         """Disconnect."""
@@ -138,15 +144,28 @@ async def decide_job(given: JobContext, brand_id: int) -> None:
 
 
 async def playbooks_job(given: JobContext, brand_id: int) -> None:
-    """Take users into playbooks and move on those who are due, until nobody is."""
-    if (await playbooks.carry_on(given.ctx, brand_id)).actions:
-        await given.queue.push("dispatch", brand_id)
+    """Take users into playbooks and move on those who are due, until nobody is; who waits for a greeting first."""
+    end, some = time.monotonic() + PLANNING_SECONDS, GREETED_AT_ONCE
+    while time.monotonic() < end:
+        took = await playbooks.take(given.ctx, brand_id)
+        moved = await playbooks.move_on(given.ctx, brand_id, limit=some)
+        if moved.actions:
+            await given.queue.push("dispatch", brand_id)
+            await given.queue.push("campaign", brand_id)
+        if not took and not moved.users:
+            return
+        some = MOVED_AT_ONCE
+    await given.queue.push("playbooks", brand_id)
 
 
 async def dispatch_job(given: JobContext, brand_id: int) -> None:
-    """Carry out what is due until nothing is."""
-    while await dispatch.dispatch(given.ctx, brand_id):
-        pass
+    """Carry out what is due and urgent until nothing is."""
+    await dispatch.send_due(given.ctx, brand_id, urgent=True)
+
+
+async def campaign_job(given: JobContext, brand_id: int) -> None:
+    """Carry out what else is due until nothing is."""
+    await dispatch.send_due(given.ctx, brand_id, urgent=False)
 
 
 async def refresh_job(given: JobContext, brand_id: int) -> None:
@@ -170,8 +189,10 @@ async def sweep_job(given: JobContext, _: int = 0) -> None:
     async with given.ctx.db.connection() as connection:
         due = await connection.fetch(
             "SELECT id, 'decide' AS job FROM brand b WHERE EXISTS (SELECT FROM dirty_user WHERE brand_id = b.id)"
-            " UNION ALL SELECT id, 'dispatch' FROM brand b WHERE EXISTS (SELECT FROM action a WHERE a.brand_id = b.id"
-            "   AND a.due_at <= now() AND (status = 'planned' OR (status = 'leased' AND leased_until < now())))"
+            " UNION ALL SELECT b.id, j.job FROM brand b, (VALUES ('dispatch', 0, 0), ('campaign', 1, 32767))"
+            "   j (job, low, high) WHERE EXISTS (SELECT FROM action a WHERE a.brand_id = b.id"
+            "   AND a.lane BETWEEN j.low AND j.high AND a.due_at <= COALESCE(b.replayed_to, now())"
+            "   AND status IN ('planned', 'held', 'leased') AND (status <> 'leased' OR leased_until < now()))"
             " UNION ALL SELECT id, 'playbooks' FROM brand b WHERE EXISTS (SELECT FROM occasion WHERE brand_id = b.id)"
             "   OR EXISTS (SELECT FROM enrolment WHERE brand_id = b.id AND status = 'active'"
             "   AND due_at <= COALESCE(b.replayed_to, now()))"
@@ -213,6 +234,7 @@ async def _close_dead_runs(ctx: Context, connection: Any) -> None:
 
 
 WORK: Mapping[Job, Callable[..., Any]] = {
+    "campaign": campaign_job,
     "decide": decide_job,
     "dispatch": dispatch_job,
     "files": files_job,
@@ -268,7 +290,7 @@ def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
         redis_pool=queue._redis,
         handle_signals=False,
         # Each job may hold three connections of the pool; measured, fewer at once are no slower on two cores.
-        max_jobs=4 if lane == FAST else 1,
+        max_jobs={FAST: 4, BULK: 2, SLOW: 1}[lane],
         job_timeout=TIMEOUTS[lane],
         max_tries=3,
         poll_delay=POLL_SECONDS[lane],
@@ -281,14 +303,14 @@ def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
 
 
 async def run_worker(ctx: Context, queue: Queue, stopping: asyncio.Event | None = None) -> None:
-    """Work on both lanes until ``stopping`` is set or it is cancelled. A queue that goes away is waited for.
+    """Work on all lanes until ``stopping`` is set or it is cancelled. A queue that goes away is waited for.
 
     Told to stop, it takes no more jobs, and gives back those that :data:`FINISH_SECONDS` later are not done.
     """
     given = JobContext(ctx, queue)
     await playbooks.listen_all(ctx)
     async with asyncio.TaskGroup() as group:
-        for lane in (FAST, SLOW):
+        for lane in (FAST, BULK, SLOW):
             group.create_task(_run_lane(lane, given, queue, stopping or asyncio.Event()))
 
 

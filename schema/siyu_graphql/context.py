@@ -42,7 +42,7 @@ __all__ = [
     "visible_brands",
 ]
 
-Job: TypeAlias = Literal["decide", "dispatch", "files", "playbooks", "refresh_brand", "sweep"]
+Job: TypeAlias = Literal["campaign", "decide", "dispatch", "files", "playbooks", "refresh_brand", "sweep"]
 Bill: TypeAlias = dict[str, int | None]
 
 NO_BRAND = 0

@@ -15,6 +15,7 @@ from rich.table import Table
 from siyu.cli.session import BrandOption, Session, bars, json_object, local, out, session
 from siyu.cli.show import print_done
 from siyu.contract.errors import InputError
+from siyu.contract.manager import GUARD
 from siyu.flow import fences, plugins, tokens
 from siyu.flow.context import Context, brand_by_slug, zone
 from siyu.flow.dispatch import carry_out
@@ -99,7 +100,7 @@ def plugin_list(
             row = settings.get(each.name)
             params = escape(json.dumps(row.params)) if row else ""
             attributes = escape(", ".join(kind.name for kind in each.attributes))
-            more = [_on(row), params] if target else [attributes]
+            more = [_on(each.name, row), params] if target else [attributes]
             table.add_row(each.name, escape(each.title), ", ".join(each.declarations), *more)
         out.print(table)
         for each in at_hand.ctx.plugins.plugins.values():
@@ -154,8 +155,8 @@ def plugin_undo(name: str, brand: BrandOption) -> None:
     change(brand, lambda ctx, target: plugins.undo(ctx, target, name, by="cli"))
 
 
-def _on(row: PluginSetting | None) -> str:
-    state = "[green]on[/]" if row and row.enabled else "off"
+def _on(name: str, row: PluginSetting | None) -> str:
+    state = "[green]on[/]" if (row.enabled if row else name == GUARD) else "off"
     return state if row is None or row.base is None else f"{state} for {row.percent} %"
 
 

@@ -68,9 +68,13 @@ class Channel(Declaration, ABC):
     hours: ClassVar[tuple[time, time] | None] = None
     """From when to when, in the brand's zone, it may be used at all, whatever a brand's settings say."""
     batch: ClassVar[int] = 50
-    """Messages that it is handed at once, which it delivers within a minute."""
+    """Messages that it is handed at once, which it delivers within a minute; after that nothing is known of them."""
     counts: ClassVar[bool] = True
     """Whether what it delivers reaches the user, and is held to caps and quiet hours; a task for staff does not."""
+
+    def per_second(self, p: Any) -> float:
+        """How many messages a second it may be handed at most, by all workers of the brand together; 0: any number."""
+        return 0
 
     @abstractmethod
     async def deliver(self, messages: Sequence[Message], p: Any) -> Sequence[Receipt]:

@@ -44,6 +44,8 @@ from siyu.contract.facts import (
 )
 
 __all__ = [
+    "CONSENT_GIVEN",
+    "CONSENT_WITHDRAWN",
     "MOMENT",
     "PROFILE_UPDATED",
     "Catalog",
@@ -57,6 +59,8 @@ __all__ = [
 
 PROFILE_UPDATED = "profile.updated"
 """The kind whose payload sets attributes: any names, texts as values."""
+CONSENT_GIVEN, CONSENT_WITHDRAWN = "consent.given", "consent.withdrawn"
+"""The kinds that say what may be sent: of a ``purpose``, by a ``channel``; of each that is left out, all."""
 
 MONEY_AS_NUMBER = pydantic.PlainSerializer(float, return_type=float, when_used="json")
 Money = Annotated[Decimal, pydantic.Field(max_digits=13, decimal_places=2), MONEY_AS_NUMBER]

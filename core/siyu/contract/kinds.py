@@ -6,15 +6,27 @@ Plugins add their own.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from siyu.contract.attributes import AttributeKind
-from siyu.contract.events import PROFILE_UPDATED, EventKind, Integer, Line, Money, Payload, Text
+from siyu.contract.events import (
+    CONSENT_GIVEN,
+    CONSENT_WITHDRAWN,
+    PROFILE_UPDATED,
+    EventKind,
+    Integer,
+    Line,
+    Money,
+    Payload,
+    Text,
+)
 from siyu.contract.identities import IdentityKind
 from siyu.contract.markers import hookimpl
 
 __all__ = ["siyu_attributes", "siyu_event_kinds", "siyu_identity_kinds"]
 
 _DID_SOMETHING = frozenset({"interaction"})
+_OF_OURS = frozenset({"message"})
 
 
 class OrderLine(Line):
@@ -90,6 +102,28 @@ class Done(Payload):
     by: Text | None = None
 
 
+class Consent(Payload):
+    """What may be sent from now on, or no longer; without ``purpose`` or ``channel``, of all. ``wording`` is the
+    version of the text that was agreed to."""
+
+    purpose: Literal["service", "care", "sales"] | None = None
+    channel: Text | None = None
+    source: Text | None = None
+    wording: Text | None = None
+
+
+class Reached(Payload):
+    """What became of a message of ours; ``detail`` is the link that was clicked, the words that came back, ..."""
+
+    action: Text
+    channel: Text | None = None
+    plugin: Text | None = None
+    playbook: Text | None = None
+    step: Text | None = None
+    purpose: Text | None = None
+    detail: Text | None = None
+
+
 class Words(Payload):
     """Something the user wrote."""
 
@@ -112,6 +146,12 @@ def siyu_event_kinds() -> Iterable[EventKind]:
     yield EventKind("survey.answered", "回答问卷", Answers, _DID_SOMETHING)
     yield EventKind("task.done", "任务完成", Done)
     yield EventKind("group.message", "群消息", Words, _DID_SOMETHING)
+    yield EventKind(CONSENT_GIVEN, "同意接收", Consent)
+    yield EventKind(CONSENT_WITHDRAWN, "退订", Consent)
+    yield EventKind("message.delivered", "消息送达", Reached, _OF_OURS)
+    yield EventKind("message.bounced", "消息退回", Reached, _OF_OURS)
+    for what, title in (("opened", "打开消息"), ("clicked", "点击消息"), ("replied", "回复消息")):
+        yield EventKind(f"message.{what}", title, Reached, _OF_OURS | _DID_SOMETHING)
 
 
 @hookimpl

@@ -19,6 +19,7 @@ from siyu.contract import kinds, specs
 from siyu.contract.attributes import AttributeKind
 from siyu.contract.budget import ANSWER_SECONDS, Call, make
 from siyu.contract.channels import Channel
+from siyu.contract.checks import Check
 from siyu.contract.errors import NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import Catalog, EventKind
 from siyu.contract.facts import Fact
@@ -39,10 +40,12 @@ from siyu.contract.rules import (
     tags_of,
 )
 
-__all__ = ["ENTRY_POINT_GROUP", "Plugin", "PluginManager"]
+__all__ = ["ENTRY_POINT_GROUP", "GUARD", "Plugin", "PluginManager"]
 
 ENTRY_POINT_GROUP = "siyu"
 BUILT_IN = "core"
+GUARD = "guard"
+"""The plugin that is on for every brand, with its defaults where nothing was set, and cannot be switched off."""
 OWN_CHANNELS = {"outbox", "tasks", BENEFITS}
 """What needs no plugin: messages kept for a person to read, what people are to do, and what is given."""
 T = TypeVar("T")
@@ -52,6 +55,7 @@ _BASES: Mapping[str, tuple[type, ...]] = {
     "siyu_lifecycles": (Lifecycle,),
     "siyu_playbooks": (Playbook,),
     "siyu_channels": (Channel,),
+    "siyu_checks": (Check,),
     "siyu_sizing_policies": (SizingPolicy,),
     "siyu_feedback_handlers": (FeedbackHandler,),
     "siyu_metrics": (Metric,),
@@ -84,6 +88,11 @@ class Plugin:
     def fitted(self) -> list[FittedSegmenter]:
         """Those of its rules that are fitted."""
         return [item for item in self.declarations.values() if isinstance(item, FittedSegmenter)]
+
+    @property
+    def checks(self) -> list[Check]:
+        """Its checks, in their order."""
+        return [item for item in self.declarations.values() if isinstance(item, Check)]
 
     @property
     def playbooks(self) -> list[Playbook]:

@@ -25,6 +25,7 @@ from collections.abc import Iterable
 
 from siyu.contract.attributes import AttributeKind
 from siyu.contract.channels import Channel
+from siyu.contract.checks import Check
 from siyu.contract.events import EventKind
 from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
@@ -35,6 +36,7 @@ from siyu.contract.rules import FittedSegmenter, Lifecycle, Segmenter
 __all__ = [
     "siyu_attributes",
     "siyu_channels",
+    "siyu_checks",
     "siyu_event_kinds",
     "siyu_feedback_handlers",
     "siyu_identity_kinds",
@@ -113,6 +115,15 @@ def siyu_channels() -> Iterable[type[Channel]]:  # type: ignore[empty-body]
 
     Called when plugins are loaded. ``deliver`` is called by the dispatcher with batches of leased actions whose step
     names the channel's key.
+    """
+
+
+@hookspec
+def siyu_checks() -> Iterable[type[Check]]:  # type: ignore[empty-body]
+    """What an action must pass before it leaves the house, beyond the checks of the built-in plugin ``guard``.
+
+    Called when plugins are loaded. Where the plugin is on, each check is asked about every batch of actions that are
+    due on its channels, after the built-in ones.
     """
 
 

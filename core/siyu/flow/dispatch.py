@@ -1,28 +1,57 @@
-"""Step 5: carry out planned actions. Lease, hand to the channel, note what became of each."""
+"""Step 5: carry out the actions that the guard lets pass. Lease, hand to the channel, note what became of each.
+
+Each channel is served by itself, so that one that is slow or does not work holds up no other.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import get_args
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias, get_args
 
-from siyu.contract.channels import Channel, Message, Outcome, Receipt
+import polars as pl
+
+from siyu.contract.channels import Channel, Heard, Message, Outcome, Receipt, Report
+from siyu.contract.errors import InputError
+from siyu.contract.events import MOMENT
 from siyu.contract.params import Params
-from siyu.engine.cohorts import Enabled
-from siyu.flow import content, playbooks, plugins, unsubscribe
+from siyu.engine.cohorts import Cohort, Enabled
+from siyu.flow import guard, playbooks, plugins
 from siyu.flow.benefits import Benefits
-from siyu.flow.context import Context, brand_by_id, now
+from siyu.flow.context import Context, brand_by_id, now, zone
+from siyu.flow.guard import Offer
+from siyu.flow.ingest import MAX_EVENTS, IncomingEvent, record
 from siyu.flow.tasks import Tasks
-from siyu.flow.unsubscribe import Leaving, token
-from siyu.store.actions import lease, put_in_outbox, settle, write_texts
+from siyu.flow.unsubscribe import Leaving, secret, token
+from siyu.store import actions, channels, guarding
+from siyu.store.actions import put_in_outbox
 from siyu.store.db import Database
+from siyu.store.models import Brand
 from siyu.telemetry.metrics import ACTIONS
 
-__all__ = ["Outbox", "carry_out", "dispatch"]
+__all__ = ["Outbox", "carry_out", "dispatch", "receive", "send_due"]
 
-BATCH = 50
-"""Messages handed to a channel at once. A lease takes four such and lasts a minute: a message may take 0.3 s."""
+DELIVER_SECONDS = actions.LEASE.total_seconds() / 2
+"""How long a channel may take for a batch. In the other half of a lease batches may be handed over; what is left then
+is given back, and judged anew."""
+CHUNKS = 4
+"""Batches of a lease."""
+TURNS = 50
+JUDGED_AT_ONCE = 1_000
+"""Actions that are judged at a time, while a greeting of the brand may be waiting."""
+NOTED_AT_ONCE = 1_000
+NOTED_SECONDS = 1.0
+"""Outcomes are noted when there are so many, or this old: who dies between is not believed to have sent them."""
+MOST_ATTEMPTS = 8
+BACKOFF = timedelta(seconds=30)
+LONGEST_BACKOFF = timedelta(hours=1)
+PATIENCE = 5.0
+"""Seconds for which a worker waits until a channel may be handed more; for longer, the sweep asks again."""
 
 
 class Outbox(Channel):
@@ -31,6 +60,7 @@ class Outbox(Channel):
     key = "outbox"
     title = "发件箱"
     repeatable = True
+    batch = 1_000
 
     def __init__(self, db: Database, brand_id: int) -> None:
         self._db = db
@@ -47,56 +77,99 @@ async def carry_out(ctx: Context, brand_id: int, *, at: datetime | None = None) 
     """All that follows from what was decided up to ``at``: users come in and move on, and actions go out."""
     await playbooks.daily(ctx, brand_id, at=at)
     done = await playbooks.carry_on(ctx, brand_id, at=at)
-    while await dispatch(ctx, brand_id, at=at):
-        pass
+    await send_due(ctx, brand_id, at=at)
     return done
 
 
-async def dispatch(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = 200) -> int:
-    """Carry out up to ``limit`` actions that are due; returns how many were taken."""
+async def send_due(ctx: Context, brand_id: int, *, at: datetime | None = None, urgent: bool | None = None) -> int:
+    """Carry out what is due until nothing is: the ``urgent`` actions, the others, or (None) all; returns how many were
+    looked at."""
+
+    async def serve(channel: str) -> int:
+        total, mark = 0, None
+        for turn in itertools.count(1):
+            looked_at, last = await _serve(ctx, brand_id, channel, at, None, urgent, mark)
+            total += looked_at
+            if last is None and mark is None:
+                break
+            # From the beginning at the end, and now and then: something may have been passed over, or fallen due.
+            mark = last if turn % TURNS else None
+        return total
+
+    # Of what is many, two: while a channel delivers one batch the next one is judged.
+    times = range(1 if urgent else 2)
+    return sum(await asyncio.gather(*(serve(c) for c in await _due(ctx, brand_id, at, urgent) for _ in times)))
+
+
+async def dispatch(
+    ctx: Context,
+    brand_id: int,
+    *,
+    at: datetime | None = None,
+    limit: int | None = None,
+    urgent: bool | None = None,
+) -> int:
+    """As :func:`send_due`, of each channel one batch of at most ``limit``."""
+    serves = (_serve(ctx, brand_id, c, at, limit, urgent) for c in await _due(ctx, brand_id, at, urgent))
+    return sum(looked_at for looked_at, _ in await asyncio.gather(*serves))
+
+
+async def _due(ctx: Context, brand_id: int, at: datetime | None, urgent: bool | None) -> list[str]:
+    at = at or now(await brand_by_id(brand_id))
+    async with ctx.db.connection() as connection:
+        return await actions.waiting_channels(connection, brand_id, at, urgent)
+
+
+async def _serve(
+    ctx: Context,
+    brand_id: int,
+    key: str,
+    at: datetime | None,
+    limit: int | None,
+    urgent: bool | None,
+    after: actions.Mark | None = None,
+) -> tuple[int, actions.Mark | None]:
+    """One batch of a channel: judged, leased, delivered and noted; returns how many were looked at, and after which
+    there may be more."""
     brand = await brand_by_id(brand_id)
-    at = at or now(brand)
-    # Which channel it is, and how it is set, is a matter of the user's cohort.
-    cohorts = [(cohort, _channels(ctx, brand_id, cohort.on)) for cohort in await plugins.cohorts(ctx, brand_id)]
-    async with ctx.db.transaction() as connection:
-        known = {key: channel for _, channels in cohorts for key, (channel, _) in channels.items()}
-        repeatable = [key for key, channel in known.items() if channel.repeatable]
-        signed_by = await unsubscribe.secret(connection)
-        leased = await lease(connection, brand_id, at, limit, repeatable)
-        composed = await content.compose(ctx, connection, brand, leased)
-        rows = [row for row in leased if not composed[row["id"]].wrong]
-        await write_texts(connection, brand_id, {row["id"]: composed[row["id"]] for row in rows if not row["text"]})
-        if wrong := [(id, "failed", each.wrong) for id, each in composed.items() if each.wrong]:
-            await settle(connection, brand_id, wrong)
-    if leased:
+    offers = [_offer(ctx, brand_id, cohort, key) for cohort in await plugins.cohorts(ctx, brand_id)]
+    channel = next((offer.channel for offer in offers if offer.channel is not None), None)
+    most = min(CHUNKS * channel.batch if channel else JUDGED_AT_ONCE, limit or JUDGED_AT_ONCE, JUDGED_AT_ONCE)
+    rates = [rate for offer in offers if offer.channel and (rate := offer.channel.per_second(offer.params)) > 0]
+    rate = min(rates, default=0.0)
+    while True:
+        async with ctx.db.transaction() as connection:
+            await guarding.hold(connection, brand_id, urgent=bool(urgent))
+            state = await channels.state(connection, brand_id, key)
+            allowed, wait = _allowed(state, most, rate)
+            began = time.monotonic()
+            if allowed:
+                admitted = await guard.admit(
+                    ctx, connection, brand, key, offers, at=at or now(brand), limit=allowed, urgent=urgent, after=after
+                )
+                handed = len(admitted.passed)
+                signed_by = await secret(connection)
+                if handed and state.failures >= channels.FAILURES:
+                    # One message tries whether the channel works again, and meanwhile nobody else does.
+                    await channels.close_for(connection, brand_id, key, DELIVER_SECONDS)
+                if rate and handed:
+                    await channels.keep_busy(connection, brand_id, key, handed / rate)
+        if allowed:
+            break
+        if not 0 < wait <= PATIENCE:
+            return 0, None
+        await asyncio.sleep(wait)
+    if admitted.looked_at:
         await ctx.db.signals.tell(brand_id, "action")
-    by_channel: dict[tuple[int, str], list[Message]] = defaultdict(list)
-    for row in rows:
-        number = next(number for number, (cohort, _) in enumerate(cohorts) if row["user_id"] in cohort)
-        by_channel[number, row["channel"]].append(
-            Message(
-                row["id"],
-                row["key"],
-                brand.slug,
-                row["user_id"],
-                composed[row["id"]].text,
-                row["purpose"],
-                row["planned_at"],
-                body=composed[row["id"]].body,
-                leave=token(signed_by, Leaving(brand_id, row["user_id"], row["purpose"], row["channel"])),
-            )
-        )
-    for (number, key), messages in by_channel.items():
-        channel = cohorts[number][1].get(key)
-        # Noted bit by bit, so that a slow channel is not asked again for what it has delivered long since.
-        for start in range(0, len(messages), BATCH):
-            outcomes = await _deliver(key, channel, messages[start : start + BATCH])
-            async with ctx.db.connection() as connection:
-                await settle(connection, brand_id, outcomes)
-            for _, status, _ in outcomes:
-                ACTIONS.labels(status).inc()
-            await ctx.db.signals.tell(brand_id, "action")
-    return len(leased)
+    if channel is not None and handed:
+        delivery = _Delivery(ctx, brand, channel, at, began, ailing=state.failures > 0, signed_by=signed_by)
+        await delivery.of(offers, admitted.passed)
+    return admitted.looked_at, admitted.last
+
+
+def _offer(ctx: Context, brand_id: int, cohort: Cohort, key: str) -> Offer:
+    found = _channels(ctx, brand_id, cohort.on).get(key)
+    return Offer(cohort, *found) if found else Offer(cohort, None, Params())
 
 
 def _channels(ctx: Context, brand_id: int, on: Enabled) -> dict[str, tuple[Channel, Params]]:
@@ -110,28 +183,209 @@ def _channels(ctx: Context, brand_id: int, on: Enabled) -> dict[str, tuple[Chann
     return found
 
 
-async def _deliver(
-    key: str, channel: tuple[Channel, Params] | None, messages: Sequence[Message]
-) -> list[tuple[int, str, str]]:
-    """What became of each message, as (action id, status, detail)."""
-    if channel is None:
-        return [(m.action_id, "failed", f"the brand has no channel {key!r}") for m in messages]
-    try:
-        receipts: Mapping[int, Receipt] = {r.action_id: r for r in await channel[0].deliver(messages, channel[1])}
-        return [_outcome(m, receipts.get(m.action_id)) for m in messages]
-    except Exception as error:  # a channel may raise anything, and must not stop the others
-        status = "failed" if channel[0].repeatable else "unknown"
-        return [(m.action_id, status, _readable(repr(error))) for m in messages]
+def _allowed(state: channels.State, most: int, rate: float) -> tuple[int, float]:
+    """How many messages a channel may be handed now, or in how many seconds it may be."""
+    if state.closed:
+        return 0, 0
+    if state.failures >= channels.FAILURES:
+        return 1, 0
+    if not rate:
+        return most, 0
+    # What it may be handed in a second may come at once.
+    burst = max(1.0, rate)
+    room = burst - state.busy * rate
+    wanted = min(most, max(1.0, burst / 2))
+    return (min(most, int(room)), 0) if room >= wanted else (0, (wanted - room) / rate)
 
 
-def _outcome(message: Message, receipt: Receipt | None) -> tuple[int, str, str]:
-    if receipt is None:
-        return message.action_id, "unknown", "the channel gave no receipt"
-    if receipt.outcome not in get_args(Outcome):
-        return message.action_id, "unknown", _readable(f"the channel says {receipt.outcome!r}: {receipt.detail}")
-    return message.action_id, receipt.outcome, _readable(receipt.detail)
+class _Delivery:
+    """The delivery of what a batch let pass."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        brand: Brand,
+        channel: Channel,
+        at: datetime | None,
+        began: float,
+        *,
+        ailing: bool,
+        signed_by: bytes,
+    ) -> None:
+        self._ctx, self._brand, self._channel, self._at = ctx, brand, channel, at
+        self._until = began + DELIVER_SECONDS
+        self._ailing = ailing
+        self._signed_by = signed_by
+        self._closed = False
+        self._outcomes: list[_Settled] = []
+        self._noted = time.monotonic()
+
+    async def of(self, offers: Sequence[Offer], passed: pl.DataFrame) -> None:
+        """Hand all to the channel, and note what became of each."""
+        try:
+            for offer in offers:
+                mine = offer.cohort.of(passed) if offer.channel is not None else passed.clear()
+                for some in mine.iter_slices(self._channel.batch):
+                    if self._closed or time.monotonic() > self._until:
+                        self._outcomes += [(*row, "planned", "given_back", "", None) for row in _handed(some)]
+                    else:
+                        await self._hand(some, offer.params)
+                    if len(self._outcomes) >= NOTED_AT_ONCE or time.monotonic() > self._noted + NOTED_SECONDS:
+                        await self._note()
+        finally:
+            # Also when it is cancelled: what has been delivered must not be delivered again.
+            await self._note()
+
+    async def _hand(self, some: pl.DataFrame, p: Params) -> None:
+        try:
+            async with asyncio.timeout(DELIVER_SECONDS):
+                receipts = {r.action_id: r for r in await self._channel.deliver(self._messages(some), p)}
+            found = [self._settled(number, attempt, receipts.get(number)) for number, attempt in _handed(some)]
+            well = any(not self._tried(each) for each in found)
+        except Exception as error:  # a channel may raise anything, and must not stop the others
+            words = "it took too long" if isinstance(error, TimeoutError) else _readable(repr(error))
+            found = [self._unclear(number, attempt, "error", words) for number, attempt in _handed(some)]
+            well = False
+        self._outcomes += found
+        if self._ailing or not well:
+            async with self._ctx.db.connection() as connection:
+                self._closed = not await channels.fared(connection, self._brand.id, self._channel.key, well=well)
+            self._ailing = not well
+
+    def _messages(self, some: pl.DataFrame) -> list[Message]:
+        columns = ("id", "key", "user_id", "text", "purpose", "planned_at", "address", "body")
+        return [
+            Message(
+                number,
+                key,
+                self._brand.slug,
+                user,
+                text,
+                purpose,
+                planned_at,
+                address or "",
+                json.loads(body) if body != "{}" else {},
+                token(self._signed_by, Leaving(self._brand.id, user, purpose, self._channel.key)),
+            )
+            for number, key, user, text, purpose, planned_at, address, body in some.select(columns).iter_rows()
+        ]
+
+    @staticmethod
+    def _tried(each: _Settled) -> bool:
+        return each[2] in ("held", "unknown") or each[3] == "attempts"
+
+    def _settled(self, number: int, attempt: int, receipt: Receipt | None) -> _Settled:
+        if receipt is None:
+            return self._unclear(number, attempt, "no_receipt", "the channel gave no receipt")
+        words = _readable(receipt.detail)
+        if receipt.outcome == "later":
+            return self._again(number, attempt, "later", words)
+        if receipt.outcome not in get_args(Outcome):
+            return self._unclear(
+                number, attempt, "no_receipt", _readable(f"the channel says {receipt.outcome!r}: {receipt.detail}")
+            )
+        if receipt.outcome == "unknown":
+            return self._unclear(number, attempt, "unknown", words)
+        return (number, attempt, receipt.outcome, "refused" if receipt.outcome == "failed" else "", words, None)
+
+    def _unclear(self, number: int, attempt: int, reason: str, words: str) -> _Settled:
+        """What is not known is tried again where that does no harm, and else left to a person."""
+        if self._channel.repeatable:
+            return self._again(number, attempt, reason, words)
+        return (number, attempt, "unknown", reason, words, None)
+
+    def _again(self, number: int, attempt: int, reason: str, words: str) -> _Settled:
+        if attempt >= MOST_ATTEMPTS:
+            return (number, attempt, "failed", "attempts", f"{attempt} times: {words}"[:500], None)
+        return (number, attempt, "held", reason, words, self._moment() + backoff(number, attempt))
+
+    def _moment(self) -> datetime:
+        return self._at or now(self._brand)
+
+    async def _note(self) -> None:
+        rows, self._outcomes, self._noted = self._outcomes, [], time.monotonic()
+        if not rows:
+            return
+        frame = pl.DataFrame(rows, schema=_SETTLED, orient="row")
+        moment = self._moment()
+        day = moment.astimezone(zone(self._brand.zone)).date()
+        async with self._ctx.db.transaction() as connection:
+            done = await actions.settle(connection, self._brand.id, self._channel.key, frame, at=moment, day=day)
+        for status, number in done.items():
+            ACTIONS.labels(status).inc(number)
+        await self._ctx.db.signals.tell(self._brand.id, "action")
+
+
+_Settled: TypeAlias = tuple[int, int, str, str, str, datetime | None]
+_SETTLED = {
+    "id": pl.Int64(),
+    "attempt": pl.Int64(),
+    "status": pl.String(),
+    "reason": pl.String(),
+    "detail": pl.String(),
+    "due_at": MOMENT,
+}
+
+
+def _handed(some: pl.DataFrame) -> Iterator[tuple[int, int]]:
+    """Each action's id and how often it has been handed over."""
+    yield from some.select("id", "attempts").iter_rows()
+
+
+def backoff(action_id: int, attempt: int) -> timedelta:
+    """How long to wait before an action is tried again: twice as long each time, and not all at the same moment."""
+    spread = 0.5 + (action_id * 40503 + attempt * 30_011) % 65_536 / 65_536
+    return min(BACKOFF * 2.0 ** (attempt - 1), LONGEST_BACKOFF) * spread
 
 
 def _readable(detail: str) -> str:
     """What PostgreSQL can keep of it."""
     return str(detail)[:500].replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+# -- what is heard of them later ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Received:
+    """Of how many reports the action is known, and how many new events playbooks wait for came of them."""
+
+    known: int
+    occasions: int
+
+
+async def receive(ctx: Context, brand: Brand, reports: Sequence[Report]) -> Received:
+    """Take in what was heard of messages after they left. The same again changes nothing."""
+    if len(reports) > MAX_EVENTS:
+        raise InputError(f"{len(reports)} reports at once", field="reports", remedy=f"give at most {MAX_EVENTS}")
+    moment = now(brand)
+    for index, each in enumerate(reports):
+        if each.what not in get_args(Heard):
+            valid = ", ".join(get_args(Heard))
+            raise InputError(f"{each.what!r}", field=f"reports.{index}.what", remedy=f"one of: {valid}")
+        if each.at is not None and each.at.tzinfo is None:
+            raise InputError(f"{each.at} has no time zone", field=f"reports.{index}.at", remedy="give one with a zone")
+    async with ctx.db.connection() as connection:
+        known = await actions.named(connection, brand.id, [each.key for each in reports])
+    of_known = [each for each in reports if each.key in known]
+    # First the events, which may come twice, then what stands: who dies between is asked again by the sender.
+    events = []
+    for each in of_known:
+        action = known[each.key]
+        about = {name: action[name] for name in ("channel", "plugin", "playbook", "step", "purpose") if action[name]}
+        events.append(
+            IncomingEvent(
+                f"message.{each.what}/{action['id']}",
+                f"message.{each.what}",
+                {action["kind"]: action["value"]},
+                {"action": each.key, **about, **({"detail": _readable(each.detail)} if each.detail else {})},
+                each.at or moment,
+            )
+        )
+    recorded = await record(ctx, brand, events)
+    async with ctx.db.transaction() as connection:
+        rows = [(each.key, each.what, each.at or moment, _readable(each.detail)) for each in of_known]
+        await actions.hear(connection, brand.id, rows)
+    if of_known:
+        await ctx.db.signals.tell(brand.id, "action")
+    return Received(len(of_known), recorded.occasions)

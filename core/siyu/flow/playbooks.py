@@ -37,7 +37,7 @@ from siyu.flow.context import Context, brand_by_id, now, zone
 from siyu.flow.programs import On, kept, listen, programs
 from siyu.store import enrolments
 from siyu.store.actions import ORDINARY, plan_actions
-from siyu.store.db import Connection
+from siyu.store.db import Connection, note_sizes
 from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake
 from siyu.store.models import Brand, PluginSetting
@@ -57,6 +57,7 @@ __all__ = [
 URGENT = 0
 TASKS = "tasks"
 """The channel of what people are to do."""
+MANY = 1_000
 CHUNK = 5_000
 """Users that are taken in at a time: nobody else of the brand comes in meanwhile."""
 
@@ -270,7 +271,15 @@ async def _all_in(
         async with ctx.db.transaction() as connection:
             await enrolments.hold(connection, brand.id)
             count += await _written(ctx, connection, brand, made, rows, at)
+        if not begin and len(rows) >= MANY:
+            await _noted(ctx)
     return count
+
+
+async def _noted(ctx: Context) -> None:
+    """What was just written in bulk is looked for row by row next."""
+    async with ctx.db.connection() as connection:
+        await note_sizes(connection)
 
 
 # -- moving on ----------------------------------------------------------------------------------------------------
@@ -329,6 +338,8 @@ async def move_on(ctx: Context, brand_id: int, *, at: datetime | None = None, li
                 actions += await plan_actions(connection, brand_id, every, at=at, version_id=int(version))
     if actions:
         await ctx.db.signals.tell(brand_id, "action")
+    if len(due) >= MANY:
+        await _noted(ctx)
     return Progress(len(due), actions)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from siyu.contract.errors import InputError, NotFound, PluginError, RuleError, SiyuError
+from siyu.contract.manager import GUARD
 from siyu.contract.program import program
 from siyu.contract.rules import State
 from siyu.engine.cohorts import BUCKETS, Cohort, Enabled
@@ -64,6 +65,10 @@ async def enable(ctx: Context, brand: Brand, name: str, *, percent: int = BUCKET
 
 async def disable(ctx: Context, brand: Brand, name: str, *, percent: int = BUCKETS, by: str = "") -> PluginSetting:
     """Switch a plugin off; the next refresh takes back its tags and stages. Its parameters are kept."""
+    if name == GUARD:
+        raise PluginError(
+            "nothing goes out around the guard", field="plugin", remedy="set the numbers of its checks instead"
+        )
     return await _change(ctx, brand, name, {"enabled": False}, percent, by=by)
 
 
@@ -295,11 +300,11 @@ async def _change(
     async with ctx.db.transaction() as connection:
         await connection.execute("SELECT FROM brand WHERE id = $1 FOR UPDATE", brand.id)
         rows = await _settings(connection, brand.id)
-        before = _stands(next((row for row in rows if row.plugin == name), None))
+        before = _stands(next((row for row in rows if row.plugin == name), None), name)
         row = _setting(ctx, brand, rows, name, wanted, percent)
         if pin is not None:
             row.pin(*pin)
-        after = _stands(row)
+        after = _stands(row, name)
         would = await _check(ctx, row, await _cohorts(ctx, connection, brand.id, _with(row, rows)))
         if undoes and await connection.fetchval(_BETWEEN, brand.id, undoes.at):
             raise InputError(
@@ -347,10 +352,10 @@ VALUES ($1, $2, $3, $4::jsonb, $5::jsonb, $6, $7, $8, clock_timestamp())
 """
 
 
-def _stands(row: PluginSetting | None) -> dict[str, Any]:
+def _stands(row: PluginSetting | None, name: str) -> dict[str, Any]:
     """A setting as the history keeps it."""
     if row is None:
-        return {"enabled": False, "params": {}}
+        return {"enabled": name == GUARD, "params": {}}
     partly = {} if row.base is None else {"percent": row.percent, "base": row.base}
     return {**row.own, **partly}
 
@@ -365,7 +370,7 @@ def _setting(
 ) -> PluginSetting:
     """The setting as it would be, for ``percent`` of the users (None: as ``wanted`` says); not saved."""
     ctx.plugins.get(name)
-    new = PluginSetting(brand_id=brand.id, plugin=name, enabled=False, params={}, **ALL)
+    new = PluginSetting(brand_id=brand.id, plugin=name, enabled=name == GUARD, params={}, **ALL)
     row = next((row for row in rows if row.plugin == name), new)
     if percent is not None:
         if not 1 <= percent <= BUCKETS:

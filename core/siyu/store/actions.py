@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeAlias
 
 import polars as pl
 
+from siyu.contract.events import MOMENT
 from siyu.store.changes import note
-from siyu.store.db import Connection, give
+from siyu.store.channels import add_used
+from siyu.store.db import Connection, fetch, give
 
-__all__ = ["LEASE", "ORDINARY", "PLANNED", "lease", "plan_actions", "put_in_outbox", "settle", "write_texts"]
+__all__ = [
+    "CLAIMED",
+    "JUDGED",
+    "LEASE",
+    "ORDINARY",
+    "PLANNED",
+    "SETTLED",
+    "Mark",
+    "claim",
+    "hear",
+    "named",
+    "plan_actions",
+    "put_in_outbox",
+    "settle",
+    "waiting_channels",
+    "write_judged",
+]
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=120)
+"""Half of it to hand a message over, half for the channel to deliver it."""
 ORDINARY = 5
 """The lane of what is not urgent."""
 PLANNED = {
@@ -64,71 +83,228 @@ async def plan_actions(
     return len(made)
 
 
-async def lease(
-    connection: Connection, brand_id: int, at: datetime, limit: int, repeatable: Sequence[str]
-) -> list[Any]:
-    """Take up to ``limit`` actions that are due, for :data:`LEASE`.
+async def waiting_channels(connection: Connection, brand_id: int, at: datetime, urgent: bool | None) -> list[str]:
+    """The channels on which something is due: of the ``urgent`` actions, of the others, or (None) of all."""
+    rows = await connection.fetch(_CHANNELS.format(lanes=_LANES[urgent]), brand_id, at)
+    return [row["channel"] for row in rows]
 
-    An action whose lease ran out may have been delivered. On a ``repeatable`` channel it is taken again; on another
-    it becomes ``unknown``, for a person to look at, and is never repeated.
+
+_LANES = {None: "lane >= 0", True: "lane = 0", False: "lane > 0"}
+# From one channel to the next, however many actions wait on each.
+_CHANNELS = """
+WITH RECURSIVE there (channel) AS (
+    SELECT min(channel) FROM action WHERE brand_id = $1 AND status IN ('planned', 'held', 'leased')
+    UNION ALL
+    SELECT (SELECT min(channel) FROM action
+        WHERE brand_id = $1 AND status IN ('planned', 'held', 'leased') AND channel > there.channel)
+    FROM there WHERE channel IS NOT NULL
+)
+SELECT channel FROM there WHERE EXISTS (
+    SELECT FROM action a WHERE brand_id = $1 AND a.channel = there.channel AND {lanes} AND due_at <= $2
+        AND status IN ('planned', 'held', 'leased') AND (status <> 'leased' OR leased_until < now())
+)
+"""
+
+
+async def claim(
+    connection: Connection,
+    brand_id: int,
+    channel: str,
+    at: datetime,
+    limit: int,
+    urgent: bool | None,
+    after: Mark | None = None,
+) -> pl.DataFrame:
+    """Up to ``limit`` actions (:data:`CLAIMED`) that are due on a channel, in the order in which they are to leave: the
+    ``urgent`` ones, the others, or (None) all. Nobody else takes them until the transaction ends.
+
+    Those that are ``leased`` were handed over by somebody who has not been heard of since. With ``after`` only what
+    follows that one: the index still has those that left a moment ago, and each claim would look at all of them.
     """
-    lost = await connection.fetch(
-        "UPDATE action SET status = 'unknown', detail = 'nothing was heard of it since it was handed over'"
-        " WHERE brand_id = $1 AND status = 'leased' AND leased_until < now() AND NOT channel = ANY($2::text[])"
-        " RETURNING id, status",
+    query = _CLAIM.format(lanes=_LANES[urgent], after="AND (lane, due_at, id) > ($5, $6, $7)" if after else "")
+    return await fetch(connection, query, brand_id, channel, at, limit, *(after or ()), schema=CLAIMED)
+
+
+Mark: TypeAlias = tuple[int, datetime, int]
+"""A place in the order in which actions leave: lane, due_at, id."""
+
+
+CLAIMED = {
+    "id": pl.Int64(),
+    "key": pl.String(),
+    "user_id": pl.Int64(),
+    "plugin": pl.String(),
+    "playbook": pl.String(),
+    "step": pl.String(),
+    "purpose": pl.String(),
+    "lane": pl.Int64(),
+    "status": pl.String(),
+    "planned_at": MOMENT,
+    "due_at": MOMENT,
+    "attempts": pl.Int64(),
+    "version_id": pl.Int64(),
+    "text": pl.String(),
+    "body": pl.String(),
+    "first_seen": MOMENT,
+    "merged_into": pl.Int64(),
+}
+_CLAIM = """
+SELECT a.id, a.key, a.user_id, a.plugin, a.playbook, a.step, a.purpose, a.lane, a.status, a.planned_at, a.due_at,
+    a.attempts, a.version_id, a.text, a.body::text, u.first_seen, m.into_id
+FROM (
+    SELECT * FROM action WHERE brand_id = $1 AND channel = $2 AND {lanes} AND due_at <= $3 {after}
+        AND status IN ('planned', 'held', 'leased') AND (status <> 'leased' OR leased_until < now())
+    ORDER BY lane, due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
+) a
+LEFT JOIN users u ON u.brand_id = $1 AND u.id = a.user_id
+LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = a.user_id
+ORDER BY a.lane, a.due_at, a.id
+"""
+
+JUDGED = {
+    "id": "bigint",
+    "status": "text",
+    "reason": "text",
+    "detail": "text",
+    "due_at": "timestamptz",
+    "text": "text",
+    "body": "text",
+}
+
+
+async def write_judged(
+    connection: Connection, brand_id: int, rows: pl.DataFrame, *, at: datetime, touches: bool
+) -> None:
+    """Write what became of claimed actions (:data:`JUDGED`): leased for :data:`LEASE`, held until ``due_at``,
+    suppressed, failed or unknown. What is leased counts as having reached its user if it ``touches`` them, so that
+    nobody is sent more than they are to get."""
+    judged, given = await give(connection, "judged", JUDGED, rows, first=5)
+    await connection.execute(
+        f"{judged} UPDATE action a SET status = j.status, reason = j.reason, detail = j.detail,"
+        " due_at = COALESCE(j.due_at, a.due_at), text = COALESCE(j.text, a.text),"
+        " body = COALESCE(a.body || j.body::jsonb, a.body), attempts = a.attempts + (j.status = 'leased')::int,"
+        " leased_until = CASE WHEN j.status = 'leased' THEN clock_timestamp() + $3 END,"
+        " touched_at = CASE WHEN j.status = 'leased' THEN CASE WHEN $4 THEN $2::timestamptz END"
+        "   WHEN a.status = 'leased' THEN a.touched_at END,"
+        " done_at = CASE WHEN j.status IN ('suppressed', 'failed', 'unknown') THEN now() END,"
+        f" log = a.log || {_ENTRY.format('j', '$2')} FROM judged j WHERE a.brand_id = $1 AND a.id = j.id",
         brand_id,
-        list(repeatable),
-    )
-    # Materialized: a subquery that the planner runs again for each row finds further rows each time, past any limit.
-    rows: list[Any] = await connection.fetch(
-        "WITH due AS MATERIALIZED (SELECT id FROM action WHERE brand_id = $1 AND due_at <= $4"
-        "   AND (status = 'planned' OR (status = 'leased' AND leased_until < now()))"
-        "   ORDER BY lane, due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)"
-        " UPDATE action a SET status = 'leased', leased_until = now() + $3, attempts = attempts + 1"
-        " FROM due WHERE a.brand_id = $1 AND a.id = due.id RETURNING a.*",
-        brand_id,
-        limit,
-        LEASE,
         at,
+        LEASE,
+        touches,
+        *given,
     )
-    await note(connection, brand_id, ((row["status"], row["id"]) for row in (*lost, *rows)), datetime.now(UTC))
-    return sorted(rows, key=lambda row: (row["lane"], row["due_at"], row["id"]))
+    await note(connection, brand_id, rows.select("status", "id").iter_rows(), at)
 
 
-class Words(Protocol):
-    """What an action says."""
+_ENTRY = "jsonb_build_array(jsonb_build_array({1}::timestamptz, {0}.status, {0}.reason, {0}.detail))"
 
-    @property
-    def text(self) -> str: ...
-    @property
-    def body(self) -> Mapping[str, Any]: ...
+SETTLED = {
+    "id": "bigint",
+    "attempt": "int",
+    "status": "text",
+    "reason": "text",
+    "detail": "text",
+    "due_at": "timestamptz",
+}
 
 
-async def write_texts(connection: Connection, brand_id: int, said: Mapping[int, Words]) -> None:
-    """Keep what actions say, by id."""
-    if said:
+async def settle(
+    connection: Connection, brand_id: int, channel: str, rows: pl.DataFrame, *, at: datetime, day: date
+) -> dict[str, int]:
+    """Note what became of leased actions of a channel (:data:`SETTLED`); returns how many are in each status. Those
+    that it did not take are not counted as used on the ``day``.
+
+    ``planned`` were not handed over after all. That something was sent, or failed, is believed also of what nobody knew
+    of; all else only of whom the lease is.
+    """
+    rows = rows.sort("id")
+    settled, given = await give(connection, "settled", SETTLED, rows, first=3)
+    done = await connection.fetch(
+        f"{settled} UPDATE action a SET status = o.status, reason = o.reason, detail = o.detail,"
+        " due_at = COALESCE(o.due_at, a.due_at), attempts = a.attempts - (o.status = 'planned')::int,"
+        " leased_until = NULL, touched_at = CASE WHEN o.status IN ('sent', 'unknown') THEN a.touched_at END,"
+        " done_at = CASE WHEN o.status IN ('sent', 'failed', 'unknown') THEN now() END,"
+        f" log = a.log || {_ENTRY.format('o', '$2')} FROM settled o WHERE a.brand_id = $1 AND a.id = o.id"
+        " AND a.status IN ('leased', 'unknown') AND (o.status IN ('sent', 'failed')"
+        "   OR (a.status = 'leased' AND a.attempts = o.attempt)) RETURNING a.status, a.id",
+        brand_id,
+        at,
+        *given,
+    )
+    statuses = Counter(row["status"] for row in done)
+    back = sum(statuses[each] for each in ("failed", "held", "planned"))
+    # Before the lock that the note takes, as whoever leases does.
+    await add_used(connection, brand_id, channel, day, -back)
+    await note(connection, brand_id, (tuple(row) for row in done), at)
+    return statuses
+
+
+async def named(connection: Connection, brand_id: int, keys: Sequence[str]) -> dict[str, Any]:
+    """The actions of those keys, with a name (``kind``, ``value``) of whom each is for."""
+    rows = await connection.fetch(
+        "SELECT a.id, a.key, a.channel, a.plugin, a.playbook, a.step, a.purpose, i.kind, i.value FROM action a"
+        " JOIN LATERAL (SELECT kind, value FROM identity i WHERE i.brand_id = $1 AND i.user_id = a.user_id"
+        "   ORDER BY id LIMIT 1) i ON true WHERE a.brand_id = $1 AND a.key = ANY($2::text[])",
+        brand_id,
+        list(keys),
+    )
+    return {row["key"]: row for row in rows}
+
+
+async def hear(connection: Connection, brand_id: int, reports: Sequence[tuple[str, str, datetime, str]]) -> None:
+    """Note what was heard of messages later: key, what, at, detail.
+
+    An action goes on from sent to delivered, opened, clicked and replied, and never back; one that bounced has failed.
+    """
+    known = await connection.fetch(
+        "SELECT id, key, status FROM action WHERE brand_id = $1 AND key = ANY($2::text[]) ORDER BY id FOR UPDATE",
+        brand_id,
+        [key for key, *_ in reports],
+    )
+    stands = {row["key"]: (row["id"], row["status"]) for row in known}
+    moved: list[tuple[int, str, str, str, datetime]] = []
+    for key, what, moment, detail in reports:
+        if key not in stands:
+            continue
+        number, status = stands[key]
+        after = "failed" if what == "bounced" else what
+        if status in _FOLLOWS[after]:
+            moved.append((number, after, "bounced" if what == "bounced" else "", detail, moment))
+            stands[key] = (number, after)
+    for rows in _once_each(moved):
         await connection.execute(
-            "UPDATE action a SET text = t.text, body = a.body || t.body"
-            " FROM unnest($2::bigint[], $3::text[], $4::jsonb[]) t (id, text, body)"
-            " WHERE a.brand_id = $1 AND a.id = t.id",
+            "UPDATE action a SET status = o.status, reason = o.reason, detail = o.detail, leased_until = NULL,"
+            " done_at = now(), touched_at = CASE WHEN o.status <> 'failed' THEN a.touched_at END,"
+            f" log = a.log || {_ENTRY.format('o', 'o.at')}"
+            " FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])"
+            "   o (id, status, reason, detail, at) WHERE a.brand_id = $1 AND a.id = o.id",
             brand_id,
-            list(said),
-            [each.text for each in said.values()],
-            [json.dumps(each.body, ensure_ascii=False) for each in said.values()],
+            *(list(column) for column in zip(*rows, strict=True)),
         )
+    await note(connection, brand_id, [(status, number) for number, status, *_ in moved], datetime.now(UTC))
 
 
-async def settle(connection: Connection, brand_id: int, outcomes: Sequence[tuple[int, str, str]]) -> None:
-    """Note what became of leased actions: (id, status, detail). A late receipt is believed where nobody knew."""
-    async with connection.transaction():
-        rows = await connection.fetch(
-            "UPDATE action a SET status = o.status, detail = o.detail, leased_until = NULL, done_at = now()"
-            " FROM unnest($2::bigint[], $3::text[], $4::text[]) AS o (id, status, detail)"
-            " WHERE a.brand_id = $1 AND a.id = o.id AND a.status IN ('leased', 'unknown') RETURNING a.id, a.status",
-            brand_id,
-            *(list(column) for column in zip(*outcomes, strict=True)),
-        )
-        await note(connection, brand_id, ((row["status"], row["id"]) for row in rows), datetime.now(UTC))
+_AFTER_SENT = ("delivered", "opened", "clicked", "replied")
+_HANDED = ("leased", "unknown", "sent")
+_FOLLOWS = {
+    **{after: (*_HANDED, *_AFTER_SENT[:place]) for place, after in enumerate(_AFTER_SENT)},
+    "failed": (*_HANDED, "delivered"),
+}
+
+
+def _once_each(moved: list[tuple[int, str, str, str, datetime]]) -> Iterator[list[tuple[int, str, str, str, datetime]]]:
+    """In rounds in which each action comes but once: a statement changes a row only once."""
+    while moved:
+        seen: dict[int, tuple[int, str, str, str, datetime]] = {}
+        rest = []
+        for row in moved:
+            if row[0] in seen:
+                rest.append(row)
+            else:
+                seen[row[0]] = row
+        yield list(seen.values())
+        moved = rest
 
 
 async def put_in_outbox(

@@ -57,6 +57,7 @@ class Lock(IntEnum):
     FILES = 6  # one process a brand makes its files
     PLAYBOOKS = 7  # one who takes users of a brand into playbooks
     GUARD = 8  # one who lets actions of a brand pass
+    GUARD_LINE = 9  # one of those who are in no hurry to take GUARD; taken before it
 
 
 class Database:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from siyu.contract.events import MOMENT, PROFILE_UPDATED
+from siyu.contract.events import CONSENT_GIVEN, CONSENT_WITHDRAWN, MOMENT, PROFILE_UPDATED
+from siyu.store.consents import KEEP
 from siyu.store.db import Connection, Lock, copy_out, give
 from siyu.store.merges import LATEST
 
@@ -57,6 +58,8 @@ async def append(connection: Connection, brand_id: int, events: pl.DataFrame, *,
     row = await connection.fetchrow(f"{incoming}, {_APPEND.format(marked=mark_dirty)}", brand_id, *given)
     if row["profiles"]:
         await connection.execute(f"{incoming}, {_ATTRIBUTES}", brand_id, *given)
+    if row["consents"]:
+        await connection.execute(f"{incoming}, {KEEP}", brand_id, *given)
     return Appended(row["new"], len(events) - row["new"], row["users"], row["occasions"])
 
 
@@ -198,7 +201,7 @@ SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT user_id FROM touched)
 ORDER BY id FOR NO KEY UPDATE
 """
 
-_APPEND = """
+_APPEND = f"""
 fresh AS (
     INSERT INTO event (brand_id, key, user_id, kind, at, payload)
     SELECT $1, e.key, i.user_id, e.kind, e.at, e.payload::jsonb
@@ -211,7 +214,7 @@ fresh AS (
     -- What playbooks wait for, where it is news; what is taken in as history sets nothing off.
     INSERT INTO occasion (brand_id, user_id, noun, key, ref, at)
     SELECT $1, f.user_id, 'event', f.kind, f.id, f.at FROM fresh f JOIN brand b ON b.id = $1
-    WHERE {marked} AND b.listens->'event' ? f.kind AND f.at > COALESCE(b.replayed_to, now()) - interval '1 day'
+    WHERE {{marked}} AND b.listens->'event' ? f.kind AND f.at > COALESCE(b.replayed_to, now()) - interval '1 day'
     ORDER BY f.id RETURNING 1
 ), touched AS (
     SELECT COALESCE(m.into_id, f.user_id) AS user_id, min(at) AS first, max(at) AS last
@@ -221,10 +224,11 @@ fresh AS (
     FROM touched t
     WHERE u.brand_id = $1 AND u.id = t.user_id AND (first < first_seen OR last > last_seen)
 ), marked AS (
-    INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {marked}
+    INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {{marked}}
 )
 SELECT (SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
-       (SELECT count(*) FROM fresh WHERE kind = 'profile.updated') AS profiles,
+       (SELECT count(*) FROM fresh WHERE kind = '{PROFILE_UPDATED}') AS profiles,
+       (SELECT count(*) FROM fresh WHERE kind IN ('{CONSENT_GIVEN}', '{CONSENT_WITHDRAWN}')) AS consents,
        (SELECT count(*) FROM occasions) AS occasions
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import strawberry
+from siyu.contract.manager import GUARD
 from siyu.contract.manager import Plugin as Installed
 from siyu.contract.rules import FittedSegmenter
 from siyu.store.models import PluginSetting
@@ -65,7 +66,7 @@ class Plugin(BrandNode):
 
     @computed("Whether the brand has it on. Only then its rules count.")
     def enabled(self) -> bool:
-        return self.setting is not None and self.setting.enabled
+        return self.setting.enabled if self.setting is not None else self.installed.name == GUARD
 
     @computed(
         "Its parameters as they count: what the brand has set over the defaults, grouped as in"

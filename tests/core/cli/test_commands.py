@@ -169,6 +169,11 @@ def test_playbooks_are_listed_drawn_and_started(siyu: Shell) -> None:
     assert siyu("playbook", "show", *name, "--mermaid").startswith("flowchart TD")
     start = ("playbook", "start", "lifecycle.welcome_back", "may", "-b", "few")
     assert "1 users came in, 1 actions planned" in siyu(*start, "--user", "member=00001")
+    told = siyu("why", "--user", "member=00001", "-b", "few")
+    assert "1 actions planned" in told
+    [number] = re.findall(r"(\d+)  \d\d-\d\d \d\d:\d\d lifecycle.welcome_back", told)
+    assert "held  quiet: 安静时段" in siyu("why", number, "-b", "few")
+    assert "give an action's number, or --user" in siyu("why", "-b", "few", status=2)
     siyu("segment", "create", "all", "{}", "-b", "few")
     assert "2 users came in, 2 actions planned" in siyu(*start, "--segment", "all")
     assert "give --segment" in siyu(*start, status=2)

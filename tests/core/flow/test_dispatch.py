@@ -20,6 +20,8 @@ from siyu.store.actions import plan_actions
 from siyu.store.models import Action, Brand, OutboxMessage
 
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
+NOON = datetime(2026, 6, 1, 4, tzinfo=UTC)
+"""In Shanghai, where the brand is."""
 Deliver = Callable[[Sequence[Message]], Awaitable[Any]]
 
 
@@ -78,19 +80,30 @@ async def post(house: Context, shop: Brand) -> Context:
     return ctx
 
 
-async def planned(ctx: Context, brand: Brand, *actions: tuple[str, str], at: datetime = PAST) -> None:
-    """Plan actions of (key, channel)."""
-    rows = [
-        {"key": key, "user_id": 1, "plugin": "post", "playbook": "p", "channel": channel}
-        | {"purpose": "care", "text": f"to {key}", "because": "b"}
-        for key, channel in actions
-    ]
+async def planned(ctx: Context, brand: Brand, *actions: tuple[str, str], at: datetime | None = None) -> list[int]:
+    """Plan actions of (key, channel), each for a user of its own; returns the users."""
     async with ctx.db.transaction() as connection:
-        await plan_actions(connection, brand.id, pl.DataFrame(rows), at=at)
+        users = [
+            row["id"]
+            for row in await connection.fetch(
+                "INSERT INTO users (brand_id, first_seen, last_seen)"
+                " SELECT $1, $2, $2 FROM generate_series(1, $3::int) RETURNING id",
+                brand.id,
+                PAST,
+                len(actions),
+            )
+        ]
+        rows = [
+            {"key": key, "user_id": user, "plugin": "post", "playbook": "p", "channel": channel}
+            | {"purpose": "service", "text": f"to {key}", "because": "b"}
+            for (key, channel), user in zip(actions, users, strict=True)
+        ]
+        await plan_actions(connection, brand.id, pl.DataFrame(rows), at=at or NOON)
+    return users
 
 
 async def dispatch(ctx: Context, brand_id: int, **how: Any) -> int:
-    return await dispatching.dispatch(ctx, brand_id, at=datetime.now(UTC), **how)
+    return await dispatching.dispatch(ctx, brand_id, **{"at": NOON, **how})
 
 
 async def state(brand: Brand) -> dict[str, tuple[str, str]]:
@@ -114,11 +127,12 @@ async def test_each_message_is_handed_over_once_with_all_that_it_says(post: Cont
         return [Receipt(m.action_id, "failed" if m.key == "b" else "sent", f"of {m.key}") for m in messages]
 
     Carrier.does = staticmethod(does)
-    await planned(post, shop, ("a", "carrier"), ("b", "carrier"), ("c", "outbox"))
+    [one, other, _] = await planned(post, shop, ("a", "carrier"), ("b", "carrier"), ("c", "outbox"))
     assert await dispatch(post, shop.id) == 3
     assert await dispatch(post, shop.id) == 0
     assert [(m.key, m.text, m.brand, m.user_id, m.purpose, m.at) for m in seen] == [
-        (key, f"to {key}", shop.slug, 1, "care", PAST) for key in ("a", "b")
+        ("a", "to a", shop.slug, one, "service", NOON),
+        ("b", "to b", shop.slug, other, "service", NOON),
     ]
     assert await state(shop) == {"a": ("sent", "of a"), "b": ("failed", "of b"), "c": ("sent", "")}
     [message] = await OutboxMessage.filter(brand_id=shop.id)
@@ -156,12 +170,12 @@ async def _forgets(messages: Sequence[Message]) -> list[Any]:
 @pytest.mark.parametrize(
     ("does", "first", "second", "says"),
     [
-        (_raises, ("unknown", "failed"), ("unknown", "failed"), "the line"),
-        (_nothing, ("unknown", "failed"), ("unknown", "failed"), "NoneType"),
-        (_odd, ("unknown", "failed"), ("unknown", "failed"), "action_id"),
-        (_bounced, ("unknown", "unknown"), ("unknown", "unknown"), "returned to the sender"),
+        (_raises, ("unknown", "held"), ("unknown", "held"), "the line"),
+        (_nothing, ("unknown", "held"), ("unknown", "held"), "NoneType"),
+        (_odd, ("unknown", "held"), ("unknown", "held"), "action_id"),
+        (_bounced, ("unknown", "held"), ("unknown", "held"), "returned to the sender"),
         (_wordless, ("sent", "sent"), ("sent", "sent"), ""),
-        (_forgets, ("sent", "sent"), ("unknown", "unknown"), "no receipt"),
+        (_forgets, ("sent", "sent"), ("unknown", "held"), "no receipt"),
     ],
 )
 async def test_a_channel_that_misbehaves_stops_nobody_else(
@@ -228,7 +242,7 @@ async def test_a_receipt_that_comes_after_the_lease_is_believed(post: Context, s
     async def slow(messages: Sequence[Message]) -> list[Receipt]:
         asked.extend(m.key for m in messages)
         await expire(post, shop)
-        assert await dispatch(post, shop.id) == 0
+        assert await dispatch(post, shop.id) == 1
         assert (await state(shop))["a"][0] == "unknown"
         return [Receipt(m.action_id, "sent", "late") for m in messages]
 
@@ -249,7 +263,7 @@ async def test_workers_at_once_never_hand_over_the_same_action(post: Context, sh
 
     Carrier.does = staticmethod(does)
     await planned(post, shop, *((str(n), "carrier") for n in range(100)))
-    await planned(post, shop, ("later", "carrier"), at=datetime.now(UTC) + timedelta(hours=1))
+    await planned(post, shop, ("later", "carrier"), at=NOON + timedelta(hours=1))
 
     async def worker() -> None:
         while taken := await dispatch(post, shop.id, limit=7):

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import polars as pl
 import pytest
+from siyu.contract.events import MOMENT
 from siyu.flow import changes as following
 from siyu.flow import plugins
 from siyu.flow.changes import PAGE, Page, follow_changes, follow_plugins
@@ -20,7 +21,7 @@ from siyu.flow.decide import decide_users
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.merging import merge_users, unmerge_users
 from siyu.flow.refresh import refresh
-from siyu.store.actions import lease, plan_actions, settle
+from siyu.store.actions import JUDGED, SETTLED, claim, plan_actions, settle, write_judged
 from siyu.store.changes import BATCH, Change, Expired, Noun, forget, note_decisions
 from siyu.store.decisions import lock
 from siyu.store.models import Action, Brand, ChangeBatch, Fence, Identity, Tag, TagAssignment, UserStage
@@ -229,13 +230,16 @@ async def test_an_action_is_told_of_at_each_step(house: Context, shop: Brand) ->
     await planned(house, shop, "a", "b")
     await planned(house, shop, "a")  # which is there already
     async with house.db.transaction() as connection:
-        rows = await lease(connection, shop.id, datetime.now(UTC), 10, ["outbox"])
-    async with house.db.connection() as connection:
-        outcomes = [(rows[0]["id"], "sent", ""), (rows[1]["id"], "failed", "no")]
-        await settle(connection, shop.id, outcomes)
-        await settle(connection, shop.id, outcomes)  # of what is settled already nobody is told
+        one, two = (await claim(connection, shop.id, "outbox", AT, 10, None)).get_column("id").to_list()
+        leased = [(number, "leased", "", "", None, None, None) for number in (one, two)]
+        frame = pl.DataFrame(leased, schema=list(JUDGED), orient="row", schema_overrides={"due_at": MOMENT})
+        await write_judged(connection, shop.id, frame, at=AT, touches=True)
+    outcomes = [(one, 1, "sent", "", "", None), (two, 1, "failed", "", "no", None)]
+    settled = pl.DataFrame(outcomes, schema=list(SETTLED), orient="row", schema_overrides={"due_at": MOMENT})
+    for _ in range(2):  # of what is settled already nobody is told
+        async with house.db.transaction() as connection:
+            await settle(connection, shop.id, "outbox", settled, at=AT, day=AT.date())
     found, _ = await told(house, shop, "action")
-    one, two = (row["id"] for row in rows)
     assert [(each.after, sorted(each.ids)) for each in found] == [
         ("planned", [one, two]),
         ("leased", [one, two]),

@@ -11,7 +11,7 @@ from siyu.store.ddl import CreateTable, table
 
 
 class Migration(migrations.Migration):
-    dependencies = [("siyu", "0010_playbooks")]
+    dependencies = [("siyu", "0011_guard")]
 
     initial = False
 

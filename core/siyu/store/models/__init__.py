@@ -10,6 +10,7 @@ from siyu.store.models.audit import AuditEntry
 from siyu.store.models.benefit import Benefit, Granted
 from siyu.store.models.brand import Brand
 from siyu.store.models.change import ChangeBatch
+from siyu.store.models.channel import ChannelState, ChannelUse
 from siyu.store.models.decided import DecidedUser, DecisionSnapshot
 from siyu.store.models.document import TrustedDocument
 from siyu.store.models.event import DirtyUser, Event, RejectedEvent, SealedRange
@@ -33,6 +34,8 @@ __all__ = [
     "Benefit",
     "Brand",
     "ChangeBatch",
+    "ChannelState",
+    "ChannelUse",
     "Consent",
     "DecidedUser",
     "DecisionSnapshot",
