@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
@@ -19,9 +20,10 @@ from siyu.flow.ingest import IncomingEvent, record
 from siyu.jobs import FAST, SLOW, JobContext, Queue, run_worker
 from siyu.runtime import Addresses
 from siyu.store.db import Lock
-from siyu.store.models import Action, Brand, DirtyUser, OutboxMessage, Run, UserStage
+from siyu.store.models import Action, Brand, DirtyUser, OutboxMessage, Run, Task, UserStage
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -115,6 +117,25 @@ async def test_work_is_found_again_after_the_queue_was_emptied(
     await redis.flushall()
     await jobs.sweep_job(JobContext(ctx, queue))
     assert await waiting(redis) == set()
+
+
+async def test_the_sweep_escalates_the_tasks_of_all_brands_that_nobody_has_done(
+    ctx: Context, brand: Brand, queue: Queue
+) -> None:
+    live = await Brand.create(slug="live", name="Live")
+    now = datetime.now(UTC)
+    for number, (of, deadline) in enumerate([(live, now - HOUR), (live, now + HOUR), (brand, START)]):
+        task: dict[str, Any] = {
+            "user_id": 1,
+            "role": "service",
+            "title": "call",
+            "escalate_to": "manager",
+            "made_at": START,
+        }
+        await Task.create(brand_id=of.id, action_id=number, deadline=deadline, **task)
+    await jobs.sweep_job(JobContext(ctx, queue))
+    # The other brand lives at its newest event, long before the deadline.
+    assert [task.role for task in await Task.all().order_by("action_id")] == ["manager", "service", "service"]
 
 
 async def test_what_is_asked_for_twice_at_once_is_asked_for_once_and_is_json(queue: Queue, redis: Redis) -> None:

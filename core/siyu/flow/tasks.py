@@ -101,7 +101,7 @@ class Listed:
 def terms(*, role: str | None = None, assignee: str | None = None, status: Sequence[Status] = ()) -> list[Term]:
     """Conditions on tasks (``t``), for whoever reads a list of them."""
     if unknown := set(status) - set(get_args(Status)):
-        remedy = f"they are: {', '.join(get_args(Status))}"
+        remedy = f"statuses are: {', '.join(get_args(Status))}"
         raise InputError(f"the status {min(unknown)!r}", field="status", remedy=remedy)
     found = [Term("t.role = {}", (role,))] if role is not None else []
     found += [Term("t.assignee = {}", (assignee,))] if assignee is not None else []

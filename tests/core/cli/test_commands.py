@@ -121,6 +121,16 @@ def test_what_messages_say_is_shown_set_and_previewed(siyu: Shell) -> None:
     assert "好久不见" in siyu("template", "preview", key, "member=00002", "-b", "says")
 
 
+def test_tasks_and_benefits_are_looked_after(siyu: Shell) -> None:
+    siyu("brand", "create", "inbox")
+    assert json.loads(siyu("task", "list", "-b", "inbox", "--json")) == {"tasks": [], "after": None}
+    assert "has no task 7" in siyu("task", "take", "7", "-b", "inbox", status=2)
+    assert "statuses are" in siyu("task", "list", "-b", "inbox", "--status", "gone", status=2)
+    siyu("benefit", "set", "tea", "-b", "inbox", "--stock", "500", "--title", "一泡茶", "--days", "14")
+    assert re.search(r"tea .*一泡茶.* 0 .* 500 .* 14 ", siyu("benefit", "list", "-b", "inbox"))
+    assert "stock" in siyu("benefit", "set", "tea", "-b", "inbox", "--stock", "-1", status=2)
+
+
 def test_why_what_if_and_what_would_have_been_are_shown(siyu: Shell) -> None:
     (siyu.folder / "small.txt").write_text(LOG)
     siyu("brand", "create", "small", "--replay", "--enable", "lifecycle")

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from siyu import Assign, AttributeKind, InputError, Manual, NotFound, Playbook, Send, hookimpl
+from siyu import (
+    Assign,
+    AttributeKind,
+    Channel,
+    InputError,
+    Manual,
+    Message,
+    NotFound,
+    Playbook,
+    Receipt,
+    Send,
+    hookimpl,
+)
 from siyu.contract.manager import PluginManager
 from siyu.contract.playbooks import Step
-from siyu.flow import content, plugins
+from siyu.flow import content, plugins, unsubscribe
 from siyu.flow.content import Composed, end_text, library, preview, set_text, versions
 from siyu.flow.context import Context
 from siyu.flow.dispatch import dispatch
@@ -55,11 +67,37 @@ class Calls(Playbook):
         yield Assign("adviser", "给{{ name }}打电话", "{{ user.city }}", "call", timedelta(hours=2), "manager")
 
 
+class Letter(Playbook):
+    """With a link."""
+
+    def trigger(self, p: Any) -> Manual:
+        return Manual()
+
+    def steps(self, p: Any) -> Iterable[Step]:
+        yield Send(
+            "post", "{{ name }}好", "care", "letter", "link", "给{{ name }}", "https://x.example/{{ user.city }}"
+        )
+
+
+class Mailbox(Channel):
+    """Keeps what it is handed."""
+
+    key = "post"
+    got: ClassVar[list[Message]] = []
+
+    async def deliver(self, messages: Sequence[Message], p: Any) -> list[Receipt]:
+        self.got.extend(messages)
+        return [Receipt(message.action_id, "sent") for message in messages]
+
+
 def made() -> PluginManager:
     module = ModuleType("made")
 
     def siyu_playbooks() -> list[type[Playbook]]:
-        return [Touch, Calls]
+        return [Touch, Calls, Letter]
+
+    def siyu_channels() -> list[type[Channel]]:
+        return [Mailbox]
 
     def siyu_attributes() -> list[AttributeKind]:
         return [
@@ -70,7 +108,8 @@ def made() -> PluginManager:
             AttributeKind("level", "等级", values=["gold", "silver"]),
         ]
 
-    vars(module).update(siyu_playbooks=hookimpl(siyu_playbooks), siyu_attributes=hookimpl(siyu_attributes))
+    hooks = (siyu_playbooks, siyu_attributes, siyu_channels)
+    vars(module).update({hook.__name__: hookimpl(hook) for hook in hooks})
     manager = PluginManager()
     manager.register("made", module)
     manager.check()
@@ -135,6 +174,21 @@ async def test_a_value_that_is_missing_fails_the_action_and_no_other(ctx: Contex
     assert rows[ann].body["kind"] == "text"
 
 
+async def test_a_channel_is_handed_all_that_is_said_and_how_the_reader_may_leave(ctx: Context, shop: Brand) -> None:
+    ann = await user(ctx, shop, "1", nickname="小红", city="shanghai")
+    await start(ctx, shop, "made.letter", [ann], occasion="x")
+    await carry_on(ctx, shop.id)
+    await dispatch(ctx, shop.id)
+    message = Mailbox.got.pop()
+    assert message.text == "小红好"
+    assert dict(message.body) == {"kind": "link", "title": "给小红", "url": "https://x.example/shanghai"}
+    async with ctx.db.connection() as connection:
+        secret = await unsubscribe.secret(connection)
+    assert unsubscribe.read(secret, message.leave) == unsubscribe.Leaving(shop.id, ann, "care", "post")
+    [row] = await Action.filter(brand_id=shop.id)
+    assert (row.text, row.body) == (message.text, dict(message.body))
+
+
 async def test_what_was_said_once_stays_as_it_was(ctx: Context, shop: Brand) -> None:
     row = {"id": 1, "text": "kept", "body": '{"title": "t"}', "version_id": 9, "step": "hello"}
     async with ctx.db.connection() as connection:
@@ -182,7 +236,13 @@ async def test_every_version_is_kept_and_the_newest_counts(ctx: Context, shop: B
 async def test_the_library_shows_the_playbooks_texts_and_the_brands_own(ctx: Context, shop: Brand) -> None:
     await set_text(ctx, shop, HELLO, "您好")
     found = [(each.key, each.language, each.version) for each in await library(ctx, shop)]
-    assert found == [("made.calls.call", "", 0), (HELLO, "zh", 0), (HELLO, "en", 0), (HELLO, "", 1)]
+    assert found == [
+        ("made.calls.call", "", 0),
+        ("made.letter.letter", "", 0),
+        (HELLO, "zh", 0),
+        (HELLO, "en", 0),
+        (HELLO, "", 1),
+    ]
 
 
 async def test_one_brands_texts_are_not_anothers(ctx: Context, shop: Brand) -> None:
