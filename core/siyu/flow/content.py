@@ -19,7 +19,7 @@ from siyu.contract.program import Program, texts
 from siyu.contract.templates import BENEFIT, Template, check, names, template
 from siyu.engine.finish import attribute
 from siyu.flow import plugins
-from siyu.flow.context import Context
+from siyu.flow.context import Context, now
 from siyu.flow.programs import kept, programs
 from siyu.flow.voice import Persona, Voice, spoken, voice_of
 from siyu.store import benefits
@@ -111,7 +111,7 @@ class _Said:
     def __init__(self, key: str, channel: str, step: Send | Assign) -> None:
         self.key, self.channel, self.step = key, channel, step
         self._own: dict[str, Any] = {}
-        self._language: dict[str, dict[str, Template]] = {}
+        self._language: dict[str, tuple[dict[str, Template], str]] = {}
 
     def replace(self, own: Iterable[Any]) -> None:
         """Let the brand's ``own`` texts stand in place of the step's; those for the channel before those for any."""
@@ -136,23 +136,25 @@ class _Said:
         """Those that it speaks."""
         return {*self.defaults, *self._own}
 
-    def in_(self, language: str, otherwise: str) -> Mapping[str, Template]:
-        """Its templates for a user of that language, of which a brand has one ``otherwise``."""
+    def in_(self, language: str, otherwise: str) -> tuple[Mapping[str, Template], str]:
+        """Its templates for a user of that language, and their kind; a brand speaks ``otherwise``."""
         if language not in self._language:
             own = self._own.get(language) or self._own.get("")
             default = self.defaults.get(language) or spoken({**self.defaults, **self._own}, otherwise, "") or {}
             base = spoken(self.defaults, language, otherwise) or {}
             chosen = own or default
             # A brand's text without a title keeps that of the playbook.
-            sources = {part: chosen[part] or base.get(part, "") for part in _PARTS}
-            self._language[language] = {part: template(each) for part, each in sources.items() if each}
+            sources = {part: chosen.get(part) or base.get(part, "") for part in _PARTS}
+            kind = chosen.get("kind") or _kind(self.step)
+            self._language[language] = {part: template(each) for part, each in sources.items() if each}, kind
         return self._language[language]
 
     def to(self, users: _Users, user_id: int, planned_at: datetime) -> Composed:
         """What it says to a user."""
         language, values = users.values(user_id)
         try:
-            parts = {part: each.render(values).strip() for part, each in self.in_(language, users.otherwise).items()}
+            sources, kind = self.in_(language, users.otherwise)
+            parts = {part: each.render(values).strip() for part, each in sources.items()}
         except InputError as error:
             return Composed(wrong=str(error))
         text, because = parts.pop("text", ""), parts.get("because", "")
@@ -160,17 +162,13 @@ class _Said:
             return Composed(wrong="it says nothing")
         body: dict[str, Any] = {part: each for part, each in parts.items() if each}
         if isinstance(self.step, Send):
-            body["kind"] = self._own_kind(language) or self.step.kind
+            body["kind"] = kind
         else:
             body["role"] = self.step.role
             body["deadline"] = (planned_at + self.step.within).isoformat()
             if self.step.escalate_to:
                 body["escalate_to"] = self.step.escalate_to
         return Composed(f"{text}\n{because}" if because else text, body)
-
-    def _own_kind(self, language: str) -> str:
-        own = self._own.get(language) or self._own.get("")
-        return str(own["kind"]) if own else ""
 
 
 class _Users:
@@ -208,7 +206,7 @@ class _Users:
             for values in frame.select("@user", *read).iter_rows():
                 known[values[0]] = {name: v for name, v in zip(named, values, strict=True) if v is not None}
         gifts = sorted(name.removeprefix(BENEFIT) for name in asked if name.startswith(BENEFIT))
-        given = await benefits.codes(connection, brand.id, sorted(set(users)), gifts) if gifts else {}
+        given = await benefits.codes(connection, brand.id, sorted(set(users)), gifts, now(brand)) if gifts else {}
         for (user, gift), code in given.items():
             known.setdefault(user, {})[BENEFIT + gift] = code
         by_staff = bool(voice.staff) and bool(asked & _ADVISER)
@@ -351,7 +349,7 @@ async def preview(
         if not own and known is None:
             raise NotFound(f"no text {key!r}", field="key", remedy="`siyu template list` shows them")
         users = await _Users.read(ctx, connection, brand, [user_id], [said])
-    return said.to(users, user_id, datetime.now().astimezone())
+    return said.to(users, user_id, now(brand))
 
 
 async def _defaults(ctx: Context, brand: Brand) -> dict[str, _Said]:

@@ -52,14 +52,16 @@ async def give(
 
 
 async def codes(
-    connection: Connection, brand_id: int, users: Sequence[int], keys: Sequence[str]
+    connection: Connection, brand_id: int, users: Sequence[int], keys: Sequence[str], at: datetime
 ) -> Mapping[tuple[int, str], str]:
-    """The code of the benefit that each of ``users`` was given last, by user and key."""
+    """The code of the benefit that each of ``users`` was given last and that is still good, by user and key."""
     rows = await connection.fetch(
         "SELECT DISTINCT ON (user_id, benefit) user_id, benefit, code FROM granted WHERE brand_id = $1"
-        " AND user_id = ANY($2::bigint[]) AND benefit = ANY($3::text[]) ORDER BY user_id, benefit, id DESC",
+        " AND user_id = ANY($2::bigint[]) AND benefit = ANY($3::text[]) AND COALESCE(expires_at > $4, true)"
+        " ORDER BY user_id, benefit, id DESC",
         brand_id,
         users,
         keys,
+        at,
     )
     return {(row["user_id"], row["benefit"]): row["code"] for row in rows}
