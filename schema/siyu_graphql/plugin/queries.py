@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import strawberry
+from siyu.contract.manager import GUARD
 from siyu.store.models import Brand, PluginSetting
 
 from siyu_graphql.context import Info, OfBrand
@@ -27,7 +28,7 @@ def plugin_of(info: Info, brand_id: int, name: str, setting: PluginSetting | Non
 async def is_on(brand: Brand, plugin: str) -> bool:
     """Whether the brand has a plugin on, at least for a part of the users."""
     row = await PluginSetting.get_or_none(brand_id=brand.id, plugin=plugin)
-    return row is not None and (row.enabled or bool(row.base and row.base["enabled"]))
+    return (row.enabled or bool(row.base and row.base["enabled"])) if row is not None else plugin == GUARD
 
 
 async def find_plugin(info: Info, brand_id: int, name: str) -> Any:

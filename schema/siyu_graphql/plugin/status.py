@@ -8,6 +8,7 @@ from enum import Enum
 
 import strawberry
 from siyu import PluginError
+from siyu.contract.manager import GUARD
 from siyu.contract.manager import Plugin as Installed
 from siyu.store.db import Connection
 from siyu.store.models import PluginSetting
@@ -62,7 +63,8 @@ async def status_of(info: Info, brand_id: int, plugin: Installed, setting: Plugi
     loaders = info.context.loaders
     fences = await loaders.load(_fences, brand_id, plugin.name) or []
     refused = _refusal(plugin, setting)
-    if setting is None or not (setting.enabled or (setting.base or {}).get("enabled")):
+    on = setting.enabled or (setting.base or {}).get("enabled") if setting is not None else plugin.name == GUARD
+    if not on:
         state, good = PluginState.OFF, None
     elif fences:
         state, good = PluginState.FENCED, _good(fences)
