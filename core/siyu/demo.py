@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from siyu.contract.errors import InputError, SiyuError
+from siyu.engine.days import window_start
 from siyu.engine.explain import render
 from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id, zone
@@ -33,6 +34,8 @@ __all__ = ["SLUG", "Summary", "prepare"]
 SLUG = "demo"
 ZONE = "America/New_York"
 PLUGINS = ("rfm", "lifecycle")
+CARE, CARE_WEEKS = "care", 8
+"""What is done for users in the last weeks, day by day."""
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Summary:
     stages: list[dict[str, Any]] = field(default_factory=list)
     tags: list[dict[str, Any]] = field(default_factory=list)
     actions: dict[str, int] = field(default_factory=dict)
+    held_back: dict[str, int] = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -102,8 +106,12 @@ async def _replay(ctx: Context, brand_id: int, progress: Progress) -> None:
     waiting = [moment for moment in moments if done is None or moment > done.at]
     for number, moment in enumerate(waiting):
         progress("replay", number / len(waiting))
+        if moment > last - timedelta(weeks=CARE_WEEKS):
+            await plugins.enable(ctx, brand, CARE, by="demo")
         await refresh(ctx, brand_id, at=moment)
-        await carry_out(ctx, brand_id, at=moment)
+        noon = window_start(moment, zone(ZONE), 1) + timedelta(hours=36)
+        for day in range(7 if moment > last - timedelta(weeks=CARE_WEEKS) else 1):
+            await carry_out(ctx, brand_id, at=noon + timedelta(days=day))
     progress("replay", 1.0)
 
 
@@ -245,6 +253,13 @@ async def _summary(ctx: Context, brand_id: int, seconds: dict[str, float]) -> Su
             actions={
                 r["status"]: r["n"]
                 for r in await rows("SELECT status, count(*) AS n FROM action WHERE brand_id = $1 GROUP BY 1")
+            },
+            held_back={
+                r["reason"]: r["n"]
+                for r in await rows(
+                    "SELECT reason, count(*) AS n FROM action WHERE brand_id = $1"
+                    " AND status IN ('held', 'suppressed') GROUP BY 1 ORDER BY 2 DESC"
+                )
             },
             seconds=seconds,
         )

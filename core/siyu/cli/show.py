@@ -29,6 +29,8 @@ def print_summary(summary: Summary) -> None:
         shown = row["user"]
     out.print(table)
     acted = ", ".join(f"{count:,} {status}" for status, count in summary.actions.items()) or "none"
+    if summary.held_back:
+        acted += f" (held back for: {', '.join(f'{why} {count:,}' for why, count in summary.held_back.items())})"
     took = ", ".join(f"{step} {seconds:g} s" for step, seconds in summary.seconds.items())
     out.print(f"actions: {acted}   [dim]{took}[/]")
 
