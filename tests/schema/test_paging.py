@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from siyu.store.keyset import encoded
 
 PAGE = """
 query ($after: String, $first: Int, $order: UserOrder) {
@@ -134,6 +135,19 @@ async def test_a_page_of_another_size_is_refused_with_the_limits(world: Any, fir
 )
 async def test_a_cursor_that_is_none_is_refused(world: Any, cursor: str) -> None:
     [error] = (await world.ask(PAGE, after=cursor))["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["field"]) == ("INVALID_INPUT", "after")
+
+
+async def test_a_cursor_beyond_all_that_a_list_can_hold_leads_to_its_end(world: Any) -> None:
+    query = "query ($after: String) { tokens(after: $after) { nodes { id } } }"
+    assert (await world.data(query, after=encoded("-id", -(2**63))))["tokens"] == {"nodes": []}
+    assert (await world.data(query, after=encoded("-id", 2**63 - 1)))["tokens"]["nodes"]
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+async def test_a_cursor_beyond_all_time_is_refused(world: Any, moment: str) -> None:
+    order = {"field": "LAST_SEEN", "direction": "ASC"}
+    [error] = (await world.ask(PAGE, after=encoded("+last_seen,id", moment, 1), order=order))["errors"]
     assert (error["extensions"]["code"], error["extensions"]["field"]) == ("INVALID_INPUT", "after")
 
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from siyu.contract.errors import InputError
@@ -100,7 +100,8 @@ class Order:
     def beyond(self, key: Sequence[Any]) -> Term:
         """Only rows after the one with that sort key."""
         columns = ", ".join(f"t.{name}" for name, _ in self.columns)
-        places = ", ".join("{}" for _ in self.columns)
+        # The driver refuses a number that is too large for its column.
+        places = ", ".join("{}::bigint" if kind is int else "{}" for _, kind in self.columns)
         return Term(f"({columns}) {'<' if self.descending else '>'} ({places})", tuple(key))
 
     def key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -121,7 +122,7 @@ class Order:
         values = decoded(cursor, self._name, field)
         try:
             return tuple(_value(kind, value) for (_, kind), value in zip(self.columns, values, strict=True))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise _no_cursor(field) from None
 
     @property
@@ -156,7 +157,7 @@ def _value(kind: type, value: Any) -> Any:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise ValueError(value)
-        return moment
+        return moment.astimezone(UTC)  # which is too much for some at the end of time, also for the driver
     if kind is str and isinstance(value, str) and "\x00" not in value and value.isascii():
         return value
     if kind is int and isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
