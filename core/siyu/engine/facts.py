@@ -166,7 +166,9 @@ def _again(behind: Tables, facts: Sequence[Fact], catalog: Catalog, at: datetime
     """The facts of users with rows in whatever order."""
     keys = {source.name: source.order for source in catalog.sources}
     tables = {name: rows.sort(keys[name]) for name, rows in behind.items()}
-    return _Now(catalog, tables, at, zone, tuple(facts)).facts(None)
+    # Named, as some may have no rows but in a table of lines.
+    users = merged([Segments(rows).users for rows in tables.values()])
+    return _Now(catalog, tables, at, zone, tuple(facts)).facts(users)
 
 
 def _columns(facts: Sequence[Fact], catalog: Catalog) -> dict[str, list[str]]:

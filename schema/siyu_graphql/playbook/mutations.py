@@ -13,7 +13,7 @@ from strawberry.relay import GlobalID
 from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.mutations import mutation
 from siyu_graphql.nodes import number_in
-from siyu_graphql.playbook.queries import find_playbook
+from siyu_graphql.playbook.queries import playbooks_now
 from siyu_graphql.playbook.types import PlaybookPayload
 from siyu_graphql.scalars import checked_text
 
@@ -53,4 +53,6 @@ class PlaybookMutations:
         )
         if started:
             await info.context.push("playbooks", found.id)
-        return PlaybookPayload(playbook=await find_playbook(info, found.id, name), started=started)
+        async with info.context.ctx.db.connection() as connection:
+            shown = await playbooks_now(info.context.ctx, connection, found.id)
+        return PlaybookPayload(playbook=next(each for each in shown if each.made.name == name), started=started)

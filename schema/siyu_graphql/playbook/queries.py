@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import strawberry
 from siyu.flow import plugins
-from siyu.flow.context import brand_by_id
+from siyu.flow.context import Context, brand_by_id
 from siyu.flow.foresee import foresee
 from siyu.flow.programs import programs
 from siyu.flow.tokens import Right
+from siyu.store.db import Connection as DatabaseConnection
 from siyu.store.enrolments import how_many
 
 from siyu_graphql.action.types import Purpose
@@ -26,6 +27,7 @@ __all__ = [
     "enrolments_of_brand",
     "enrolments_of_user",
     "find_playbook",
+    "playbooks_now",
     "playbooks_of_brand",
     "preview_of_playbook",
 ]
@@ -59,7 +61,8 @@ ENROLMENTS = Listing(
 
 
 async def playbooks_of_brand(brand: strawberry.Parent[OfBrand], info: Info) -> list[Playbook]:
-    return await _playbooks(info, brand.brand_id)
+    async with info.context.loaders.connection(brand.brand_id) as connection:
+        return await playbooks_now(info.context.ctx, connection, brand.brand_id)
 
 
 async def preview_of_playbook(
@@ -94,11 +97,14 @@ async def preview_of_playbook(
 
 async def find_playbook(info: Info, brand_id: int, name: str) -> Playbook | None:
     """The playbook of that name (``plugin.key``) that is on."""
-    return next((each for each in await _playbooks(info, brand_id) if each.made.name == name), None)
+    async with info.context.loaders.connection(brand_id) as connection:
+        return next(
+            (e for e in await playbooks_now(info.context.ctx, connection, brand_id) if e.made.name == name), None
+        )
 
 
-async def _playbooks(info: Info, brand_id: int) -> list[Playbook]:
-    ctx = info.context.ctx
+async def playbooks_now(ctx: Context, connection: DatabaseConnection, brand_id: int) -> list[Playbook]:
+    """The playbooks of a brand that are on, with how many are under way."""
     # While a change is rolled out, the playbooks are those of the users for whom it holds.
     made = {
         each.name: each
@@ -106,9 +112,8 @@ async def _playbooks(info: Info, brand_id: int) -> list[Playbook]:
         for each in programs(ctx, cohort.on)
     }
     counts: dict[str, dict[str, int]] = defaultdict(dict)
-    async with info.context.loaders.connection(brand_id) as connection:
-        for name, status, number in await how_many(connection, brand_id):
-            counts[name][status] = number
+    for name, status, number in await how_many(connection, brand_id):
+        counts[name][status] = number
     return [
         Playbook(brand_id=brand_id, number=each.name, made=each, counts=counts[each.name])
         for _, each in sorted(made.items())

@@ -49,7 +49,7 @@ from siyu import (
     Within,
 )
 from siyu.contract.conditions import Arithmetic, Lit, lift
-from siyu.contract.events import PROFILE_UPDATED, Catalog, Source
+from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Source
 from siyu.contract.facts import EventFact, OneOf, Where
 from siyu.contract.manager import PluginManager
 from siyu.engine import facts as facts_module
@@ -686,3 +686,17 @@ def test_money_is_what_the_decimal_number_says_for_one_user_and_for_many() -> No
         events = [Event(n, n, "order.paid", NOON, {"amount": Decimal(n) / 100}) for n in users]
         found = compute([total], CATALOG, frames_of(events), NOON, ZoneInfo("UTC"))
         assert found.rows() == [(n, float(Decimal(n) / 100)) for n in users]
+
+
+def test_users_who_are_named_have_what_lies_out_of_order_in_lines_alone() -> None:
+    """Nothing else tells who has the rows: no table of events is read for facts over lines."""
+    rows = [(1, 10, datetime(2026, 6, 20, tzinfo=UTC), "toner"), (1, 11, datetime(2026, 4, 2, tzinfo=UTC), "cleanser")]
+    columns = {"user_id": pl.Int64, "event_id": pl.Int64, "at": MOMENT, "category": pl.String}
+    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    source = next(each for each in CATALOG.sources if each.name == "order.paid.items")
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in source.schema.items() if name not in frame.columns]
+    frames = {source.name: frame.with_columns(missing).select(*source.schema).lazy()}
+    fact = Count("order.paid", {"category": "cleanser"}, days=180)
+    at = datetime(2026, 6, 30, tzinfo=UTC)
+    found = compute([fact], CATALOG, frames, at, ZoneInfo("UTC"), pl.DataFrame({"user_id": [1]}))
+    assert found.rows() == [(1, 1)]

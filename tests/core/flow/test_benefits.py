@@ -76,8 +76,10 @@ async def test_a_gift_is_given_and_its_code_is_said(ctx: Context, shop: Brand) -
     told = {row.user_id: row.text for row in await OutboxMessage.filter(brand_id=shop.id)}
     other = next(user for user in users if user != given.user_id)
     assert told == {given.user_id: f"券码 {given.code}", other: "券码 已领完"}
-    await Action.filter(brand_id=shop.id, user_id=given.user_id, step="code").update(text="", status="planned")
-    await Brand.filter(id=shop.id).update(replayed_to=NOON + timedelta(days=15))
+    await Action.filter(brand_id=shop.id, user_id=given.user_id, step="code").update(
+        text="", status="planned", touched_at=None
+    )
+    await Granted.filter(brand_id=shop.id).update(expires_at=NOON + timedelta(hours=1))
     await dispatch(ctx, shop.id)
     assert (await Action.get(brand_id=shop.id, user_id=given.user_id, step="code")).text == "券码 已领完"
     states = {row.user_id: (row.status, row.detail) for row in await Action.filter(brand_id=shop.id, step="gift")}
