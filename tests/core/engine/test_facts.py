@@ -691,7 +691,7 @@ def test_money_is_what_the_decimal_number_says_for_one_user_and_for_many() -> No
 def test_users_who_are_named_have_what_lies_out_of_order_in_lines_alone() -> None:
     """Nothing else tells who has the rows: no table of events is read for facts over lines."""
     rows = [(1, 10, datetime(2026, 6, 20, tzinfo=UTC), "toner"), (1, 11, datetime(2026, 4, 2, tzinfo=UTC), "cleanser")]
-    columns = {"user_id": pl.Int64, "event_id": pl.Int64, "at": MOMENT, "category": pl.String}
+    columns: dict[str, Any] = {"user_id": pl.Int64, "event_id": pl.Int64, "at": MOMENT, "category": pl.String}
     frame = pl.DataFrame(rows, schema=columns, orient="row")
     source = next(each for each in CATALOG.sources if each.name == "order.paid.items")
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in source.schema.items() if name not in frame.columns]
