@@ -162,12 +162,20 @@ async def serve_in_processes(at_hand: Session, listener: socket.socket, workers:
         os.close(kept)
 
 
+BEGIN = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+runpy.run_module("siyu", run_name="__main__", alter_sys=True)
+"""
+"""Ctrl-C reaches a whole group, and would have who has only begun break off with a traceback; the parent ends it."""
+
+
 async def _kept_running(command: Sequence[str], passed: Sequence[int], told: asyncio.Event, limit: float) -> None:
     pause = 1.0
     while not told.is_set():
         began = time.monotonic()
         # -P: what lies in the current directory is not to be imported.
-        process = await asyncio.create_subprocess_exec(sys.executable, "-P", "-m", "siyu", *command, pass_fds=passed)
+        process = await asyncio.create_subprocess_exec(sys.executable, "-P", "-c", BEGIN, *command, pass_fds=passed)
         ended, stop = asyncio.create_task(process.wait()), asyncio.create_task(told.wait())
         try:
             await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
