@@ -56,9 +56,7 @@ async def stopped(parent: int | None = None) -> AsyncIterator[asyncio.Event]:
     told, loop, task = asyncio.Event(), asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
-    def heard(number: int) -> None:
-        if parent is not None and number == signal.SIGINT:
-            return  # Ctrl-C reaches a whole group; the parent has heard it, too, and tells
+    def heard() -> None:
         if told.is_set():
             task.cancel()
         told.set()
@@ -68,7 +66,7 @@ async def stopped(parent: int | None = None) -> AsyncIterator[asyncio.Event]:
         told.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, heard, number)
+        loop.add_signal_handler(number, heard)
     if parent is not None:
         loop.add_reader(parent, orphaned, parent)
     try:
@@ -162,20 +160,15 @@ async def serve_in_processes(at_hand: Session, listener: socket.socket, workers:
         os.close(kept)
 
 
-BEGIN = """
-import runpy, signal
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-runpy.run_module("siyu", run_name="__main__", alter_sys=True)
-"""
-"""Ctrl-C reaches a whole group, and would have who has only begun break off with a traceback; the parent ends it."""
-
-
 async def _kept_running(command: Sequence[str], passed: Sequence[int], told: asyncio.Event, limit: float) -> None:
     pause = 1.0
     while not told.is_set():
         began = time.monotonic()
-        # -P: what lies in the current directory is not to be imported.
-        process = await asyncio.create_subprocess_exec(sys.executable, "-P", "-c", BEGIN, *command, pass_fds=passed)
+        # -P: what lies in the current directory is not to be imported. A session of its own: Ctrl-C is for the
+        # parent, who ends it; whoever has only begun would break off with a traceback.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "siyu", *command, pass_fds=passed, start_new_session=True
+        )
         ended, stop = asyncio.create_task(process.wait()), asyncio.create_task(told.wait())
         try:
             await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
