@@ -7,6 +7,7 @@ by hand. Facts that always have a value are not guarded against having none, whe
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -33,7 +34,7 @@ _MODULES = {
 }
 
 
-class Peer:
+class Peer(ABC):
     """One of them. ``one_by_one`` says that it takes users singly, so that a sample must do."""
 
     name: ClassVar[str]
@@ -42,23 +43,23 @@ class Peer:
     def __init__(self, book: Book) -> None:
         self.book = book
 
+    @abstractmethod
     def take(self, facts: pl.DataFrame) -> None:
         """Put the facts, by short name, into the form it reads. Not part of what is measured."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self) -> Any:
         """Decide for all of them: what is measured."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self) -> pl.DataFrame:
         """The decisions as a frame: a Boolean column a tag, and the stage."""
-        raise NotImplementedError
 
     def cpu(self) -> float:
         """CPU seconds used so far, by whatever processes it has."""
         return time.process_time()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go of what it holds."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, json_object, out, pair, session
+from siyu.cli.session import BrandOption, JsonOption, Session, json_object, out, pair, print_json, session
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.program import Program
 from siyu.flow import playbooks, plugins, segments
@@ -18,7 +17,7 @@ from siyu.flow.context import Context, brand_by_slug
 from siyu.flow.dispatch import carry_out
 from siyu.flow.foresee import foresee
 from siyu.flow.identities import user_named
-from siyu.flow.programs import programs
+from siyu.flow.programs import by_name
 from siyu.flow.selection import select
 from siyu.store.enrolments import how_many
 from siyu.store.models import Brand
@@ -31,8 +30,7 @@ Name = Annotated[str, typer.Argument(help="PLUGIN.KEY, as siyu playbook list sho
 
 
 async def _on(ctx: Context, brand: Brand) -> dict[str, Program]:
-    found = [each for cohort in await plugins.cohorts(ctx, brand.id) for each in programs(ctx, cohort.on)]
-    return {each.name: each for each in reversed(found)}
+    return by_name(ctx, await plugins.cohorts(ctx, brand.id))
 
 
 @app.command("list")
@@ -57,7 +55,7 @@ def playbook_list(brand: BrandOption, as_json: JsonOption = False) -> None:
             for name, each in made
         ]
         if as_json:
-            print(json.dumps(shown, ensure_ascii=False))
+            print_json(shown)
             return
         table = Table("playbook", "title", "set off by", "steps", "under way", "reached its goal", "over")
         for row in shown:
@@ -111,7 +109,7 @@ def playbook_preview(
         target = await brand_by_slug(brand)
         found = await foresee(at_hand.ctx, target, name, days=days, params=values)
         if as_json:
-            print(json.dumps(found.to_json(), ensure_ascii=False))
+            print_json(found)
             return
         channels = sorted({each.channel for each in found.expected})
         table = Table("day", *(Column(channel, justify="right") for channel in channels), "")

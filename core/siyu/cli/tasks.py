@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import Annotated, cast
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, out, session
+from siyu.cli.session import BrandOption, JsonOption, Session, out, print_json, session
 from siyu.flow import tasks
 from siyu.flow.context import brand_by_slug, now, zone
 
@@ -41,8 +39,7 @@ def task_list(
             at_hand.ctx, target, role=role, assignee=assignee, status=wanted, first=limit, after=after
         )
         if as_json:
-            shown = {"tasks": [asdict(each) for each in found.tasks], "after": found.after}
-            print(json.dumps(shown, ensure_ascii=False, default=str))
+            print_json(found)
             return
         table = Table("task", "deadline", "role", "status", "user", "title")
         for each in found.tasks:

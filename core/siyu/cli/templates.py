@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, fail, json_object, out, pair, session
+from siyu.cli.session import BrandOption, JsonOption, Session, fail, json_object, out, pair, print_json, session
+from siyu.contract.playbooks import MessageKind
 from siyu.flow import content
 from siyu.flow.content import Entry
 from siyu.flow.context import brand_by_slug
@@ -58,7 +57,7 @@ def template_set(
     because: Annotated[str, typer.Option(help="Why the reader gets it: the last line.")] = "",
     channel: ChannelOption = "",
     language: LanguageOption = "",
-    kind: Annotated[str, typer.Option(help=f"One of: {', '.join(content.KINDS)}.")] = "text",
+    kind: Annotated[str, typer.Option(help=f"One of: {', '.join(get_args(MessageKind))}.")] = "text",
     purpose: Annotated[str, typer.Option(help="service, care or sales; of texts in the library.")] = "",
 ) -> None:
     """Put a text in the place of a playbook's, or keep one under a key of your own."""
@@ -134,14 +133,14 @@ def template_voice(
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
         found = voice_of(target) if wanted is None else await set_voice(target, wanted, by="cli")
-        print(json.dumps(found.model_dump(mode="json"), ensure_ascii=False, indent=2))
+        print_json(found)
 
     session(work)
 
 
 def _show(entries: list[Entry], as_json: bool) -> None:
     if as_json:
-        print(json.dumps([asdict(each) for each in entries], ensure_ascii=False, default=str))
+        print_json(entries)
         return
     table = Table("key", "channel", "language", "version", "text", "by")
     for each in entries:

@@ -3,12 +3,10 @@
     class Birthday(Playbook):
         \"\"\"生日祝福\"\"\"
 
-        @abstractmethod
-    def trigger(self, p):
+        def trigger(self, p):
             return Daily(DaysUntil("birthday", yearly=True) == 0)
 
-        @abstractmethod
-    def steps(self, p):
+        def steps(self, p):
             yield Wait(until=time(10))
             yield Send(p.channel, "{{ name }}，生日快乐！", key="wish")
 
@@ -31,12 +29,14 @@ from siyu.contract.rules import Declaration
 
 __all__ = [
     "BENEFITS",
+    "TASKS",
     "Arm",
     "Assign",
     "Daily",
     "Grant",
     "Happened",
     "Manual",
+    "MessageKind",
     "OnDate",
     "Playbook",
     "Purpose",
@@ -59,9 +59,13 @@ LONGEST = timedelta(days=400)
 """Of a wait."""
 BENEFITS = "benefits"
 """The channel of what is given."""
+TASKS = "tasks"
+"""The channel of what people are to do."""
 
 Purpose: TypeAlias = Literal["service", "care", "sales"]
 """What consent is asked for: what somebody asked for, what does them good, what they are to buy."""
+
+MessageKind: TypeAlias = Literal["text", "image", "video", "mini_program", "link"]
 
 Text: TypeAlias = str | Mapping[str, str]
 """A template, or one a language: ``{"zh": …, "en": …}``; the first is for users of whom no language is known."""
@@ -162,7 +166,7 @@ class Send:
     text: Text
     purpose: Purpose = "care"
     key: str = ""
-    kind: Literal["text", "image", "video", "mini_program", "link"] = "text"
+    kind: MessageKind = "text"
     title: Text = ""
     url: str = ""
     because: Text = ""
@@ -186,6 +190,9 @@ class Grant(Send):
 @dataclass(frozen=True)
 class Assign:
     """A task for a person: a ``role`` (adviser, operator, service), by when, and whose it becomes if nobody does it."""
+
+    channel: ClassVar[str] = TASKS
+    purpose: ClassVar[Purpose] = "service"
 
     role: str
     title: Text

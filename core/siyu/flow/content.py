@@ -14,13 +14,13 @@ import polars as pl
 
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.facts import Attribute
-from siyu.contract.playbooks import Assign, Grant, Purpose, Send
+from siyu.contract.playbooks import Assign, Grant, MessageKind, Purpose, Send
 from siyu.contract.program import Program, texts
 from siyu.contract.templates import BENEFIT, Template, check, names, template
 from siyu.engine.finish import attribute
 from siyu.flow import plugins
 from siyu.flow.context import Context, now
-from siyu.flow.programs import kept, programs
+from siyu.flow.programs import by_name, kept
 from siyu.flow.voice import Persona, Voice, spoken, voice_of
 from siyu.store import benefits
 from siyu.store import templates as store
@@ -32,8 +32,6 @@ __all__ = ["MOST_VERSIONS", "Composed", "Entry", "compose", "end_text", "library
 
 MOST_VERSIONS = 20_000
 """Of all texts of a brand."""
-TASKS = "tasks"
-KINDS = ("text", "image", "video", "mini_program", "link")
 _OWN_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}\Z")
 _PARTS = ("title", "text", "url", "because")
 
@@ -254,7 +252,7 @@ async def library(ctx: Context, brand: Brand) -> list[Entry]:
     async with ctx.db.connection() as connection:
         own = await store.newest(connection, brand.id)
     found = [
-        Entry(key, said.channel, language, kind=_kind(said.step), purpose=_purpose(said.step)).saying(each)
+        Entry(key, said.channel, language, kind=_kind(said.step), purpose=said.step.purpose).saying(each)
         for key, said in sorted((await _defaults(ctx, brand)).items())
         for language, each in said.defaults.items()
     ]
@@ -303,8 +301,8 @@ async def set_text(
         )
     if language and not re.fullmatch(r"[a-z]{2,3}", language):
         raise InputError(f"the language {language!r}", field="language", remedy="write it like zh or en")
-    if kind not in KINDS:
-        raise InputError(f"the kind {kind!r}", field="kind", remedy=f"kinds are: {', '.join(KINDS)}")
+    if kind not in get_args(MessageKind):
+        raise InputError(f"the kind {kind!r}", field="kind", remedy=f"kinds are: {', '.join(get_args(MessageKind))}")
     if purpose and purpose not in get_args(Purpose):
         raise InputError(
             f"the purpose {purpose!r}", field="purpose", remedy=f"purposes are: {', '.join(get_args(Purpose))}"
@@ -354,12 +352,11 @@ async def preview(
 
 async def _defaults(ctx: Context, brand: Brand) -> dict[str, _Said]:
     """The steps that say something, by the key of their text: as they are set where their plugin is on."""
-    on = [each for cohort in await plugins.cohorts(ctx, brand.id) for each in programs(ctx, cohort.on)]
     found: dict[str, _Said] = {}
-    for made in on:
+    for made in by_name(ctx, await plugins.cohorts(ctx, brand.id)).values():
         for each in made.instructions:
             if isinstance(each.step, Send | Assign) and not isinstance(each.step, Grant):
-                said = _said(made, each.key, each.step.channel if isinstance(each.step, Send) else TASKS)
+                said = _said(made, each.key, each.step.channel)
                 found.setdefault(said.key, said)
     return found
 
@@ -372,10 +369,6 @@ def _said(made: Program, key: str, channel: str) -> _Said:
 
 def _kind(step: Send | Assign) -> str:
     return step.kind if isinstance(step, Send) else "task"
-
-
-def _purpose(step: Send | Assign) -> str:
-    return step.purpose if isinstance(step, Send) else "service"
 
 
 def _entry(row: Any) -> Entry:

@@ -148,7 +148,7 @@ async def _serve(
                     ctx, connection, brand, key, offers, at=at or now(brand), limit=allowed, urgent=urgent, after=after
                 )
                 handed = len(admitted.passed)
-                signed_by = await secret(connection)
+                signed_by = await secret(connection) if handed else b""
                 if handed and state.failures >= channels.FAILURES:
                     # One message tries whether the channel works again, and meanwhile nobody else does.
                     await channels.close_for(connection, brand_id, key, DELIVER_SECONDS)

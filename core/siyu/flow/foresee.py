@@ -15,7 +15,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from pydantic_core import to_jsonable_python
 
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.playbooks import Assign, Daily, Happened, OnDate, Send, StageChanged, TagGained, TagLost
@@ -24,8 +23,8 @@ from siyu.engine.days import window_start
 from siyu.engine.moving import Known, at_the_start, kinds, simulate, since
 from siyu.flow import plugins
 from siyu.flow.context import Context, now, zone
-from siyu.flow.playbooks import TASKS, known_of
-from siyu.flow.programs import kept, programs
+from siyu.flow.playbooks import known_of
+from siyu.flow.programs import by_name, kept
 from siyu.store import enrolments
 from siyu.store.db import Connection
 from siyu.store.models import Brand
@@ -61,11 +60,6 @@ class Foresight:
     under_way: int
     expected: tuple[Expected, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
-        data: dict[str, Any] = to_jsonable_python(self)
-        return data
-
 
 async def foresee(
     ctx: Context, brand: Brand, name: str, *, days: int = 30, params: Mapping[str, Any] | None = None
@@ -87,7 +81,7 @@ async def foresee(
 async def _program(ctx: Context, brand: Brand, name: str, params: Mapping[str, Any] | None) -> Program:
     plugin = name.partition(".")[0]
     cohorts = await plugins.proposed(ctx, brand, plugin, enabled=True, params=params)
-    made = {each.name: each for each in programs(ctx, cohorts[0].on)}
+    made = by_name(ctx, cohorts)
     if name not in made:
         mine = ", ".join(each for each in made if each.startswith(f"{plugin}.")) or "none"
         raise NotFound(f"no playbook {name!r}", field="playbook", remedy=f"those of {plugin} are: {mine}")
@@ -109,9 +103,10 @@ class _Ahead:
         for (day, number), messages in sorted(self._counts.items()):
             if day < self._days:
                 step = self._made.instructions[number].step
-                channel, purpose = (step.channel, step.purpose) if isinstance(step, Send) else (TASKS, "service")
+                assert isinstance(step, Send | Assign)
                 key = self._made.instructions[number].key
-                found.append(Expected(self._today + timedelta(days=day), key, channel, purpose, round(messages, 2)))
+                date_ = self._today + timedelta(days=day)
+                found.append(Expected(date_, key, step.channel, step.purpose, round(messages, 2)))
         return tuple(found)
 
     async def of_the_calendar(self, connection: Connection) -> float | None:

@@ -55,8 +55,6 @@ __all__ = [
 ]
 
 URGENT = 0
-TASKS = "tasks"
-"""The channel of what people are to do."""
 MANY = 1_000
 CHUNK = 5_000
 """Users that are taken in at a time: nobody else of the brand comes in meanwhile."""
@@ -356,8 +354,8 @@ def _actions(made: Program, each: Instruction, members: pl.DataFrame, at: dateti
         user_id="user_id",
         plugin=pl.lit(made.plugin),
         playbook=pl.lit(made.key),
-        channel=pl.lit(step.channel if isinstance(step, Send) else TASKS),
-        purpose=pl.lit(step.purpose if isinstance(step, Send) else "service"),
+        channel=pl.lit(step.channel),
+        purpose=pl.lit(step.purpose),
         because="because",
         rulebook_id="rulebook_id",
         enrolment_id="id",

@@ -15,7 +15,7 @@ from siyu.flow.context import Context
 from siyu.store import enrolments
 from siyu.store.db import Connection
 
-__all__ = ["On", "kept", "listen", "programs"]
+__all__ = ["On", "by_name", "kept", "listen", "programs"]
 
 On: TypeAlias = Sequence[tuple[Cohort, Sequence[Program]]]
 """The playbooks that are on for the users of each cohort."""
@@ -33,6 +33,11 @@ def programs(ctx: Context, on: Enabled) -> list[Program]:
             except SiyuError as error:
                 log.error("%s", error)
     return found
+
+
+def by_name(ctx: Context, cohorts: Sequence[Cohort]) -> dict[str, Program]:
+    """The playbooks of a brand by name. While a change is rolled out: those of the users for whom it holds."""
+    return {each.name: each for cohort in reversed(cohorts) for each in programs(ctx, cohort.on)}
 
 
 async def kept(ctx: Context, connection: Connection, brand_id: int, version_ids: Iterable[int]) -> dict[int, Program]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from siyu.contract.channels import Channel, Message, Receipt
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.params import Params
+from siyu.contract.playbooks import TASKS
 from siyu.flow.context import Context, now
 from siyu.flow.happening import happened
 from siyu.store import tasks as store
@@ -63,7 +64,7 @@ class Task:
 class Tasks(Channel):
     """The channel of what people are to do: a message becomes a task."""
 
-    key = "tasks"
+    key = TASKS
     title = "任务"
     repeatable = True
     counts = False

@@ -265,8 +265,7 @@ class Story:
         assert isinstance(step, Send | Assign)
         said = texts(step.text)
         text = said.get(self._language) or next(iter(said.values()), "")
-        channel, purpose = (step.channel, step.purpose) if isinstance(step, Send) else ("tasks", "service")
-        return Sent(self.at.astimezone(self._zone), f"{made.key}.{each.key}", channel, purpose, text)
+        return Sent(self.at.astimezone(self._zone), f"{made.key}.{each.key}", step.channel, step.purpose, text)
 
     def _holds(self, conditions: list[Condition]) -> Any:
         leaves = {leaf.name: leaf for each in conditions for leaf in looked_up(each).leaves()}

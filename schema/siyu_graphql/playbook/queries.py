@@ -10,7 +10,7 @@ import strawberry
 from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id
 from siyu.flow.foresee import foresee
-from siyu.flow.programs import programs
+from siyu.flow.programs import by_name
 from siyu.flow.tokens import Right
 from siyu.store.db import Connection as DatabaseConnection
 from siyu.store.enrolments import how_many
@@ -105,12 +105,7 @@ async def find_playbook(info: Info, brand_id: int, name: str) -> Playbook | None
 
 async def playbooks_now(ctx: Context, connection: DatabaseConnection, brand_id: int) -> list[Playbook]:
     """The playbooks of a brand that are on, with how many are under way."""
-    # While a change is rolled out, the playbooks are those of the users for whom it holds.
-    made = {
-        each.name: each
-        for cohort in reversed(await plugins.cohorts(ctx, brand_id))
-        for each in programs(ctx, cohort.on)
-    }
+    made = by_name(ctx, await plugins.cohorts(ctx, brand_id))
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for name, status, number in await how_many(connection, brand_id):
         counts[name][status] = number

@@ -128,7 +128,6 @@ def test_a_version_comes_back_as_it_was_kept(one: Program) -> None:
     again = Program.of(json.loads(json.dumps(one.content, ensure_ascii=False)))
     assert again.content == one.content
     assert again.version == one.version
-    assert repr(again) == repr(one)
     leaves = [[leaf.name for leaf in each.leaves()] for each in (again.audience, *again.conditions)]
     assert leaves == [[leaf.name for leaf in each.leaves()] for each in (one.audience, *one.conditions)]
 
