@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import csv
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -29,6 +29,7 @@ from siyu.store.models import Brand
 __all__ = ["FORMULA", "ColumnMapping", "Imported", "import_file"]
 
 CHUNK = 50_000
+MOST_LINE = 1_000_000
 FORMULA = r"'*[=+\-@＝＋－＠\t\r\n]"
 """How a text of CSV begins that a spreadsheet takes for a formula, or that has been kept from it: exports put an
 apostrophe before it (as OWASP says), and imports take that off."""
@@ -78,7 +79,7 @@ async def import_file(
     """Import a file as events of one kind.
 
     ``separator`` is a character, ``"whitespace"``, or None to be guessed. Raises :class:`InputError` where the file
-    or the mapping cannot be used at all; single lines never stop it.
+    or the mapping cannot be used at all; single lines never stop it, unless they do not end (:data:`MOST_LINE`).
     """
     event_kind = ctx.plugins.catalog.kind(kind)
     source = event_kind.sources[0]
@@ -96,7 +97,7 @@ async def import_file(
     seen: dict[bytes, int] = {}
     with _Rejects(rejects) as refused:
         lines = reader.lines()
-        while chunk := await asyncio.to_thread(lambda: list(islice(lines, CHUNK))):
+        while chunk := await asyncio.to_thread(lambda: list(itertools.islice(lines, CHUNK))):
             result.lines += len(chunk)
             for number, values in chunk:
                 if isinstance(values, str):
@@ -302,7 +303,7 @@ class _Reader:
                 self.columns: list[str] = self._parquet.collect_schema().names()
                 return
             with path.open(encoding=ENCODING, errors="replace", newline="") as file:
-                first = file.readline(1_000_000)
+                first = file.readline(MOST_LINE)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise InputError(f"{path} cannot be read: {error}", field="file", remedy="name a readable file") from None
         if not first.strip():
@@ -345,7 +346,16 @@ class _Reader:
         return list(value)
 
     def _counted(self, file: Any) -> Iterator[str]:
-        for line in file:
+        for number in itertools.count(1):
+            line = file.readline(MOST_LINE + 1)
+            if not line:
+                return
+            if len(line) > MOST_LINE:
+                raise InputError(
+                    f"line {number} of {self._path} is longer than {MOST_LINE:,} letters",
+                    field="file",
+                    remedy="give a file with an event a line; lines that were taken already count once",
+                )
             self._read += len(line)
             yield line
 

@@ -218,6 +218,12 @@ async def test_json_lines_that_are_none_are_reported(house: Context, shop: Brand
     assert [member for member, _, _ in await kept(shop)] == ["7", "\U0001f600"]
 
 
+async def test_a_line_that_does_not_end_is_not_read_into_memory(house: Context, shop: Brand, tmp_path: Path) -> None:
+    lines = ["user,at,amount", "m1,2026-05-01T10:00:00,5", "m2," + "x" * 1_100_000]
+    with pytest.raises(InputError, match=r"line 3 of .* is longer than 1,000,000 letters"):
+        await imported(house, shop, write(tmp_path / "endless.csv", *lines))
+
+
 async def test_parquet_of_many_types_is_read(house: Context, shop: Brand, tmp_path: Path) -> None:
     moment = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
     shapes: list[tuple[Mapping[str, Any], datetime]] = [
