@@ -73,17 +73,20 @@ async def fared(connection: Connection, brand_id: int, channel: str, *, well: bo
             channel,
         )
         return True
+    # One statement: between two, somebody else would find it failing and not closed.
     failures = await connection.fetchval(
         "INSERT INTO channel_state (brand_id, channel, failures) VALUES ($1, $2, 1) ON CONFLICT (brand_id, channel)"
-        " DO UPDATE SET failures = channel_state.failures + 1 RETURNING failures",
+        " DO UPDATE SET failures = channel_state.failures + 1, closed_until = CASE"
+        "   WHEN channel_state.failures + 1 >= $3 THEN clock_timestamp()"
+        "     + LEAST($4::interval * 2 ^ LEAST(channel_state.failures + 1 - $3, 20), $5::interval)"
+        "   ELSE channel_state.closed_until END RETURNING failures",
         brand_id,
         channel,
+        FAILURES,
+        CLOSED,
+        LONGEST,
     )
-    if failures < FAILURES:
-        return True
-    seconds = min(CLOSED * 2 ** min(failures - FAILURES, 20), LONGEST).total_seconds()
-    await close_for(connection, brand_id, channel, seconds)
-    return False
+    return int(failures) < FAILURES
 
 
 async def used(connection: Connection, brand_id: int, channel: str, since: date) -> dict[date, int]:
