@@ -22,7 +22,7 @@ from siyu import (
     Wait,
 )
 
-from siyu_care.common import DAY, NEXT_MORNING, Channelled
+from siyu_care.common import DAY, NEXT_MORNING, Channelled, Giving, give, with_gift
 
 
 class SecondOrder(Playbook):
@@ -31,7 +31,7 @@ class SecondOrder(Playbook):
     goal = "order.paid"
     orders = Count("order.paid")
 
-    class Params(Channelled):
+    class Params(Giving):
         tips_days: int = Field(2, ge=1, le=14, title="首购几天后讲用法")
         days: int = Field(7, ge=3, le=60, title="首购几天后没有二购")
 
@@ -54,40 +54,34 @@ class SecondOrder(Playbook):
             because={"zh": "因为您刚收到第一单", "en": "because your first order has just arrived"},
         )
         yield Wait(max(p.days - p.tips_days, 1) * DAY)
-        yield Split(
-            "offer",
+        praise = Send(
+            p.channel,
             {
-                "coupon": Arm(
-                    1,
-                    [
-                        Send(
-                            p.channel,
-                            {
-                                "zh": "{{ name }}，给您一张回头客券，下一单直接减。",
-                                "en": "{{ name }}, here is a coupon for coming back: off your next order.",
-                            },
-                            "sales",
-                            key="coupon",
-                        )
-                    ],
-                ),
-                "praise": Arm(
-                    1,
-                    [
-                        Send(
-                            p.channel,
-                            {
-                                "zh": "{{ name }}，和您买了同款的人，给这一件的评价最高。",
-                                "en": "{{ name }}, those who bought the same rate this one best of all.",
-                            },
-                            "sales",
-                            key="praise",
-                            because={"zh": "因为您买过同类商品", "en": "because of what you bought"},
-                        )
-                    ],
-                ),
+                "zh": "{{ name }}，和您买了同款的人，给这一件的评价最高。",
+                "en": "{{ name }}, those who bought the same rate this one best of all.",
             },
+            "sales",
+            key="praise",
+            because={"zh": "因为您买过同类商品", "en": "because of what you bought"},
         )
+        coupon = Send(
+            p.channel,
+            with_gift(
+                p.gift,
+                {"zh": "{{ name }}，谢谢您选了我们。{gift}", "en": "{{ name }}, thank you for choosing us.{gift}"},
+                {
+                    "zh": "给您一张回头客券，下一单直接减：{code}。",
+                    "en": " Here is a coupon for coming back, off your next order: {code}.",
+                },
+            ),
+            "sales",
+            key="coupon",
+        )
+        if p.gift:
+            arms = {"coupon": Arm(1, [*give(p.gift), coupon]), "praise": Arm(1, [praise])}
+            yield Split("offer", arms)
+        else:
+            yield praise
         yield Wait(5 * DAY, until=NEXT_MORNING)
         yield Send(
             p.channel,

@@ -20,7 +20,7 @@ from siyu import (
     When,
 )
 
-from siyu_care.common import DAY, NEXT_MORNING, Channelled
+from siyu_care.common import BENEFIT, DAY, NEXT_MORNING, Channelled, Giving, give, with_gift
 
 
 class Dormant(Playbook):
@@ -30,7 +30,8 @@ class Dormant(Playbook):
     goal = "order.paid"
     reason = Last("survey.answered", "reason", days=60)
 
-    class Params(Channelled):
+    class Params(Giving):
+        survey_gift: str = Field("", pattern=BENEFIT, title="答问卷送什么（权益的键；留空则不送）")
         answer_days: int = Field(7, ge=2, le=30, title="几天没有回应再问")
         postcard_days: int = Field(180, ge=30, le=380, title="几天后寄手写明信片")
 
@@ -39,14 +40,33 @@ class Dormant(Playbook):
 
     def steps(self, p: Params) -> Iterable[siyu.Step]:
         yield Wait(DAY, until=NEXT_MORNING)
+        yield from give(p.gift)
         yield Send(
             p.channel,
-            {
-                "zh": "{{ name }}，好久不见，最近还好吗？给老朋友留了一张券，想用的时候再用。",
-                "en": "{{ name }}, it has been a while. How are you? There is a coupon for old friends here.",
-            },
+            with_gift(
+                p.gift,
+                {
+                    "zh": "{{ name }}，好久不见，最近还好吗？{gift}",
+                    "en": "{{ name }}, it has been a while. How are you?{gift}",
+                },
+                {
+                    "zh": "给老朋友留了一张券，想用的时候再用：{code}。",
+                    "en": " There is a coupon for old friends here: {code}.",
+                },
+            ),
             key="miss_you",
         )
+        prize = (
+            {"zh": "，答完有小礼物", "en": ", and a small gift for the answer"}
+            if p.survey_gift
+            else {"zh": "", "en": ""}
+        )
+        thanks = with_gift(
+            p.survey_gift,
+            {"zh": "{{ name }}，谢谢您说实话。{gift}", "en": "{{ name }}, thank you for telling us.{gift}"},
+            {"zh": "这是您的小礼物：{code}。", "en": " Here is your small gift: {code}."},
+        )
+        answered = [*give(p.survey_gift, "survey_present"), Send(p.channel, thanks, "service", key="thanks")]
         yield Wait(
             p.answer_days * DAY,
             event="interaction",
@@ -55,8 +75,8 @@ class Dormant(Playbook):
                 Send(
                     p.channel,
                     {
-                        "zh": "{{ name }}，哪里没做好，想听您说句实话：一道选择题，答完有小礼物。",
-                        "en": "{{ name }}, what could we do better? One question, and a small gift for the answer.",
+                        "zh": f"{{{{ name }}}}，哪里没做好，想听您说句实话：一道选择题{prize['zh']}。",
+                        "en": f"{{{{ name }}}}, what could we do better? One question{prize['en']}.",
                     },
                     key="survey",
                 )
@@ -66,6 +86,7 @@ class Dormant(Playbook):
             14 * DAY,
             event="survey.answered",
             heard=[
+                *(answered if p.survey_gift else []),
                 When(
                     self.reason == "price",
                     then=[
@@ -122,20 +143,25 @@ class Farewell(Playbook):
 
     reentry = 365
     goal = "order.paid"
-    Params = Channelled
+    Params = Giving
 
-    def trigger(self, p: Channelled) -> StageChanged:
+    def trigger(self, p: Giving) -> StageChanged:
         return StageChanged("lifecycle", after=frozenset({"lost"}))
 
-    def steps(self, p: Channelled) -> Iterable[siyu.Step]:
+    def steps(self, p: Giving) -> Iterable[siyu.Step]:
         yield Wait(DAY, until=NEXT_MORNING)
+        yield from give(p.gift)
         yield Send(
             p.channel,
-            {
-                "zh": "{{ name }}，以后就不常打扰您了。一份小礼物留作纪念，门一直为您开着。",
-                "en": "{{ name }}, we will not trouble you any more. A small gift; the door stays open.",
-            },
-            key="gift",
+            with_gift(
+                p.gift,
+                {
+                    "zh": "{{ name }}，以后就不常打扰您了。{gift}门一直为您开着。",
+                    "en": "{{ name }}, we will not trouble you any more.{gift} The door stays open.",
+                },
+                {"zh": "一份小礼物留作纪念：{code}。", "en": " A small gift to remember us by: {code}."},
+            ),
+            key="goodbye",
         )
 
 

@@ -19,26 +19,34 @@ from siyu import (
     Wait,
 )
 
-from siyu_care.common import DAY, NEXT_MORNING, Channelled
+from siyu_care.common import DAY, NEXT_MORNING, Channelled, Giving, give, with_gift
 
 
 class Birthday(Playbook):
     """生日祝福"""
 
     reentry = "year"
-    Params = Channelled
+    Params = Giving
 
-    def trigger(self, p: Channelled) -> Daily:
+    def trigger(self, p: Giving) -> Daily:
         return Daily(DaysUntil("birthday", yearly=True) == 0)
 
-    def steps(self, p: Channelled) -> Iterable[siyu.Step]:
+    def steps(self, p: Giving) -> Iterable[siyu.Step]:
         yield Wait(until=NEXT_MORNING)
+        yield from give(p.gift)
         yield Send(
             p.channel,
-            {
-                "zh": "{{ name }}，生日快乐！{{ brand }}给您备了一份小礼物。",
-                "en": "Happy birthday, {{ name }}! {{ brand }} has a small present for you.",
-            },
+            with_gift(
+                p.gift,
+                {
+                    "zh": "{{ name }}，生日快乐！愿您天天都有小确幸。{gift}",
+                    "en": "Happy birthday, {{ name }}, and many happy days!{gift}",
+                },
+                {
+                    "zh": "{{ brand }}给您备了一份小礼物：{code}。",
+                    "en": " {{ brand }} has a small present for you: {code}.",
+                },
+            ),
             key="wish",
             because={"zh": "因为今天是您的生日", "en": "because it is your birthday"},
         )

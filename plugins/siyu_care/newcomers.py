@@ -18,7 +18,7 @@ from siyu import (
     When,
 )
 
-from siyu_care.common import DAY, HOUR, NEXT_MORNING, Channelled
+from siyu_care.common import DAY, HOUR, NEXT_MORNING, Giving, give, with_gift
 
 
 class FirstTouch(Playbook):
@@ -26,7 +26,7 @@ class FirstTouch(Playbook):
 
     orders = Count("order.paid")
 
-    class Params(Channelled):
+    class Params(Giving):
         hello_hours: int = Field(1, ge=1, le=24, title="顾问几小时内问好")
         follow_up_hours: int = Field(24, ge=2, le=30, title="多久没有互动再跟进（小时）")
 
@@ -37,14 +37,22 @@ class FirstTouch(Playbook):
         yield "contact.removed"
 
     def steps(self, p: Params) -> Iterable[siyu.Step]:
+        yield from give(p.gift, urgent=True)
         yield Send(
             p.channel,
-            {
-                "zh": "{{ name }}，您好！我是{{ brand }}的{{ adviser.name }}。"
-                "选品、用法、售后都可以直接问我。先送您一份见面礼，现在就能用。",
-                "en": "Hello {{ name }}, I am {{ adviser.name }} of {{ brand }}. "
-                "Ask me about products, how to use them, or an order. Here is a small welcome gift, good from today.",
-            },
+            with_gift(
+                p.gift,
+                {
+                    "zh": "{{ name }}，您好！我是{{ brand }}的{{ adviser.name }}。"
+                    "选品、用法、售后都可以直接问我。{gift}",
+                    "en": "Hello {{ name }}, I am {{ adviser.name }} of {{ brand }}. "
+                    "Ask me about products, how to use them, or an order.{gift}",
+                },
+                {
+                    "zh": "先送您一份见面礼，现在就能用：{code}。",
+                    "en": " Here is a small welcome gift, good from today: {code}.",
+                },
+            ),
             "service",
             key="greeting",
             urgent=True,
@@ -91,11 +99,15 @@ class FirstTouch(Playbook):
             silent=[
                 Send(
                     p.channel,
-                    {
-                        "zh": "{{ name }}，见面礼还给您留着。想先了解哪一类？回个数字就行：1 用法 2 成分 3 活动。",
-                        "en": "{{ name }}, your gift is still here. What would you like to know first? "
-                        "1 how to use it, 2 what is in it, 3 what is on.",
-                    },
+                    with_gift(
+                        p.gift,
+                        {
+                            "zh": "{{ name }}，{gift}想先了解哪一类？回个数字就行：1 用法 2 成分 3 活动。",
+                            "en": "{{ name }}, {gift}what would you like to know first? "
+                            "1 how to use it, 2 what is in it, 3 what is on.",
+                        },
+                        {"zh": "见面礼（{code}）还给您留着。", "en": "your gift ({code}) is still here; "},
+                    ),
                     key="follow_up",
                 )
             ],
@@ -118,7 +130,7 @@ class Onboarding(Playbook):
     viewed = Count("product.viewed", days=30)
     birthday = Attribute("birthday")
 
-    class Params(Channelled):
+    class Params(Giving):
         products: int = Field(3, ge=1, le=20, title="看几件商品")
         days: int = Field(7, ge=2, le=30, title="几天内完成")
 
@@ -130,36 +142,23 @@ class Onboarding(Playbook):
 
     def steps(self, p: Params) -> Iterable[siyu.Step]:
         done = (self.viewed >= p.products) & ~self.birthday.is_missing()
-        gift = Send(
-            p.channel,
-            {
-                "zh": "{{ name }}，新手任务完成！小礼物已放进您的卡包。",
-                "en": "{{ name }}, all done! Your little gift is in your wallet.",
-            },
-            key="gift",
+        done_words = with_gift(
+            p.gift,
+            {"zh": "{{ name }}，新手任务完成，谢谢您！{gift}", "en": "{{ name }}, all done, thank you!{gift}"},
+            {"zh": "这是您的小礼物：{code}。", "en": " Here is your little gift: {code}."},
         )
         yield Wait(DAY, until=NEXT_MORNING)
-        yield When(done, then=[gift, Stop("done before it was asked")])
+        thanks = [*give(p.gift), Send(p.channel, done_words, key="thanks")]
+        yield When(done, then=[*thanks, Stop("done before it was asked")])
+        prize = {"zh": "领小礼物", "en": " to a small gift"} if p.gift else {"zh": "，让我更懂您", "en": ""}
         yield Send(
             p.channel,
             {
-                "zh": "{{ name }}，两步领小礼物：填上生日，再看看三件感兴趣的商品。",
-                "en": "{{ name }}, two steps to a small gift: tell us your birthday, "
-                "and look at three products that you like.",
+                "zh": f"{{{{ name }}}}，两步{prize['zh']}：填上生日，再看看{p.products}件感兴趣的商品。",
+                "en": f"{{{{ name }}}}, two steps{prize['en']}: tell us your birthday, "
+                f"and look at {p.products} products that you like.",
             },
             key="tasks",
         )
         yield Wait((p.days - 1) * DAY)
-        yield When(
-            done,
-            then=[
-                Send(
-                    p.channel,
-                    {
-                        "zh": "{{ name }}，任务都完成啦，小礼物请收好。",
-                        "en": "{{ name }}, well done. Here is your gift.",
-                    },
-                    key="late_gift",
-                )
-            ],
-        )
+        yield When(done, then=[*give(p.gift, "late_present"), Send(p.channel, done_words, key="late_thanks")])

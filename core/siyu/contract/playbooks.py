@@ -183,8 +183,8 @@ class Grant(Send):
     Texts that follow say its code: ``{{ benefit.old_friend }}``.
     """
 
-    def __init__(self, benefit: str, key: str = "", purpose: Purpose = "care") -> None:
-        super().__init__(BENEFITS, benefit, purpose, key)
+    def __init__(self, benefit: str, key: str = "", purpose: Purpose = "care", *, urgent: bool = False) -> None:
+        super().__init__(BENEFITS, benefit, purpose, key, urgent=urgent)
 
 
 @dataclass(frozen=True)
