@@ -15,6 +15,7 @@ from siyu.cli import (
     playbooks,
     running,
     segments,
+    sending,
     states,
     tasks,
     templates,
@@ -29,6 +30,7 @@ app = typer.Typer(no_args_is_help=True, help="siyu (私域): rules-as-code for p
 app.add_typer(running.app)
 app.add_typer(data.app)
 app.add_typer(whatif.app)
+app.add_typer(sending.app)
 app.add_typer(why.app)
 app.add_typer(admin.brands, name="brand")
 app.add_typer(states.plugin, name="plugin")

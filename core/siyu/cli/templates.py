@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -57,7 +57,7 @@ def template_set(
     because: Annotated[str, typer.Option(help="Why the reader gets it: the last line.")] = "",
     channel: ChannelOption = "",
     language: LanguageOption = "",
-    kind: Annotated[str, typer.Option(help=f"One of: {', '.join(get_args(MessageKind))}.")] = "text",
+    kind: Annotated[MessageKind, typer.Option(help="What kind of message it is.")] = "text",
     purpose: Annotated[str, typer.Option(help="service, care or sales; of texts in the library.")] = "",
 ) -> None:
     """Put a text in the place of a playbook's, or keep one under a key of your own."""

@@ -28,7 +28,18 @@ from siyu.store.db import Connection
 from siyu.store.models import Brand
 from siyu.store.models import Template as Kept
 
-__all__ = ["MOST_VERSIONS", "Composed", "Entry", "compose", "end_text", "library", "preview", "set_text", "versions"]
+__all__ = [
+    "MOST_VERSIONS",
+    "Composed",
+    "Entry",
+    "compose",
+    "end_text",
+    "library",
+    "preview",
+    "say",
+    "set_text",
+    "versions",
+]
 
 MOST_VERSIONS = 20_000
 """Of all texts of a brand."""
@@ -348,6 +359,22 @@ async def preview(
             raise NotFound(f"no text {key!r}", field="key", remedy="`siyu template list` shows them")
         users = await _Users.read(ctx, connection, brand, [user_id], [said])
     return said.to(users, user_id, now(brand))
+
+
+async def say(ctx: Context, brand: Brand, message: Send, users: Sequence[int]) -> dict[int, Composed]:
+    """What a message that belongs to no playbook says to each of the users."""
+    named = names(ctx.plugins.catalog)
+    for part in _PARTS:
+        for source in texts(getattr(message, part)).values():
+            check(source, named, part)
+    said = _Said(message.template, message.channel, message)
+    async with ctx.db.connection() as connection:
+        if message.template:
+            said.replace(await store.newest(connection, brand.id, [message.template]))
+            if not said.languages:
+                raise NotFound(f"no text {message.template!r}", field="template", remedy="`siyu template list`")
+        known = await _Users.read(ctx, connection, brand, users, [said])
+    return {user: said.to(known, user, now(brand)) for user in users}
 
 
 async def _defaults(ctx: Context, brand: Brand) -> dict[str, _Said]:

@@ -36,7 +36,7 @@ from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id, now, zone
 from siyu.flow.programs import On, kept, listen, programs
 from siyu.store import enrolments
-from siyu.store.actions import ORDINARY, plan_actions
+from siyu.store.actions import ORDINARY, URGENT, plan_actions
 from siyu.store.db import Connection, note_sizes
 from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake
@@ -54,7 +54,6 @@ __all__ = [
     "take",
 ]
 
-URGENT = 0
 MANY = 1_000
 CHUNK = 5_000
 """Users that are taken in at a time: nobody else of the brand comes in meanwhile."""

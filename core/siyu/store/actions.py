@@ -21,6 +21,7 @@ __all__ = [
     "ORDINARY",
     "PLANNED",
     "SETTLED",
+    "URGENT",
     "Mark",
     "claim",
     "hear",
@@ -34,6 +35,8 @@ __all__ = [
 
 LEASE = timedelta(seconds=120)
 """Half of it to hand a message over, half for the channel to deliver it."""
+URGENT = 0
+"""The lane of what overtakes all else."""
 ORDINARY = 5
 """The lane of what is not urgent."""
 PLANNED = {
@@ -49,8 +52,9 @@ PLANNED = {
     "enrolment_id": "bigint",
     "step": "text",
     "lane": "smallint",
+    "body": "jsonb",
 }
-_UNSAID = {"text": "", "rulebook_id": None, "enrolment_id": None, "step": "", "lane": ORDINARY}
+_UNSAID = {"text": "", "body": "{}", "rulebook_id": None, "enrolment_id": None, "step": "", "lane": ORDINARY}
 
 
 async def plan_actions(
