@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import strawberry
-from siyu import NotFound
+from siyu import InputError, NotFound
 from siyu.flow.tokens import Right
 from strawberry.relay import GlobalID, Node
 
 from siyu_graphql.context import Info
 from siyu_graphql.paging import Listing, one
 
-__all__ = ["BrandNode", "Find", "by_number", "find_node", "number_in", "number_of"]
+__all__ = ["BrandNode", "Find", "by_number", "find_node", "number_in", "number_of", "users_in"]
 
 Find: TypeAlias = Callable[[Info, int, str], Awaitable[Any]]
 """``await find(info, brand_id, name)``: the node of that name (a number, most often) in a brand, or None."""
@@ -60,6 +60,19 @@ def number_in(id: GlobalID, type_name: str, brand_id: int) -> int | None:
     """The number in the id of a node of that type and brand; None where it is another's."""
     brand, _, name = id.node_id.partition(":")
     return number_of(name) if id.type_name == type_name and brand == str(brand_id) else None
+
+
+def users_in(ids: Sequence[GlobalID], brand_id: int, most: int) -> list[int]:
+    """The numbers of users of a brand, of whom a mutation may name so many."""
+    if len(ids) > most:
+        raise InputError(f"{len(ids)} users", field="users", remedy=f"give at most {most:,} in one call")
+    found = []
+    for each in ids:
+        number = number_in(each, "User", brand_id)
+        if number is None:
+            raise InputError(f"{each} is no user of the brand", field="users", remedy="give ids of `users`")
+        found.append(number)
+    return found
 
 
 def number_of(text: str, *, most: int = 2**63) -> int | None:

@@ -16,6 +16,7 @@ from strawberry.types.base import get_object_definition
 from strawberry.types.field import StrawberryField
 
 from siyu_graphql import hooks
+from siyu_graphql.action.mutations import ActionMutations
 from siyu_graphql.audit.queries import AuditQueries
 from siyu_graphql.brand.queries import BrandQueries
 from siyu_graphql.change.subscriptions import ChangeSubscriptions
@@ -48,6 +49,7 @@ __all__ = ["build_schema", "print_sdl"]
 CORE = "siyu"
 QUERIES = (AuditQueries, BrandQueries, MeQueries, NodeQueries, ServerQueries, TokenQueries)
 MUTATIONS = (
+    ActionMutations,
     EventMutations,
     FileMutations,
     MergeMutations,

@@ -60,6 +60,11 @@ MUTATIONS = {
         " { playbook { name } started userErrors { code } }",
         "operator admin",
     ),
+    "sendMessage": (
+        'sendMessage(brand: "shop", key: "ROLE", users: ["ONE"],'
+        ' message: {channel: "outbox", purpose: SERVICE, text: "hi"}) { planned userErrors { code } }',
+        "operator admin",
+    ),
     "mergeUsers": (
         'mergeUsers(brand: "shop", user: "ONE", other: "OTHER") { merge { id } user { id } userErrors { code } }',
         "operator admin",

@@ -76,6 +76,7 @@ GUARDED = {
     "Mutation.deleteSegment": "segment",
     "Mutation.restoreSegment": "segment",
     "Mutation.startPlaybook": "act for users",
+    "Mutation.sendMessage": "act for users",
     "Mutation.createExport": "export",
     "Mutation.createImport": "export",
     "Mutation.enablePlugin": "configure",
@@ -163,6 +164,8 @@ ARGUMENTS = {
     "playbook": '"lifecycle.welcome_back"',
     "users": '["USER"]',
     "occasion": '"walk"',
+    "message": '{channel: "outbox", purpose: SERVICE, text: "hi"}',
+    "key": '"walk"',
     "days": "3",
     "force": "true",
     "Brand.previewPlugin.plugin": '"lifecycle"',
@@ -334,6 +337,7 @@ IDS = {"Query.node.id": "any", "Brand.user.id": "User", "Subscription.runProgres
     "EventFilter.user": "User",
     "Mutation.unmergeUsers.merge": "UserMerge",
     "Mutation.startPlaybook.users": "User",
+    "Mutation.sendMessage.users": "User",
 }
 """Every argument, and every field of an input, that takes an id."""
 

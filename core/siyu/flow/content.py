@@ -370,8 +370,9 @@ async def say(ctx: Context, brand: Brand, message: Send, users: Sequence[int]) -
     said = _Said(message.template, message.channel, message)
     async with ctx.db.connection() as connection:
         if message.template:
-            said.replace(await store.newest(connection, brand.id, [message.template]))
-            if not said.languages:
+            own = await store.newest(connection, brand.id, [message.template])
+            said.replace(own)
+            if not own:
                 raise NotFound(f"no text {message.template!r}", field="template", remedy="`siyu template list`")
         known = await _Users.read(ctx, connection, brand, users, [said])
     return {user: said.to(known, user, now(brand)) for user in users}

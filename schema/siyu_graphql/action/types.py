@@ -10,12 +10,13 @@ import strawberry
 
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
+from siyu_graphql.mutations import Payload
 from siyu_graphql.nodes import BrandNode
 
 if TYPE_CHECKING:
     from siyu_graphql.user.types import User
 
-__all__ = ["Action", "ActionMoment", "ActionStatus", "Purpose"]
+__all__ = ["Action", "ActionMoment", "ActionStatus", "MessageInput", "MessageKind", "MessagePayload", "Purpose"]
 
 
 @strawberry.enum(description="How far an action is.")
@@ -40,6 +41,35 @@ class Purpose(Enum):
     SERVICE = strawberry.enum_value("service", description="About something that the user ordered or asked.")
     CARE = strawberry.enum_value("care", description="Advice and greetings.")
     SALES = strawberry.enum_value("sales", description="Offers.")
+
+
+@strawberry.enum(description="What kind of message it is.")
+class MessageKind(Enum):
+    TEXT = strawberry.enum_value("text", description="Words.")
+    IMAGE = strawberry.enum_value("image", description="A picture, at `url`.")
+    VIDEO = strawberry.enum_value("video", description="A video, at `url`.")
+    MINI_PROGRAM = strawberry.enum_value("mini_program", description="A page of a mini program, at `url`.")
+    LINK = strawberry.enum_value("link", description="A card that leads to `url`.")
+
+
+@strawberry.input(description="A message. What it says are templates: `{{ name }}, your order has left`.")
+class MessageInput:
+    channel: str = strawberry.field(description="The key of the channel by which it goes.")
+    purpose: Purpose = strawberry.field(description="What it is for, which is what consent is asked for.")
+    text: str = strawberry.field(default="", description="What it says; empty where `template` says it.")
+    template: str = strawberry.field(default="", description="A key of the brand's content library.")
+    kind: MessageKind = strawberry.field(default=MessageKind.TEXT, description="What kind of message it is.")
+    title: str = strawberry.field(default="", description="Its title, where the channel has one.")
+    url: str = strawberry.field(default="", description="What it shows, or leads to.")
+    because: str = strawberry.field(default="", description="Why they get it: its last line.")
+    urgent: bool = strawberry.field(default=False, description="Whether it overtakes what is not urgent.")
+
+
+@strawberry.type(description="What sendMessage returns.")
+class MessagePayload(Payload):
+    planned: int | None = strawberry.field(
+        default=None, description="To how many it was newly planned; null where it was refused."
+    )
 
 
 @strawberry.type(description="A state that an action came into.")

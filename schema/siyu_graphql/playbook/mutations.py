@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import strawberry
-from siyu import InputError
 from siyu.flow import playbooks
 from siyu.flow.tokens import Right
 from strawberry.relay import GlobalID
 
 from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.mutations import mutation
-from siyu_graphql.nodes import number_in
+from siyu_graphql.nodes import users_in
 from siyu_graphql.playbook.queries import playbooks_now
 from siyu_graphql.playbook.types import PlaybookPayload
 from siyu_graphql.scalars import checked_text
@@ -40,17 +39,9 @@ class PlaybookMutations:
         ],
     ) -> PlaybookPayload | None:
         found, by = await visible_brand(info, brand), info.context.access.by
-        if len(users) > MOST_USERS:
-            raise InputError(f"{len(users)} users", field="users", remedy=f"give at most {MOST_USERS} in one call")
-        numbers = [number_in(each, "User", found.id) for each in users]
-        if None in numbers:
-            raise InputError(
-                f"{users[numbers.index(None)]} is no user of the brand", field="users", remedy="give ids of `users`"
-            )
+        numbers = users_in(users, found.id, MOST_USERS)
         name, occasion = checked_text(playbook, "playbook"), checked_text(occasion, "occasion")
-        started = await playbooks.start(
-            info.context.ctx, found, name, [n for n in numbers if n is not None], occasion=occasion, by=by
-        )
+        started = await playbooks.start(info.context.ctx, found, name, numbers, occasion=occasion, by=by)
         if started:
             await info.context.push("playbooks", found.id)
         async with info.context.ctx.db.connection() as connection:

@@ -1,0 +1,57 @@
+"""How messages are asked for that belong to no playbook."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import strawberry
+from siyu import Send
+from siyu.contract.playbooks import MessageKind, Purpose
+from siyu.flow import sending
+from siyu.flow.tokens import Right
+from strawberry.relay import GlobalID
+
+from siyu_graphql.action.types import MessageInput, MessagePayload
+from siyu_graphql.context import Info, visible_brand
+from siyu_graphql.mutations import mutation
+from siyu_graphql.nodes import users_in
+from siyu_graphql.scalars import checked_text
+
+__all__ = ["ActionMutations"]
+
+
+@strawberry.type
+class ActionMutations:
+    @mutation(
+        Right.ACT,
+        MessagePayload,
+        "Send a message to some users: planned at once, and let pass or held back by the guard as any other. The same "
+        "`key` again sends it to nobody twice. If one of them cannot be told it, nobody is.",
+    )
+    async def send_message(
+        self,
+        info: Info,
+        brand: Annotated[str, strawberry.argument(description="The slug of the brand.")],
+        key: Annotated[str, strawberry.argument(description="Your own name of it, up to 80 letters: `order-771`.")],
+        users: Annotated[
+            list[GlobalID], strawberry.argument(description=f"The users, by `id`: at most {sending.MOST_USERS}.")
+        ],
+        message: Annotated[MessageInput, strawberry.argument(description="What they are told, and how.")],
+    ) -> MessagePayload | None:
+        found, by = await visible_brand(info, brand), info.context.access.by
+        wanted = Send(
+            checked_text(message.channel, "channel"),
+            checked_text(message.text, "text"),
+            cast("Purpose", message.purpose.value),
+            kind=cast("MessageKind", message.kind.value),
+            title=checked_text(message.title, "title"),
+            url=checked_text(message.url, "url"),
+            because=checked_text(message.because, "because"),
+            template=checked_text(message.template, "template"),
+            urgent=message.urgent,
+        )
+        numbers = users_in(users, found.id, sending.MOST_USERS)
+        planned = await sending.send(info.context.ctx, found, numbers, wanted, key=checked_text(key, "key"), by=by)
+        if planned:
+            await info.context.push("dispatch", found.id)
+        return MessagePayload(planned=planned)
