@@ -36,6 +36,9 @@ async def test_a_message_is_sent_to_each_once(world: Any) -> None:
         "because": "asked for: order-771",
         "playbook": "message",
     }
+    slow = {"users": some, "message": {**SHIPPED, "urgent": False}, "key": "slow"}
+    assert (await world.data(SEND, **slow))["sendMessage"]["planned"] == 2
+    assert ("campaign", shop.id) in world.queue.pushed
     await Action.filter(brand_id=shop.id, playbook="message").delete()
 
 

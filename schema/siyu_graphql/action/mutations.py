@@ -53,5 +53,5 @@ class ActionMutations:
         numbers = users_in(users, found.id, sending.MOST_USERS)
         planned = await sending.send(info.context.ctx, found, numbers, wanted, key=checked_text(key, "key"), by=by)
         if planned:
-            await info.context.push("dispatch", found.id)
+            await info.context.push("dispatch" if message.urgent else "campaign", found.id)
         return MessagePayload(planned=planned)
