@@ -180,7 +180,8 @@ class Send:
 class Grant(Send):
     """Give a benefit of the brand (a coupon, a gift) while there are any, by its key.
 
-    Texts that follow say its code: ``{{ benefit.old_friend }}``.
+    Texts that follow say its code: ``{{ benefit.old_friend }}``, and wait until it is given; before one that is
+    ``urgent`` it is to be urgent, too.
     """
 
     def __init__(self, benefit: str, key: str = "", purpose: Purpose = "care", *, urgent: bool = False) -> None:

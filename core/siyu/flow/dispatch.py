@@ -20,6 +20,7 @@ from siyu.contract.channels import Channel, Heard, Message, Outcome, Receipt, Re
 from siyu.contract.errors import InputError
 from siyu.contract.events import MOMENT
 from siyu.contract.params import Params
+from siyu.contract.playbooks import BENEFITS
 from siyu.engine.cohorts import Cohort, Enabled
 from siyu.flow import guard, playbooks, plugins
 from siyu.flow.benefits import Benefits
@@ -97,8 +98,10 @@ async def send_due(ctx: Context, brand_id: int, *, at: datetime | None = None, u
         return total
 
     # Of what is many, two: while a channel delivers one batch the next one is judged.
-    times = range(1 if urgent else 2)
-    return sum(await asyncio.gather(*(serve(c) for c in await _due(ctx, brand_id, at, urgent) for _ in times)))
+    times, total = range(1 if urgent else 2), 0
+    for some in await _due(ctx, brand_id, at, urgent):
+        total += sum(await asyncio.gather(*(serve(channel) for channel in some for _ in times)))
+    return total
 
 
 async def dispatch(
@@ -110,14 +113,20 @@ async def dispatch(
     urgent: bool | None = None,
 ) -> int:
     """As :func:`send_due`, of each channel one batch of at most ``limit``."""
-    serves = (_serve(ctx, brand_id, c, at, limit, urgent) for c in await _due(ctx, brand_id, at, urgent))
-    return sum(looked_at for looked_at, _ in await asyncio.gather(*serves))
+    total = 0
+    for some in await _due(ctx, brand_id, at, urgent):
+        served = await asyncio.gather(*(_serve(ctx, brand_id, channel, at, limit, urgent) for channel in some))
+        total += sum(looked_at for looked_at, _ in served)
+    return total
 
 
-async def _due(ctx: Context, brand_id: int, at: datetime | None, urgent: bool | None) -> list[str]:
+async def _due(ctx: Context, brand_id: int, at: datetime | None, urgent: bool | None) -> list[list[str]]:
+    """The channels on which something is due; those that follow in the list after those before. What is given comes
+    first: messages say its code."""
     at = at or now(await brand_by_id(brand_id))
     async with ctx.db.connection() as connection:
-        return await actions.waiting_channels(connection, brand_id, at, urgent)
+        due = await actions.waiting_channels(connection, brand_id, at, urgent)
+    return [[each for each in due if (each == BENEFITS) is first] for first in (True, False)]
 
 
 async def _serve(

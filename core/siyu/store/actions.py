@@ -122,8 +122,9 @@ async def claim(
     """Up to ``limit`` actions (:data:`CLAIMED`) that are due on a channel, in the order in which they are to leave: the
     ``urgent`` ones, the others, or (None) all. Nobody else takes them until the transaction ends.
 
-    Those that are ``leased`` were handed over by somebody who has not been heard of since. With ``after`` only what
-    follows that one: the index still has those that left a moment ago, and each claim would look at all of them.
+    What a playbook says waits for what it gives, whose code it may tell. Those that are ``leased`` were handed over by
+    somebody who has not been heard of since. With ``after`` only what follows that one: the index still has those that
+    left a moment ago, and each claim would look at all of them.
     """
     query = _CLAIM.format(lanes=_LANES[urgent], after="AND (lane, due_at, id) > ($5, $6, $7)" if after else "")
     return await fetch(connection, query, brand_id, channel, at, limit, *(after or ()), schema=CLAIMED)
@@ -158,6 +159,10 @@ SELECT a.id, a.key, a.user_id, a.plugin, a.playbook, a.step, a.purpose, a.lane, 
 FROM (
     SELECT * FROM action WHERE brand_id = $1 AND channel = $2 AND {lanes} AND due_at <= $3 {after}
         AND status IN ('planned', 'held', 'leased') AND (status <> 'leased' OR leased_until < now())
+        AND (channel = 'benefits' OR enrolment_id IS NULL OR enrolment_id NOT IN (
+            SELECT enrolment_id FROM action WHERE brand_id = $1 AND channel = 'benefits' AND enrolment_id IS NOT NULL
+                AND status IN ('planned', 'held', 'leased')
+        ))
     ORDER BY lane, due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
 ) a
 LEFT JOIN users u ON u.brand_id = $1 AND u.id = a.user_id

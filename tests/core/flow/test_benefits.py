@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from siyu import Grant, InputError, Manual, Playbook, Send, Wait, hookimpl
+from siyu import Grant, InputError, Manual, Playbook, Send, hookimpl
 from siyu.contract.channels import Message
 from siyu.contract.manager import PluginManager
 from siyu.contract.params import Params
@@ -29,14 +29,13 @@ NOON = datetime(2026, 5, 1, 4, tzinfo=UTC)
 
 
 class Gift(Playbook):
-    """A gift, and its code an hour later."""
+    """A gift, and its code."""
 
     def trigger(self, p: Any) -> Manual:
         return Manual()
 
     def steps(self, p: Any) -> Iterable[Step]:
         yield Grant("old_friend", key="gift")
-        yield Wait(timedelta(hours=1))
         yield Send("outbox", "券码 {{ benefit.old_friend | default('已领完') }}", key="code")
 
 
@@ -67,10 +66,8 @@ async def test_a_gift_is_given_and_its_code_is_said(ctx: Context, shop: Brand) -
     await shop.refresh_from_db()
     users = [row.user_id for row in await Identity.filter(brand_id=shop.id)]
     await start(ctx, shop, "gifts.gift", users, occasion="x")
-    for hours in (0, 2):
-        await Brand.filter(id=shop.id).update(replayed_to=NOON + timedelta(hours=hours))
-        await carry_on(ctx, shop.id)
-        await dispatch(ctx, shop.id)
+    await carry_on(ctx, shop.id)
+    await dispatch(ctx, shop.id)
     [given] = await Granted.filter(brand_id=shop.id)
     assert given.expires_at == given.at + timedelta(days=14)
     told = {row.user_id: row.text for row in await OutboxMessage.filter(brand_id=shop.id)}
@@ -79,11 +76,27 @@ async def test_a_gift_is_given_and_its_code_is_said(ctx: Context, shop: Brand) -
     await Action.filter(brand_id=shop.id, user_id=given.user_id, step="code").update(
         text="", status="planned", touched_at=None
     )
-    await Granted.filter(brand_id=shop.id).update(expires_at=NOON + timedelta(hours=1))
+    await Granted.filter(brand_id=shop.id).update(expires_at=NOON - timedelta(hours=1))
     await dispatch(ctx, shop.id)
     assert (await Action.get(brand_id=shop.id, user_id=given.user_id, step="code")).text == "券码 已领完"
     states = {row.user_id: (row.status, row.detail) for row in await Action.filter(brand_id=shop.id, step="gift")}
     assert states == {given.user_id: ("sent", given.code), other: ("failed", "sold_out")}
+
+
+async def test_what_says_a_code_waits_while_another_worker_gives_it(ctx: Context, shop: Brand) -> None:
+    await put(ctx, shop, "old_friend", stock=1)
+    await record(ctx, shop, [IncomingEvent("c", "contact.added", {"member": "1"}, {}, NOON)])
+    await shop.refresh_from_db()
+    user = await Identity.get(brand_id=shop.id)
+    await start(ctx, shop, "gifts.gift", [user.user_id], occasion="x")
+    await carry_on(ctx, shop.id)
+    gift = Action.filter(brand_id=shop.id, step="gift")
+    await gift.update(status="leased", attempts=1, leased_until=datetime.now(UTC) + timedelta(minutes=1))
+    assert await dispatch(ctx, shop.id) == 0
+    await gift.update(leased_until=datetime.now(UTC))
+    assert await dispatch(ctx, shop.id) == 2
+    [given] = await Granted.filter(brand_id=shop.id)
+    assert (await OutboxMessage.get(brand_id=shop.id)).text == f"券码 {given.code}"
 
 
 async def test_workers_at_once_never_give_more_than_there_are_nor_twice(ctx: Context, shop: Brand) -> None:
