@@ -21,7 +21,7 @@ import polars as pl
 from siyu.contract.errors import InputError, SiyuError
 from siyu.engine.days import window_start
 from siyu.engine.explain import render
-from siyu.flow import plugins
+from siyu.flow import benefits, plugins
 from siyu.flow.context import Context, brand_by_id, zone
 from siyu.flow.dispatch import carry_out
 from siyu.flow.ingest import load
@@ -36,6 +36,7 @@ ZONE = "America/New_York"
 PLUGINS = ("rfm", "lifecycle")
 CARE, CARE_WEEKS = "care", 8
 """What is done for users in the last weeks, day by day."""
+GIFT = "old_friend"
 
 
 @dataclass
@@ -99,6 +100,8 @@ async def _replay(ctx: Context, brand_id: int, progress: Progress) -> None:
     brand = await brand_by_id(brand_id)
     for name in PLUGINS:
         await plugins.enable(ctx, brand, name, by="demo")
+    await benefits.put(ctx, brand, GIFT, stock=1_000, title="A coupon for old friends", expires_days=14, by="demo")
+    await plugins.configure(ctx, brand, CARE, {"dormant": {"gift": GIFT}}, by="demo")
     async with ctx.db.connection() as connection:
         first, last = await connection.fetchrow("SELECT min(at), max(at) FROM event WHERE brand_id = $1", brand_id)
     done = await Run.filter(brand_id=brand_id, kind="refresh", status="done").order_by("-at").first()
