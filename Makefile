@@ -22,9 +22,10 @@ help:  ## what can be made
 demo: $(VENV)/.demo  ## real purchases in, a served API out: http://127.0.0.1:8000 (ARGS="--port 8001")
 	@$(BIN)/siyu demo $(ARGS)
 
-# All of them in a process a core, each with servers of its own; a few, as ARGS say, are there sooner in one.
+# All of them in a process a core, each with servers of its own; a few, as ARGS say, are there sooner in one. Where each
+# core has a process, threads of Polars only get into each other's way.
 test: $(VENV)/.dev  ## run the tests (ARGS="-k rfm -x")
-	@$(BIN)/python -m pytest $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
+	@$(if $(ARGS),,POLARS_MAX_THREADS=1) $(BIN)/python -m pytest $(or $(ARGS),-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 
 test-spark: java $(VENV)/.spark  ## run the tests that hold Spark to the other engines (needs Java; some minutes)
 	@$(BIN)/python -m pytest -m spark $(ARGS)

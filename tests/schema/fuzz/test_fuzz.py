@@ -30,7 +30,7 @@ from siyu_graphql.plans.runner import Plans
 from tests.schema.fuzz.asking import PAYLOADS, Asked, Asker, Known, ids_in
 from tests.schema.fuzz.clients import Answered, ask
 
-FEW = 250
+FEW = 150
 SECONDS = float(os.environ.get("SIYU_FUZZ_SECONDS", "600"))
 SEED = int(os.environ.get("SIYU_FUZZ_SEED", "1000000"))
 STATEMENT_SECONDS = 10

@@ -15,7 +15,7 @@ from tests.schema.plans.documents import Some, Writer
 
 # Where an argument is refused, GraphQL's own engine leaves resolvers beside it that it has called and not awaited.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-FEW, MANY = 300, 5_000
+FEW, MANY = 200, 5_000
 SOME = """{ brand(slug: "shop") {
   tags { key } stages { key }
   byMoment: users(first: 9, orderBy: {field: LAST_SEEN}) { edges { cursor } }
