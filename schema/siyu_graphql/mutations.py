@@ -16,7 +16,7 @@ from siyu_graphql.errors import UserError
 __all__ = ["Guard", "Payload", "mutation"]
 
 
-TARGETS = ("plugin", "playbook", "name", "merge", "user")
+TARGETS = ("plugin", "playbook", "name", "merge", "task", "user")
 """Arguments that say what a mutation is done to."""
 
 

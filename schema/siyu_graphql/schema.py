@@ -39,6 +39,7 @@ from siyu_graphql.run.subscriptions import RunSubscriptions
 from siyu_graphql.scalars import SCALARS
 from siyu_graphql.segment.mutations import SegmentMutations
 from siyu_graphql.server.queries import ServerQueries
+from siyu_graphql.task.mutations import TaskMutations
 from siyu_graphql.token.me import MeQueries
 from siyu_graphql.token.mutations import TokenMutations
 from siyu_graphql.token.queries import TokenQueries
@@ -57,6 +58,7 @@ MUTATIONS = (
     PluginMutations,
     RunMutations,
     SegmentMutations,
+    TaskMutations,
     TokenMutations,
 )
 SUBSCRIPTIONS = (ChangeSubscriptions, PluginSubscriptions, RunSubscriptions)

@@ -15,20 +15,25 @@ from unittest.mock import patch
 
 import asyncpg
 import httpx2
+import polars as pl
 import pytest
 import siyu_graphql
+from siyu.contract.channels import Message
 from siyu.contract.manager import PluginManager
+from siyu.contract.params import Params
 from siyu.flow import files, segments
 from siyu.flow import plugins as settings
-from siyu.flow.context import Context, open_context
+from siyu.flow.context import Context, now, open_context
 from siyu.flow.decide import decide_users
 from siyu.flow.dispatch import carry_out
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.refresh import refresh
+from siyu.flow.tasks import Tasks
 from siyu.flow.tokens import create_token
 from siyu.runtime import Addresses
+from siyu.store.actions import plan_actions
 from siyu.store.db import Database
-from siyu.store.models import Brand
+from siyu.store.models import Action, Brand, Task
 from siyu_graphql import hooks
 from siyu_graphql.context import Job
 
@@ -196,3 +201,18 @@ async def _live(ctx: Context, brand: Brand, members: int) -> None:
     await decide_users(ctx, brand.id)
     await carry_out(ctx, brand.id)
     await segments.create(ctx, brand, "kept", {"tag": ["rfm.sleeping"]}, title="睡了", by="root")
+
+
+async def assigned(ctx: Context, brand: Brand, user_id: int, text: str, **body: str) -> int:
+    """A task for the user, from an action that says the same; its number."""
+    key = f"task-{next(_numbers)}"
+    made = {"key": key, "user_id": user_id, "plugin": "care", "playbook": "call", "step": "call"}
+    made |= {"channel": "tasks", "purpose": "service", "text": text, "because": "tests"}
+    async with ctx.db.transaction() as connection:
+        await plan_actions(connection, brand.id, pl.DataFrame([made]), at=now(brand))
+    action = await Action.get(brand_id=brand.id, key=key)
+    body = {"role": "service", "deadline": (now(brand) + timedelta(hours=1)).isoformat(), **body}
+    message = Message(action.id, key, brand.slug, user_id, text, "service", now(brand), body=body)
+    await Tasks(ctx.db, brand.id).deliver([message], Params())
+    await Action.filter(brand_id=brand.id, key=key).update(status="sent")
+    return int((await Task.get(brand_id=brand.id, action_id=action.id)).id)

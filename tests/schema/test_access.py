@@ -9,14 +9,14 @@ from uuid import uuid4
 import pytest
 import siyu_graphql
 from siyu.contract.manager import PluginManager
-from siyu.flow import plugins, segments
+from siyu.flow import plugins, segments, tasks
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.merging import merge_users
 from siyu.flow.tokens import create_token, revoke
 from siyu.store.models import AccessToken, Brand, Identity, RulebookVersion
 from strawberry.relay import from_base64, to_base64
 
-from tests.schema.conftest import START
+from tests.schema.conftest import START, assigned
 
 INTROSPECTION = "{ __schema { types { name } } }"
 ROLES = ("viewer", "developer", "operator", "admin")
@@ -65,6 +65,18 @@ MUTATIONS = {
         ' message: {channel: "outbox", purpose: SERVICE, text: "hi"}) { planned userErrors { code } }',
         "operator admin",
     ),
+    **{
+        name: (
+            f'{name}(brand: "shop", task: "{task}", by: "ROLE") {{ task {{ status }} userErrors {{ code }} }}',
+            "operator admin",
+        )
+        for name, task in [
+            ("takeTask", "TASK"),
+            ("giveBackTask", "TAKEN"),
+            ("escalateTask", "TASK"),
+            ("finishTask", "TAKEN"),
+        ]
+    },
     "mergeUsers": (
         'mergeUsers(brand: "shop", user: "ONE", other: "OTHER") { merge { id } user { id } userErrors { code } }',
         "operator admin",
@@ -101,12 +113,18 @@ async def rulebook(brand: Brand) -> str:
 
 
 async def filled(world: Any, call: str, role: str = "admin") -> str:
-    """A call with what it names: the role, a version of the rulebook, a token, two users who are new, and a merge of
-    them."""
+    """A call with what it names: the role, a version of the rulebook, a token, a task that is open or that the role has
+    taken, two users who are new, and a merge of them."""
     shop = await Brand.get(slug="shop")
     call = call.replace("ROLE", role).replace("VERSION", await rulebook(shop))
     if "PREFIX" in call:
         call = call.replace("PREFIX", (await create_token("viewer", shop, "spare"))[5:13])
+    if "TASK" in call or "TAKEN" in call:
+        whose = (await Identity.filter(brand_id=shop.id).order_by("id"))[0].user_id
+        number = await assigned(world.ctx, shop, whose, "call", escalate_to="manager")
+        if "TAKEN" in call:
+            await tasks.take(world.ctx, shop, number, role)
+        call = call.replace("TASK", "TAKEN").replace("TAKEN", to_base64("Task", f"{shop.id}:{number}"))
     if "ONE" in call or "MERGE" in call:
         names = [uuid4().hex, uuid4().hex]
         await record(

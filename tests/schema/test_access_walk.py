@@ -32,7 +32,7 @@ from siyu.contract.manager import PluginManager
 from siyu.flow import personal, plugins, segments, tokens
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.tokens import RIGHTS, Access, Right, Role, authenticate, create_token
-from siyu.store.models import AuditEntry, Brand, Fence, RulebookVersion, Run, User, UserMerge
+from siyu.store.models import AuditEntry, Brand, Fence, Identity, RulebookVersion, Run, User, UserMerge
 from siyu_graphql import context, paging
 from siyu_graphql.loading import Loaders
 from siyu_graphql.node.queries import NODES
@@ -40,6 +40,8 @@ from siyu_graphql.paging import rows_by_id
 from siyu_graphql.personal import Personal
 from siyu_graphql.user.queries import USERS
 from strawberry.relay import from_base64, to_base64
+
+from tests.schema.conftest import assigned
 
 # -- what each may ------------------------------------------------------------------------------------------------
 
@@ -77,6 +79,10 @@ GUARDED = {
     "Mutation.restoreSegment": "segment",
     "Mutation.startPlaybook": "act for users",
     "Mutation.sendMessage": "act for users",
+    "Mutation.takeTask": "act for users",
+    "Mutation.giveBackTask": "act for users",
+    "Mutation.escalateTask": "act for users",
+    "Mutation.finishTask": "act for users",
     "Mutation.createExport": "export",
     "Mutation.createImport": "export",
     "Mutation.enablePlugin": "configure",
@@ -96,7 +102,11 @@ OF_NO_BRAND = {"Query.tokens", "Query.auditLog"}
 """What only a token for all brands sees."""
 PHONE, MAIL = "13800005678", "ann@example.com"
 MASKED = {PHONE: "138****5678", MAIL: "a***@example.com"}
-PERSONAL = {"Identity.value", "User.attributes", "Event.payload", "RejectedEvent.received", "Segment.filter"}
+PERSONAL = {"Identity.value", "User.attributes", "Event.payload", "RejectedEvent.received", "Segment.filter"} | {
+    "Action.text",
+    "Task.text",
+    "Task.title",
+}
 """Fields that hold the phone number and the address of the walk's user; the others hold neither."""
 ASKED = (
     'users(filter: {attribute: [{name: "phone", eq: "PHONE"}]}) { nodes { id } }',
@@ -161,6 +171,12 @@ ARGUMENTS = {
     "other": '"TWO"',
     "merge": '"MERGE"',
     "reason": '"walk"',
+    "task": '"TASK"',
+    "assignee": "null",
+    "deadline": "null",
+    "why": '"walk"',
+    "outcome": '"walk"',
+    "by": '"walk"',
     "playbook": '"lifecycle.welcome_back"',
     "users": '["USER"]',
     "occasion": '"walk"',
@@ -182,6 +198,10 @@ ARGUMENTS = {
     "Brand.stageFlows.until": "null",
     "Brand.user.id": '"USER"',
     "Brand.user.identity": "null",
+    "Brand.tasks.role": "null",
+    "Brand.tasks.status": "[OPEN, TAKEN, ESCALATED, DONE]",
+    "User.tasks.status": "[OPEN, TAKEN, ESCALATED, DONE]",
+    "User.tasks.role": "null",
     "Brand.users.orderBy": "{field: ID}",
     "Mutation.rollOutPlugin.plugin": '"pets"',
     "Query.node.id": '"USER"',
@@ -189,6 +209,7 @@ ARGUMENTS = {
     "Subscription.actions.after": '"action:0"',
     "Subscription.stageChanges.after": '"stage:0"',
     "Subscription.tagChanges.after": '"tag:0"',
+    "Subscription.tasks.after": '"task:0"',
     "Mutation.createExport.since": "null",
     "Mutation.createExport.until": "null",
     "User.timeline.at": "{}",
@@ -338,6 +359,7 @@ IDS = {"Query.node.id": "any", "Brand.user.id": "User", "Subscription.runProgres
     "Mutation.unmergeUsers.merge": "UserMerge",
     "Mutation.startPlaybook.users": "User",
     "Mutation.sendMessage.users": "User",
+    **{f"Mutation.{name}.task": "Task" for name in ("takeTask", "giveBackTask", "escalateTask", "finishTask")},
 }
 """Every argument, and every field of an input, that takes an id."""
 
@@ -632,6 +654,11 @@ async def walk(world: Any) -> Walk:
                 "ONE": to_base64("User", f"{shop.id}:{users[3]}"),
                 "TWO": to_base64("User", f"{shop.id}:{users[4]}"),
             }
+        quoting = f"call {PHONE} or {MAIL}" if brand is shop else "call"
+        person = (await Identity.get(brand_id=brand.id, kind="member", value="m01")).user_id
+        task = await assigned(world.ctx, brand, person, quoting)
+        if brand is shop:
+            names["TASK"] = to_base64("Task", f"{shop.id}:{task}")
         await Run.create(brand_id=brand.id, kind="refresh", status="done", at=datetime.now(UTC))
     bearers = {role: Bearer(await create_token(role, shop, role), "shop", frozenset(ALLOWED[role])) for role in ROLES}
     seeing = frozenset({"read", "see personal data"})

@@ -34,7 +34,7 @@ def task_list(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        wanted = cast("list[tasks.Status]", status or [])
+        wanted = cast("list[tasks.Status] | None", status or None)
         found = await tasks.listed(
             at_hand.ctx, target, role=role, assignee=assignee, status=wanted, first=limit, after=after
         )
@@ -76,6 +76,19 @@ def task_back(
     async def work(at_hand: Session) -> None:
         found = await tasks.give_back(at_hand.ctx, await brand_by_slug(brand), number, by, why)
         out.print(f"Task {number} is {found.status}.")
+
+    session(work)
+
+
+@app.command("escalate")
+def task_escalate(
+    number: Number, brand: BrandOption, why: Annotated[str, typer.Option(help="Why.")] = "", by: ByOption = "cli"
+) -> None:
+    """Give a task to whom it escalates to, before its deadline."""
+
+    async def work(at_hand: Session) -> None:
+        found = await tasks.escalate_now(at_hand.ctx, await brand_by_slug(brand), number, by, why)
+        out.print(f"Task {number} is the {escape(found.role)}'s now.")
 
     session(work)
 

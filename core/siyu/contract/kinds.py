@@ -96,8 +96,10 @@ class Answers(Payload):
 class Done(Payload):
     """What a person did for the user, and what came of it."""
 
+    plugin: Text | None = None
+    playbook: Text | None = None
+    step: Text | None = None
     role: Text | None = None
-    title: Text | None = None
     outcome: Text | None = None
     by: Text | None = None
 

@@ -1,7 +1,7 @@
 """The inbox of people: tasks that playbooks assign to a role, each with a deadline.
 
 Somebody of the role takes a task, does it and says what came of it, or gives it back. One that nobody has done by its
-deadline becomes another role's, once.
+deadline, or that somebody cannot do, becomes another role's, once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,20 @@ from siyu.store.db import Connection, Database
 from siyu.store.keyset import Term, Where
 from siyu.store.models import Brand
 
-__all__ = ["Listed", "Status", "Task", "Tasks", "done", "escalate", "find", "give_back", "listed", "take", "terms"]
+__all__ = [
+    "Listed",
+    "Status",
+    "Task",
+    "Tasks",
+    "done",
+    "escalate",
+    "escalate_now",
+    "find",
+    "give_back",
+    "listed",
+    "take",
+    "terms",
+]
 
 Status: TypeAlias = Literal["open", "taken", "escalated", "done"]
 MOST_LISTED = 200
@@ -99,15 +112,17 @@ class Listed:
     after: str | None
 
 
-def terms(*, role: str | None = None, assignee: str | None = None, status: Sequence[Status] = ()) -> list[Term]:
-    """Conditions on tasks (``t``), for whoever reads a list of them."""
-    if unknown := set(status) - set(get_args(Status)):
+def terms(
+    *, role: str | None = None, assignee: str | None = None, status: Sequence[Status] | None = None
+) -> list[Term]:
+    """Conditions on tasks (``t``), for whoever reads a list of them; without a ``status`` those that are not done."""
+    if unknown := set(status or ()) - set(get_args(Status)):
         remedy = f"statuses are: {', '.join(get_args(Status))}"
         raise InputError(f"the status {min(unknown)!r}", field="status", remedy=remedy)
     found = [Term("t.role = {}", (role,))] if role is not None else []
     found += [Term("t.assignee = {}", (assignee,))] if assignee is not None else []
     # What is not done is found by an index of its own.
-    wanted = list(status) or [each for each in get_args(Status) if each != "done"]
+    wanted = tuple(each for each in get_args(Status) if each != "done") if status is None else tuple(status)
     found += [Term("t.status <> 'done'")] if "done" not in wanted else []
     return [*found, Term("t.status = ANY({}::text[])", (wanted,))]
 
@@ -118,7 +133,7 @@ async def listed(
     *,
     role: str | None = None,
     assignee: str | None = None,
-    status: Sequence[Status] = (),
+    status: Sequence[Status] | None = None,
     first: int = 50,
     after: str | None = None,
 ) -> Listed:
@@ -139,7 +154,11 @@ async def find(ctx: Context, brand: Brand, task_id: int) -> Task:
     async with ctx.db.connection() as connection:
         rows = await store.page(connection, Where(brand.id, Term("t.id = {}", (task_id,))), 1)
     if not rows:
-        raise NotFound(f"{brand.slug} has no task {task_id}", field="task", remedy="`siyu task list` shows them")
+        raise NotFound(
+            f"{brand.slug} has no task {task_id}",
+            field="task",
+            remedy="tasks are listed by `siyu task list`, `brand.tasks`",
+        )
     return Task.of(rows[0])
 
 
@@ -162,6 +181,16 @@ async def done(ctx: Context, brand: Brand, task_id: int, by: str, outcome: str =
     """Note that ``by`` has done a task, and what came of it: an event ``task.done`` of the user."""
     _who(by)
     return await _change(ctx, brand, task_id, store.done, by, _words(outcome, "outcome"))
+
+
+async def escalate_now(ctx: Context, brand: Brand, task_id: int, by: str, why: str = "") -> Task:
+    """Give a task that nobody else has to whom it escalates to, before its deadline."""
+    _who(by)
+    there = await find(ctx, brand, task_id)
+    if there.escalated_at is not None or not there.escalate_to:
+        words = f"has escalated to {there.role}" if there.escalated_at is not None else "escalates to nobody"
+        raise InputError(f"task {task_id} {words}", field="task", remedy="give it back, and let another take it")
+    return await _change(ctx, brand, task_id, store.escalate_now, by, _words(why, "why"))
 
 
 async def escalate(ctx: Context) -> int:
@@ -204,7 +233,11 @@ def _refusal(there: Task) -> InputError:
 
 
 async def _happened(connection: Connection, brand: Brand, row: Any) -> None:
-    payload = {"role": row["role"], "title": row["title"][:4_000], "outcome": row["outcome"], "by": row["assignee"]}
+    # Not its title, which may say of the user what not everybody who reads events may see.
+    action = await connection.fetchrow(
+        "SELECT plugin, playbook, step FROM action WHERE brand_id = $1 AND id = $2", brand.id, row["action_id"]
+    )
+    payload = {**dict(action or {}), "role": row["role"], "outcome": row["outcome"], "by": row["assignee"]}
     await happened(connection, brand, row["user_id"], f"task/{row['id']}", "task.done", payload, row["done_at"])
 
 

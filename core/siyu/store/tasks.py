@@ -10,16 +10,16 @@ from siyu.store.changes import note
 from siyu.store.db import Connection
 from siyu.store.keyset import Order, Where
 
-__all__ = ["ORDER", "done", "escalate", "give_back", "make", "page", "take"]
+__all__ = ["ORDER", "done", "escalate", "escalate_now", "give_back", "make", "page", "take"]
 
 ORDER = Order((("deadline", datetime), ("id", int)))
 """Those that are overdue come first."""
-TAKEN, DONE = "'taken'", "'done'"
+TAKEN, DONE, ESCALATED = "'taken'", "'done'", "'escalated'"
 _FREE = "status IN ('open', 'escalated')"
 
 
-def _log(status: str) -> str:
-    return f"log = log || jsonb_build_array(jsonb_build_array($4::timestamptz, {status}, $3::text, $5::text))"
+def _log(status: str, words: str = "$5::text") -> str:
+    return f"log = log || jsonb_build_array(jsonb_build_array($4::timestamptz, {status}, $3::text, {words}))"
 
 
 async def make(connection: Connection, brand_id: int, tasks: Sequence[tuple[Any, ...]]) -> None:
@@ -71,6 +71,18 @@ async def done(connection: Connection, brand_id: int, task_id: int, by: str, at:
         f"UPDATE task SET status = 'done', assignee = $3::text, done_at = $4, outcome = $5, {_log(DONE)}"
         f" WHERE brand_id = $1 AND id = $2 AND ({_FREE} OR (status = 'taken' AND assignee = $3::text)) RETURNING *",
         *(brand_id, task_id, by, at, outcome),
+    )
+
+
+async def escalate_now(connection: Connection, brand_id: int, task_id: int, by: str, at: datetime, why: str) -> Any:
+    """Give a task of ``by``, or one that nobody has, to whom it escalates to; its row, or None where it does not, or
+    has done so already."""
+    words = "concat_ws(': ', format('%s → %s', role, escalate_to), NULLIF($5::text, ''))"
+    return await connection.fetchrow(
+        "UPDATE task SET status = 'escalated', role = escalate_to, assignee = '', taken_at = NULL, escalated_at = $4,"
+        f" {_log(ESCALATED, words)} WHERE brand_id = $1 AND id = $2 AND status IN ('open', 'taken')"
+        " AND escalate_to <> '' AND escalated_at IS NULL AND assignee IN ('', $3::text) RETURNING *",
+        *(brand_id, task_id, by, at, why),
     )
 
 

@@ -16,7 +16,7 @@ from siyu_graphql.paging import After, Before, Connection, First, Last, Listing,
 __all__ = ["ACTIONS", "actions_of_brand", "actions_of_user"]
 
 SHOWN = (
-    *("plugin", "playbook", "step", "channel", "text", "because", "detail", "reason", "attempts"),
+    *("plugin", "playbook", "step", "channel", "because", "detail", "reason", "attempts"),
     *("planned_at", "due_at", "done_at"),
 )
 
@@ -29,12 +29,13 @@ def _action(brand_id: int, row: Mapping[str, Any]) -> Action:
         purpose=Purpose(row["purpose"]),
         status=ActionStatus(row["status"]),
         urgent=row["lane"] == 0,
+        said=row["text"],
         log=json.loads(row["log"]),
         **{name: row[name] for name in SHOWN},
     )
 
 
-COLUMNS = ", ".join(f"t.{name}" for name in ("id", "user_id", "purpose", "status", "lane", *SHOWN))
+COLUMNS = ", ".join(f"t.{name}" for name in ("id", "user_id", "purpose", "status", "lane", "text", *SHOWN))
 ACTIONS = Listing("action t", f"{COLUMNS}, t.log::text AS log", _action)
 
 Filter = Annotated[ActionFilter | None, strawberry.argument(description="Which of them; all if left out.")]

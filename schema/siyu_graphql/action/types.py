@@ -12,6 +12,7 @@ from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 from siyu_graphql.mutations import Payload
 from siyu_graphql.nodes import BrandNode
+from siyu_graphql.user.personal import told
 
 if TYPE_CHECKING:
     from siyu_graphql.user.types import User
@@ -83,13 +84,13 @@ class ActionMoment:
 @strawberry.type(description="Something to be done for a user, at most once.")
 class Action(BrandNode):
     user_id: strawberry.Private[int]
+    said: strawberry.Private[str]
     log: strawberry.Private[list[tuple[str, str, str, str]]]
     plugin: str = strawberry.field(description="The name of the plugin whose playbook planned it.")
     playbook: str = strawberry.field(description="The key of the playbook.")
     step: str = strawberry.field(description="The key of the step in the playbook; empty where it is of none.")
     channel: str = strawberry.field(description="The key of the channel by which it leaves the house.")
     purpose: Purpose = strawberry.field(description="What it is for.")
-    text: str = strawberry.field(description="What the user is told.")
     because: str = strawberry.field(description="What set it off.")
     status: ActionStatus = strawberry.field(description="How far it is.")
     detail: str = strawberry.field(description="What became of it, in words; empty while nothing did.")
@@ -99,6 +100,10 @@ class Action(BrandNode):
     planned_at: datetime = strawberry.field(description="When it was planned.")
     due_at: datetime = strawberry.field(description="When it is to be carried out.")
     done_at: datetime | None = strawberry.field(description="When its outcome was noted.")
+
+    @computed("What the user is told; what it quotes of personal data is masked as in `user.attributes`.")
+    async def text(self, info: Info) -> str:
+        return await told(info, self.brand_id, self.user_id, self.said)
 
     @computed("Its whole story, the earliest first: every state that it was in, since when, and why.")
     def story(self) -> list[ActionMoment]:

@@ -41,6 +41,8 @@ from siyu_graphql.stage.queries import stages_of_brand
 from siyu_graphql.stage.types import Stage
 from siyu_graphql.tag.queries import tags_of_brand
 from siyu_graphql.tag.types import Tag
+from siyu_graphql.task.queries import tasks_of_brand
+from siyu_graphql.task.types import Task
 from siyu_graphql.token.queries import tokens_of_brand
 from siyu_graphql.token.types import AccessToken
 from siyu_graphql.user.queries import user_of_brand, users_of_brand
@@ -98,6 +100,9 @@ class Brand(BrandNode):
     )
     actions: Connection[Action] = strawberry.field(
         resolver=actions_of_brand, description="What was and is to be done for its users, the latest planned first."
+    )
+    tasks: Connection[Task] = strawberry.field(
+        resolver=tasks_of_brand, description="What people are to do for its users, by deadline: the overdue first."
     )
     playbooks: list[Playbook] = strawberry.field(
         resolver=playbooks_of_brand, description="The playbooks of the plugins that are on, by name."

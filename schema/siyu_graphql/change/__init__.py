@@ -1,1 +1,1 @@
-"""Changes: what happens to tags, stages and actions, as it is followed."""
+"""Changes: what happens to tags, stages, actions and tasks, as it is followed."""

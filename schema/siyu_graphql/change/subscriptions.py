@@ -13,10 +13,20 @@ from siyu.flow.changes import Page, follow_changes
 from siyu.store.changes import Noun
 
 from siyu_graphql.action.types import ActionStatus
-from siyu_graphql.change.types import ActionChange, ActionChanges, StageChange, StageChanges, TagChange, TagChanges
+from siyu_graphql.change.types import (
+    ActionChange,
+    ActionChanges,
+    StageChange,
+    StageChanges,
+    TagChange,
+    TagChanges,
+    TaskChange,
+    TaskChanges,
+)
 from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.fields import followed
 from siyu_graphql.scalars import checked_text
+from siyu_graphql.task.types import TaskStatus
 
 __all__ = ["ChangeSubscriptions"]
 
@@ -25,6 +35,7 @@ TagKey = Annotated[str | None, strawberry.argument(description="Of this tag only
 Track = Annotated[str | None, strawberry.argument(description="Of this track only: `lifecycle`.")]
 StageKey = Annotated[str | None, strawberry.argument(description="Only to or from this stage, by key.")]
 Status = Annotated[ActionStatus | None, strawberry.argument(description="Only those that come to this.")]
+TaskCame = Annotated[TaskStatus | None, strawberry.argument(description="Only those that come to this.")]
 After = Annotated[
     str | None,
     strawberry.argument(
@@ -99,6 +110,23 @@ class ChangeSubscriptions:
                         ActionChange(brand_id=brand_id, action_id=action, status=ActionStatus(each.after), at=each.at)
                         for each in page.changes
                         for action in each.ids
+                    ],
+                )
+
+    @followed("Which tasks are made, and what becomes of them." + RESULTS)
+    async def tasks(
+        self, info: Info, brand: BrandSlug, status: TaskCame = None, after: After = None
+    ) -> AsyncGenerator[TaskChanges]:
+        async with aclosing(
+            _followed(info, brand, "task", after, key=None if status is None else str(status.value))
+        ) as pages:
+            async for brand_id, page in pages:
+                yield TaskChanges(
+                    cursor=_cursor("task", page.after),
+                    changes=[
+                        TaskChange(brand_id=brand_id, task_id=task, status=TaskStatus(each.after), at=each.at)
+                        for each in page.changes
+                        for task in each.ids
                     ],
                 )
 

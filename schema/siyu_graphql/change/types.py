@@ -11,10 +11,21 @@ from siyu_graphql.action.types import Action, ActionStatus
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 from siyu_graphql.paging import one
+from siyu_graphql.task.queries import TASKS
+from siyu_graphql.task.types import Task, TaskStatus
 from siyu_graphql.user.queries import USERS
 from siyu_graphql.user.types import User
 
-__all__ = ["ActionChange", "ActionChanges", "StageChange", "StageChanges", "TagChange", "TagChanges"]
+__all__ = [
+    "ActionChange",
+    "ActionChanges",
+    "StageChange",
+    "StageChanges",
+    "TagChange",
+    "TagChanges",
+    "TaskChange",
+    "TaskChanges",
+]
 
 CURSOR = "Where this stands: `after` goes on from here, also days later."
 
@@ -58,6 +69,18 @@ class ActionChange:
         return await one(info, ACTIONS, self.brand_id, self.action_id)
 
 
+@strawberry.type(description="A task was made, or came further.")
+class TaskChange:
+    brand_id: strawberry.Private[int]
+    task_id: strawberry.Private[int]
+    status: TaskStatus = strawberry.field(description="What it came to by this change.")
+    at: datetime = strawberry.field(description="When.")
+
+    @computed("The task, as it is now.")
+    async def task(self, info: Info) -> Task | None:
+        return await one(info, TASKS, self.brand_id, self.task_id)
+
+
 @strawberry.type(description="Changes of tags, in their order.")
 class TagChanges:
     cursor: str = strawberry.field(description=CURSOR)
@@ -74,3 +97,9 @@ class StageChanges:
 class ActionChanges:
     cursor: str = strawberry.field(description=CURSOR)
     changes: list[ActionChange] = strawberry.field(description="The changes; none at first where nothing was missed.")
+
+
+@strawberry.type(description="Changes of tasks, in their order.")
+class TaskChanges:
+    cursor: str = strawberry.field(description=CURSOR)
+    changes: list[TaskChange] = strawberry.field(description="The changes; none at first where nothing was missed.")

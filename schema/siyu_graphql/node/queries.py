@@ -28,6 +28,7 @@ from siyu_graphql.run.queries import RUNS
 from siyu_graphql.segment.queries import SEGMENTS
 from siyu_graphql.stage.queries import STAGES
 from siyu_graphql.tag.queries import TAGS
+from siyu_graphql.task.queries import TASKS
 from siyu_graphql.token.queries import TOKENS
 from siyu_graphql.user.queries import find_user
 
@@ -49,6 +50,7 @@ NODES: Mapping[str, Find] = {
     "SettingChange": by_number(SETTING_CHANGES),
     "Stage": by_number(STAGES),
     "Tag": by_number(TAGS),
+    "Task": by_number(TASKS),
     "User": find_user,
     "UserMerge": by_number(MERGES),
 }

@@ -18,7 +18,7 @@ from siyu_graphql.plans.document import Arguments, Prepared, Selected, Unplanned
 from siyu_graphql.plans.mapping import Catalog, Column, Field, Fields, Known
 from siyu_graphql.plans.nouns import BRAND, FIELDS
 from siyu_graphql.plans.pages import Chosen, Counted, Page, Paged, all_of_user, rows_of_user
-from siyu_graphql.plans.reading import PERSON, Columns, Elements, Joined, Nested, Request, Shape, Total
+from siyu_graphql.plans.reading import KNOWN, PERSON, Columns, Elements, Joined, Nested, Request, Shape, Total
 from siyu_graphql.plans.writing import Code, Template, quoted, written
 from siyu_graphql.reasons import MERGED
 
@@ -87,6 +87,7 @@ class _Compiler:
         self._inputs: list[Input] = []
         self._steps: list[Step] = []
         self._catalogs: list[Catalog] = []
+        self._known: dict[tuple[Columns, str], Shape] = {}
         self._shapes = 0
 
     def brand(self, field: GraphQLField, selected: Selected) -> BrandPlan:
@@ -140,6 +141,15 @@ class _Compiler:
             case mapping.Named(_, kind, name) if isinstance(columns, Elements):
                 person, kind_at, value = (columns.column(each) for each in (PERSON, kind, name))
                 return f"quoted(q.personal.named(q.brand_id, r[{person}], r[{kind_at}], r[{value}]))"
+            case mapping.Told(_, name) if isinstance(columns, Elements):
+                person, known, text = (columns.column(each) for each in (PERSON, KNOWN, name))
+                return f"told(q, (r[{person}], r[{known}]), r[{text}])"
+            case mapping.Told(_, name, whose, listing):
+                if (columns, whose) not in self._known:
+                    self._known[columns, whose] = self._found_by(columns, whose, listing)
+                    self._known[columns, whose].column("attributes")
+                user = f"q.rows[{self._known[columns, whose].number}].get(r[{columns.column(whose)}])"
+                return f"told(q, {user}, r[{columns.column(name)}])"
             case mapping.Global():
                 number = columns.column("id")
                 if isinstance(columns, _BrandColumns):
@@ -193,6 +203,12 @@ class _Compiler:
         )
 
     def _one(self, field: GraphQLField, selected: Selected, listing: Listing[Any], columns: Columns, name: str) -> str:
+        shape = self._found_by(columns, name, listing)
+        write = self._one_row(field, selected, shape)
+        return f"{write}(q.rows[{shape.number}].get(r[{columns.column(name)}]), q)"
+
+    def _found_by(self, columns: Columns, name: str, listing: Listing[Any]) -> Shape:
+        """The users whose numbers are in a column; their own comes first."""
         place = columns.column(name)
         if isinstance(columns, Shape):
             numbers: reading.Numbers = partial(reading.numbers_in_rows, columns, place)
@@ -203,8 +219,7 @@ class _Compiler:
         shape = self._shape()
         shape.column("id")
         self._steps.append(reading.Found(shape, listing, numbers))
-        write = self._one_row(field, selected, shape)
-        return f"{write}(q.rows[{shape.number}].get(r[{place}]), q)"
+        return shape
 
     def _one_row(self, field: GraphQLField, selected: Selected, shape: Shape) -> str:
         template = self._node(field, selected, shape)

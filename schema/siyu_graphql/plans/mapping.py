@@ -27,6 +27,7 @@ __all__ = [
     "Paged",
     "Several",
     "Shown",
+    "Told",
     "Whole",
     "Why",
     "columns",
@@ -62,6 +63,17 @@ class Named:
     resolver: Resolver
     kind: str
     name: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """A text in a column that may quote personal data of the user whose number is in ``whose``, as the bearer may see
+    it; ``users`` is where what is known of them is."""
+
+    resolver: Resolver
+    name: str
+    whose: str
+    users: Listing[Any]
 
 
 @dataclass(frozen=True)
@@ -159,7 +171,7 @@ class One:
     column: str
 
 
-Field: TypeAlias = Column | Shown | Named | Global | Known | Why | Ended | Several | Whole | Paged | Found | One
+Field: TypeAlias = Column | Shown | Named | Told | Global | Known | Why | Ended | Several | Whole | Paged | Found | One
 Fields: TypeAlias = Mapping[str, Field]
 """The fields of a type by their names in Python."""
 

@@ -40,6 +40,7 @@ from siyu_graphql.plans.mapping import (
     Scope,
     Several,
     Shown,
+    Told,
     Whole,
     Why,
     columns,
@@ -50,6 +51,8 @@ from siyu_graphql.stage import queries as stage
 from siyu_graphql.stage.types import PastStage
 from siyu_graphql.tag import queries as tag
 from siyu_graphql.tag.types import PastTag
+from siyu_graphql.task.queries import TASKS, tasks_of_brand, tasks_of_user, tasks_where
+from siyu_graphql.task.types import Task
 from siyu_graphql.user.filters import UserFilter, UserOrder
 from siyu_graphql.user.loaders import users_by_identity
 from siyu_graphql.user.personal import require_attributes
@@ -97,6 +100,10 @@ def _actions(brand_id: int, _: Personal, filter: ActionFilter | None = None) -> 
     return ACTIONS, list(actions_where(brand_id, filter))
 
 
+def _tasks(brand_id: int, _: Personal, **wanted: Any) -> tuple[Listing[Any], Sequence[Term]]:
+    return TASKS, tasks_where(**wanted)
+
+
 def _events(brand_id: int, _: Personal, filter: EventFilter | None = None) -> tuple[Listing[Any], Sequence[Term]]:
     return EVENTS, list(events_where(brand_id, filter))
 
@@ -141,6 +148,7 @@ FIELDS: Mapping[str, Fields] = {
         "tag_history": Paged(tag.tag_history, _of(tag.PAST), of_user=tag.PAST),
         "stage_history": Paged(stage.stage_history, _of(stage.PAST), of_user=stage.PAST),
         "actions": Paged(actions_of_user, _actions, of_user=ACTIONS),
+        "tasks": Paged(tasks_of_user, _tasks, of_user=TASKS),
         "events": Paged(events_of_user, _events, of_user=EVENTS),
     },
     "Identity": {**columns("kind"), "value": Named(Identity.value, kind="kind", name="value")},
@@ -168,10 +176,19 @@ FIELDS: Mapping[str, Fields] = {
     },
     "Action": {
         **NODE,
-        **columns("plugin", "playbook", "channel", "purpose", "text", "because", "status", "detail", "attempts"),
+        **columns("plugin", "playbook", "channel", "purpose", "because", "status", "detail", "attempts"),
+        "text": Told(Action.text, "text", "user_id", USERS),
         **columns("step", "reason"),
         **columns("planned_at", "due_at", "done_at"),
         "user": One(Action.user, USERS, "user_id"),
+    },
+    "Task": {
+        **NODE,
+        **columns("role", "deadline", "escalate_to", "status", "assignee", "outcome"),
+        **columns("made_at", "taken_at", "escalated_at", "done_at"),
+        "title": Told(Task.title, "title", "user_id", USERS),
+        "text": Told(Task.text, "text", "user_id", USERS),
+        "user": One(Task.user, USERS, "user_id"),
     },
     "Event": {
         **NODE,
@@ -189,6 +206,7 @@ BRAND: Fields = {
     "user": Found(user_of_brand, USERS, _user),
     "users": Paged(users_of_brand, _users),
     "actions": Paged(actions_of_brand, _actions),
+    "tasks": Paged(tasks_of_brand, _tasks),
     "events": Paged(events_of_brand, _received),
     "tags": Whole(tag.tags_of_brand, tag.TAGS, "t.key", _shown),
     "stages": Whole(stage.stages_of_brand, stage.STAGES, stage.STAGES.order.sql, _shown),

@@ -18,6 +18,7 @@ from siyu_graphql.paging import Listing, Order, Where
 from siyu_graphql.personal import Personal
 
 __all__ = [
+    "KNOWN",
     "PERSON",
     "All",
     "AtHand",
@@ -92,8 +93,9 @@ def ordered(rows: str, order: Order) -> str:
     return ", ".join(f"{rows}.{name}{direction}" for name, _ in order.columns)
 
 
-PERSON = "person"
-"""Of a list that hangs on a user: that user's number."""
+PERSON, KNOWN = "person", "known"
+"""Of a list that hangs on a user: that user's number, and attributes."""
+OF_PERSON = {PERSON: "id", KNOWN: "attributes"}
 
 
 class Elements:
@@ -111,12 +113,12 @@ class Elements:
     @property
     def arrays(self) -> list[tuple[int, str]]:
         """The columns that have to be read, with their numbers."""
-        return [(number, name) for number, name in enumerate(self.names) if name != PERSON]
+        return [(number, name) for number, name in enumerate(self.names) if name not in OF_PERSON]
 
     def zipped(self, places: Sequence[int]) -> str:
         """The code that makes elements from the arrays of a row."""
         values = (
-            f"repeat(r[{place}])" if name == PERSON else f"r[{place}]"
+            f"repeat(r[{place}])" if name in OF_PERSON else f"r[{place}]"
             for name, place in zip(self.names, places, strict=True)
         )
         return f"zip({', '.join(values)})"
@@ -203,7 +205,7 @@ class Shape:
 
     def _arrays(self, name: str, elements: Elements) -> list[int]:
         return [
-            self.column("id") if column == PERSON else self.column(f"a{n}", name)
+            self.column(OF_PERSON[column]) if column in OF_PERSON else self.column(f"a{n}", name)
             for n, column in enumerate(elements.names)
         ]
 

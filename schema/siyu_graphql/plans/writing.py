@@ -66,6 +66,7 @@ class Code:
             "quoted": quoted,
             "repeat": repeat,
             "shown": shown,
+            "told": told,
             "whole": whole,
         }
 
@@ -155,9 +156,20 @@ def _words(rule: Rule, why: str) -> str:
 
 def shown(request: Request, whose: int, text: str) -> str:
     """JSON as the bearer may see it."""
-    look = _veiled if len(text) <= MOST_KEPT else _veiled.__wrapped__
-    veiled = look(text, request.personal.declared)
+    veiled = _looked(request, text)
     return text if veiled is None or request.personal.may_see(request.brand_id, whose) else veiled
+
+
+def told(request: Request, user: Sequence[Any] | None, text: str) -> str:
+    """A text that may quote what is personal of a user (number, and attributes as JSON), as the bearer may see it."""
+    if user is None or _looked(request, user[1]) is None:
+        return quoted(text)
+    return quoted(request.personal.told(request.brand_id, user[0], json.loads(user[1]), text))
+
+
+def _looked(request: Request, text: str) -> str | None:
+    look = _veiled if len(text) <= MOST_KEPT else _veiled.__wrapped__
+    return look(text, request.personal.declared)
 
 
 @lru_cache(maxsize=20_000)

@@ -22,7 +22,7 @@ class Role(Enum):
     )
     OPERATOR = strawberry.enum_value(
         tokens.Role.OPERATOR.value,
-        description="As a developer, and asks for refreshes, merges users and keeps segments.",
+        description="As a developer, and asks for refreshes, merges users, keeps segments, and acts for users.",
     )
     ADMIN = strawberry.enum_value(
         tokens.Role.ADMIN.value,
@@ -40,6 +40,7 @@ class Right(Enum):
     )
     MERGE = strawberry.enum_value(tokens.Right.MERGE.value, description="Merge users, and part them.")
     SEGMENT = strawberry.enum_value(tokens.Right.SEGMENT.value, description="Make, change and delete segments.")
+    ACT = strawberry.enum_value(tokens.Right.ACT.value, description="Start playbooks, and look after tasks.")
     EXPORT = strawberry.enum_value(
         tokens.Right.EXPORT.value, description="Have files made and taken in, and the links to them."
     )

@@ -12,7 +12,15 @@ from siyu.flow.filters import AttributeFilter, FactFilter, FactName, UserFilter
 from siyu_graphql.context import Info
 from siyu_graphql.personal import Personal
 
-__all__ = ["require_attributes", "require_facts", "require_personal", "shown_filter"]
+__all__ = ["require_attributes", "require_facts", "require_personal", "shown_filter", "told"]
+
+
+async def told(info: Info, brand_id: int, user_id: int, text: str) -> str:
+    """A text that was written to or of a user, with what it quotes of their personal data as the bearer may see it."""
+    from siyu_graphql.user.queries import find_user
+
+    user = await find_user(info, brand_id, str(user_id)) if text else None
+    return text if user is None else info.context.personal.told(brand_id, user.user_id, user.known, text)
 
 
 async def require_personal(

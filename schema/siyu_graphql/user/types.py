@@ -29,6 +29,8 @@ from siyu_graphql.stage.queries import stage_history, stages_of_user
 from siyu_graphql.stage.types import PastStage, UserStage
 from siyu_graphql.tag.queries import tag_history, tags_of_user
 from siyu_graphql.tag.types import PastTag, UserTag
+from siyu_graphql.task.queries import tasks_of_user
+from siyu_graphql.task.types import Task
 from siyu_graphql.timeline.queries import timeline_of_user
 from siyu_graphql.timeline.types import TimelineEntry
 from siyu_graphql.user.loaders import identities_of_users
@@ -80,6 +82,9 @@ class User(BrandNode):
     )
     actions: Connection[Action] = strawberry.field(
         resolver=actions_of_user, description="What was and is to be done for the user, the latest planned first."
+    )
+    tasks: Connection[Task] = strawberry.field(
+        resolver=tasks_of_user, description="What people are to do for the user, by deadline: the overdue first."
     )
     events: Connection[Event] = strawberry.field(
         resolver=events_of_user, description="What happened, the latest first."

@@ -21,7 +21,7 @@ from siyu.flow.context import Context
 from siyu.flow.dispatch import dispatch
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.playbooks import carry_on, start
-from siyu.flow.tasks import Status, Task, Tasks, done, escalate, find, give_back, listed, take
+from siyu.flow.tasks import Status, Task, Tasks, done, escalate, escalate_now, find, give_back, listed, take
 from siyu.store.models import Action, Brand, Event, Identity, OutboxMessage
 
 from tests.core.conftest import new_brand
@@ -118,7 +118,8 @@ async def test_a_task_is_taken_done_and_told_of(ctx: Context, shop: Brand) -> No
         ("done", "li", "已退款"),
     ]
     event = await Event.get(brand_id=shop.id, kind="task.done")
-    assert event.payload == {"role": "service", "title": "给朋友回电", "outcome": "已退款", "by": "li"}
+    made_by = {"plugin": "care", "playbook": "call", "step": "call"}
+    assert event.payload == {**made_by, "role": "service", "outcome": "已退款", "by": "li"}
     await carry_on(ctx, shop.id)
     await dispatch(ctx, shop.id)
     assert [row.text for row in await OutboxMessage.filter(brand_id=shop.id)] == ["谢谢您的耐心"]
@@ -165,6 +166,26 @@ async def test_a_task_past_its_deadline_escalates_once(ctx: Context, shop: Brand
     assert (await give_back(ctx, shop, first.id, "boss")).status == "escalated"
     await done(ctx, shop, first.id, "boss")
     assert (await find(ctx, shop, third.id)).role == "service"
+
+
+async def test_who_cannot_do_a_task_escalates_it_before_its_deadline(ctx: Context, shop: Brand) -> None:
+    [task] = await called(ctx, shop)
+    await take(ctx, shop, task.id, "li")
+    with pytest.raises(InputError, match="taken by li"):
+        await escalate_now(ctx, shop, task.id, "wang")
+    found = await escalate_now(ctx, shop, task.id, "li", "she asks for the boss")
+    assert (found.status, found.role, found.assignee, found.escalated_at) == ("escalated", "manager", "", NOON)
+    assert found.log[-1][1:] == ["escalated", "li", "service → manager: she asks for the boss"]
+    with pytest.raises(InputError, match="has escalated to manager"):
+        await escalate_now(ctx, shop, task.id, "li")
+    await later(shop, 2 * HOUR)
+    assert await escalate(ctx) == 0
+    body = {"role": "service", "title": "call", "deadline": (NOON + HOUR).isoformat()}
+    message = Message(7, "k", shop.slug, task.user_id, "text", "service", NOON, body=body)
+    await Tasks(ctx.db, shop.id).deliver([message], Params())
+    [other] = (await listed(ctx, shop, role="service")).tasks
+    with pytest.raises(InputError, match="escalates to nobody"):
+        await escalate_now(ctx, shop, other.id, "li")
 
 
 async def test_tasks_are_listed_by_deadline_page_by_page(ctx: Context, shop: Brand) -> None:

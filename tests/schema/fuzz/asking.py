@@ -42,7 +42,10 @@ FREQUENT = ("recordEvents",) * 8
 """Mutations that come more often than others."""
 SELDOM = {"last": 0.08, "before": 0.08, "after": 0.2}
 """How often an argument is given that may be left out, where it is not three times in ten."""
-ID_TYPES = ("User", "User", "User", "Event", "Action", "Run", "Segment", "UserMerge", "AccessToken", "File", "Nothing")
+ID_TYPES = (
+    *("User", "User", "User", "Event", "Action", "Run", "Segment", "Task"),
+    *("UserMerge", "AccessToken", "File", "Nothing"),
+)
 
 TEXTS = (
     "",
@@ -386,7 +389,7 @@ class Asker:
         return choose(self.known.values.get(name) or ("a", "b")) if not self._odd() else choose(TEXTS)
 
     def _id(self, name: str) -> str:
-        type_ = {"user": "User", "other": "User", "merge": "UserMerge", "run": "Run"}.get(name)
+        type_ = {"user": "User", "other": "User", "merge": "UserMerge", "run": "Run", "task": "Task"}.get(name)
         if type_ is None or self._odd():
             type_ = self.dice.choice(ID_TYPES)
         brand = self.dice.choice(self.known.brands) if not self._odd() else self.dice.choice(NUMBERS)

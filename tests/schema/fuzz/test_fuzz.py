@@ -24,10 +24,11 @@ from siyu.flow.plugins import enable
 from siyu.flow.tokens import create_token
 from siyu.jobs import WORK, Job, JobContext
 from siyu.runtime import ApiSettings
-from siyu.store.models import AccessToken, Brand
+from siyu.store.models import AccessToken, Brand, Identity
 from siyu_graphql.context import NO_BRAND
 from siyu_graphql.plans.runner import Plans
 
+from tests.schema.conftest import assigned
 from tests.schema.fuzz.asking import PAYLOADS, Asked, Asker, Known, ids_in
 from tests.schema.fuzz.clients import Answered, ask
 
@@ -53,6 +54,7 @@ KNOWN = """{ brand(slug: "shop") {
     events { edges { cursor } } tagHistory { edges { cursor } } stageHistory { edges { cursor } }
     timeline { edges { cursor } }
   } }
+  tasks { edges { cursor } }
   actions { edges { cursor } } events { edges { cursor } } merges { edges { cursor } } tokens { edges { cursor } }
   auditLog { edges { cursor } } rejectedEvents { edges { cursor } } segments { edges { cursor } }
   plugins { name params fitted { key states { nodes { version } } } }
@@ -134,6 +136,9 @@ async def place(world: Any) -> Place:
     shop, other = await Brand.get(slug="shop"), await Brand.get(slug="other")
     for plugin in ("pets", "beauty", "interest", "mother_baby"):
         await enable(ctx, shop, plugin)
+    for brand in (shop, other):
+        for row in await Identity.filter(brand_id=brand.id, kind="member").order_by("id").limit(9):
+            await assigned(ctx, brand, row.user_id, f"call {row.value}", escalate_to="manager")
     settings = ApiSettings(cost_per_minute=0, operation_seconds=ANSWER_SECONDS)
     apps = [siyu_graphql.create_app(ctx, queue, settings=settings) for _ in range(2)]
     schema = apps[0].state.door.schema
@@ -197,6 +202,8 @@ async def _known(world: Any, shop: Brand, other: Brand) -> Known:
         "params": [{}, *(plugin["params"] for plugin in brand["plugins"]), {"rfm": {"groups": 3}}],
         "eq": [1, 30, "油性", "2026-05-01", True],
         "channel": ["wecom", "sms"],
+        "role": ["service", "adviser"],
+        "assignee": ["li", ""],
         "by": ["root", "fuzz"],
         "what": ["recordEvents", "personal.read"],
         "source": ["qr", "store"],

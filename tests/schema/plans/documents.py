@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from graphql import GraphQLField, GraphQLInputType, GraphQLObjectType, GraphQLSchema, get_named_type, is_leaf_type
+from graphql import (
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_named_type,
+    is_leaf_type,
+)
 from siyu_graphql.plans.document import definition
 from siyu_graphql.plans.nouns import BRAND, FIELDS
 
@@ -164,6 +172,14 @@ class Writer:
                 if often < 0.02:
                     return {"fact": {"plugin": "rfm", "name": "frequency"}}
                 return dict(list(found.items())[: choose([1, 2, 2])])
+            case "role" if often < 0.3:
+                return choose(["service", "adviser", "nobody", "\x00"])
+            case "assignee" if often < 0.3:
+                return choose(["li", ""])
+            case "status" if often < 0.4:
+                return self.dice.sample(["OPEN", "TAKEN", "ESCALATED", "DONE"], choose([0, 1, 2, 4]))
+            case "deadline" if often < 0.3:
+                return {choose(["gte", "lt"]): choose(["2026-06-01T12:30:00Z", "2026-06-02T14:00:00Z"])}
             case "filter" if often < 0.5:
                 return self._filter(name)
         return None
@@ -210,6 +226,6 @@ def _literal(type_: GraphQLInputType, value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_literal(fields[key].type, inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_literal(type_, inner) for inner in value) + "]"
-    if isinstance(value, str) and get_named_type(type_).name in ("UserOrderField", "Direction", "ActionStatus"):
+    if isinstance(value, str) and isinstance(get_named_type(type_), GraphQLEnumType):
         return value
     return json.dumps(value)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gc
 import json
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
 import pytest
+from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.tasks import done, take
 from siyu.flow.tokens import create_token
-from siyu.store.models import Brand
+from siyu.store.models import Brand, Identity, Task
 
+from tests.schema.conftest import assigned
 from tests.schema.plans.documents import Some, Writer
 
 # Where an argument is refused, GraphQL's own engine leaves resolvers beside it that it has called and not awaited.
@@ -26,11 +30,13 @@ SOME = """{ brand(slug: "shop") {
       events { edges { cursor } } tagHistory { edges { cursor } } stageHistory { edges { cursor } }
     }
   }
+  tasks(status: [OPEN, TAKEN, DONE]) { edges { cursor } }
   actions { edges { cursor } } received: events { edges { cursor } }
 } }"""
 
 
 async def some(world: Any) -> Some:
+    await with_tasks(world)
     brand = (await world.data(SOME))["brand"]
     users = brand["users"]["nodes"]
 
@@ -46,9 +52,29 @@ async def some(world: Any) -> Some:
         cursors={
             "users": cursors([brand["users"]] * 3 + [brand["byMoment"]]),
             "actions": cursors([brand["actions"]]),
+            "tasks": cursors([brand["tasks"]]),
             **{name: cursors([user[name] for user in users]) for name in ("events", "tagHistory", "stageHistory")},
         },
     )
+
+
+async def with_tasks(world: Any) -> None:
+    """Tasks of all kinds, some of which quote what is personal."""
+    for slug in ("shop", "other"):
+        brand = await Brand.get(slug=slug)
+        if await Task.filter(brand_id=brand.id).exists():
+            continue
+        who = [row.user_id for row in await Identity.filter(brand_id=brand.id, kind="member").order_by("id").limit(9)]
+        called = IncomingEvent("named", "profile.updated", {"member": "m01"}, {"nickname": "小安"})
+        await record(world.ctx, brand, [called])
+        for number, user in enumerate([*who, *who[:3]]):
+            deadline = datetime(2026, 6, 1 + number % 3, 12 + number % 4, tzinfo=UTC).isoformat()
+            role = "service" if number % 2 else "adviser"
+            task = await assigned(world.ctx, brand, user, f"给小安\n打电话 {number}", role=role, deadline=deadline)
+            if number % 3 == 1:
+                await take(world.ctx, brand, task, "li")
+            elif number % 3 == 2:
+                await done(world.ctx, brand, task, "wang", "好")
 
 
 async def tokens(world: Any) -> list[str]:

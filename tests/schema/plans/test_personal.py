@@ -12,8 +12,10 @@ from siyu.flow import audit
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.personal import WHOLE, WORDS, is_personal
 from siyu.flow.tokens import create_token
-from siyu.store.models import AuditEntry, Brand
+from siyu.store.models import AuditEntry, Brand, Identity
 from siyu_graphql.plans.writing import may_hold
+
+from tests.schema.conftest import assigned
 
 QUERY = """query Everybody { brand(slug: "shop") { users { nodes {
   attributes identities { kind value } events { nodes { payload user { attributes } } } } } } }"""
@@ -44,6 +46,22 @@ async def both(world: Any, door: Any, query: str, token: str) -> list[tuple[Any,
         answer.pop("extensions", None)
         found.append((answer, (await reads())[had:]))
     return found
+
+
+@pytest.mark.parametrize("role", ["viewer", "admin"])
+async def test_plans_show_of_texts_what_resolvers_show(world: Any, door: Any, brand: Brand, role: str) -> None:
+    one, two = [row.user_id for row in await Identity.filter(brand_id=brand.id, kind="member").order_by("value")]
+    await assigned(world.ctx, brand, one, "call 02012345678\nor ann@example.com")
+    await assigned(world.ctx, brand, two, "say hello")
+    query = """{ brand(slug: "shop") { actions { nodes { text } } tasks { nodes { title text } }
+      users { nodes { tasks { nodes { title } } actions { nodes { text user { id } } } } } } }"""
+    slow, fast = await both(world, door, query, await create_token(role, brand))
+    assert fast == slow
+    assert door.plans.counts.planned == 1
+    text = json.dumps(fast[0])
+    assert ("02012345678" in text, "ann@example.com" in text) == (role == "admin",) * 2
+    assert (text.count("020****5678"), text.count("a***@example.com")) == ((5, 3) if role == "viewer" else (0, 0))
+    assert fast[1] == ([1] if role == "admin" else [])
 
 
 @pytest.mark.parametrize("role", ["viewer", "admin"])

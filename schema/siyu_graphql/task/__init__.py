@@ -1,0 +1,1 @@
+"""Tasks: what people are to do for users, by when."""
