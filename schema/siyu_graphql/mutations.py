@@ -16,7 +16,7 @@ from siyu_graphql.errors import UserError
 __all__ = ["Guard", "Payload", "mutation"]
 
 
-TARGETS = ("plugin", "playbook", "name", "merge", "task", "user")
+TARGETS = ("plugin", "playbook", "name", "merge", "task", "user", "key")
 """Arguments that say what a mutation is done to."""
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "Term",
     "Where",
     "Window",
+    "of_all",
     "of_brand",
     "of_user",
     "one",
@@ -310,6 +311,30 @@ def of_brand(info: Info, brand_id: int, listing: Listing[T], window: Window, *te
     async def count() -> int:
         async with loaders.connection(brand_id) as connection:
             return await listing.count(connection, Where(brand_id, *terms))
+
+    return Connection(page=read, count=count)
+
+
+def of_all(
+    order: Order, window: Window, entries: Callable[[], Awaitable[Sequence[tuple[Mapping[str, Any], T]]]]
+) -> Connection[T]:
+    """The connection of what is read whole, whatever page is asked for: pairs of a sort key's row and a node."""
+    limit = window.limit
+    after = None if window.after is None else order.key(window.after, "after")
+    before = None if window.before is None else order.key(window.before, "before")
+    found = once(entries)
+
+    async def read() -> Page[T]:
+        keyed = sorted(((order.key_of(row), row, node) for row, node in await found()), key=lambda each: each[0])
+        within = [
+            Edge(cursor=order.cursor(row), node=node)
+            for key, row, node in keyed
+            if (after is None or key > after) and (before is None or key < before)
+        ]
+        return window.page(within[::-1][: limit + 1] if window.backward else within[: limit + 1])
+
+    async def count() -> int:
+        return len(await found())
 
     return Connection(page=read, count=count)
 

@@ -40,10 +40,12 @@ from siyu_graphql.scalars import SCALARS
 from siyu_graphql.segment.mutations import SegmentMutations
 from siyu_graphql.server.queries import ServerQueries
 from siyu_graphql.task.mutations import TaskMutations
+from siyu_graphql.template.mutations import TemplateMutations
 from siyu_graphql.token.me import MeQueries
 from siyu_graphql.token.mutations import TokenMutations
 from siyu_graphql.token.queries import TokenQueries
 from siyu_graphql.user.types import User
+from siyu_graphql.voice.mutations import VoiceMutations
 
 __all__ = ["build_schema", "print_sdl"]
 
@@ -59,7 +61,9 @@ MUTATIONS = (
     RunMutations,
     SegmentMutations,
     TaskMutations,
+    TemplateMutations,
     TokenMutations,
+    VoiceMutations,
 )
 SUBSCRIPTIONS = (ChangeSubscriptions, PluginSubscriptions, RunSubscriptions)
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import siyu_graphql
 from siyu.contract.manager import PluginManager
-from siyu.flow import plugins, segments, tasks
+from siyu.flow import content, plugins, segments, tasks
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.merging import merge_users
 from siyu.flow.tokens import create_token, revoke
@@ -77,6 +77,15 @@ MUTATIONS = {
             ("finishTask", "TAKEN"),
         ]
     },
+    "setTemplate": (
+        'setTemplate(brand: "shop", key: "new-ROLE", text: "hello") { template { key } userErrors { code } }',
+        "admin",
+    ),
+    "endTemplate": ('endTemplate(brand: "shop", key: "TEXT") { template { key } userErrors { code } }', "admin"),
+    "setVoice": (
+        'setVoice(brand: "shop", voice: {language: "en"}) { voice { language } userErrors { code } }',
+        "admin",
+    ),
     "mergeUsers": (
         'mergeUsers(brand: "shop", user: "ONE", other: "OTHER") { merge { id } user { id } userErrors { code } }',
         "operator admin",
@@ -113,12 +122,15 @@ async def rulebook(brand: Brand) -> str:
 
 
 async def filled(world: Any, call: str, role: str = "admin") -> str:
-    """A call with what it names: the role, a version of the rulebook, a token, a task that is open or that the role has
-    taken, two users who are new, and a merge of them."""
+    """A call with what it names: the role, a version of the rulebook, a token, a text of the brand's own, a task that
+    is open or that the role has taken, two users who are new, and a merge of them."""
     shop = await Brand.get(slug="shop")
     call = call.replace("ROLE", role).replace("VERSION", await rulebook(shop))
     if "PREFIX" in call:
         call = call.replace("PREFIX", (await create_token("viewer", shop, "spare"))[5:13])
+    if "TEXT" in call:
+        await content.set_text(world.ctx, shop, "ending", "hello")
+        call = call.replace("TEXT", "ending")
     if "TASK" in call or "TAKEN" in call:
         whose = (await Identity.filter(brand_id=shop.id).order_by("id"))[0].user_id
         number = await assigned(world.ctx, shop, whose, "call", escalate_to="manager")

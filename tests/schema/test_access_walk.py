@@ -29,9 +29,10 @@ from graphql import (
 )
 from siyu import NotFound
 from siyu.contract.manager import PluginManager
-from siyu.flow import personal, plugins, segments, tokens
+from siyu.flow import content, personal, plugins, segments, tokens
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.tokens import RIGHTS, Access, Right, Role, authenticate, create_token
+from siyu.flow.voice import set_voice
 from siyu.store.models import AuditEntry, Brand, Fence, Identity, RulebookVersion, Run, User, UserMerge
 from siyu_graphql import context, paging
 from siyu_graphql.loading import Loaders
@@ -68,6 +69,7 @@ GUARDED = {
     "Brand.auditLog": "read the audit log",
     "Brand.previewPlugin": "configure",
     "Brand.previewPlaybook": "configure",
+    "Brand.previewTemplate": "see personal data",
     "Mutation.recordEvents": "record",
     "Mutation.refreshBrand": "refresh",
     "Mutation.retryPlugin": "refresh",
@@ -92,6 +94,9 @@ GUARDED = {
     "Mutation.undoPlugin": "configure",
     "Mutation.pinState": "configure",
     "Mutation.releaseState": "configure",
+    "Mutation.setTemplate": "configure",
+    "Mutation.endTemplate": "configure",
+    "Mutation.setVoice": "configure",
     "Mutation.createToken": "manage tokens",
     "Mutation.revokeToken": "manage tokens",
 }
@@ -175,13 +180,22 @@ ARGUMENTS = {
     "assignee": "null",
     "deadline": "null",
     "why": '"walk"',
+    "own": "null",
+    "key": '"greeting"',
+    "text": '"walked"',
+    "url": '""',
+    "because": '""',
+    "channel": '""',
+    "language": '""',
+    "voice": '{language: "zh"}',
+    "Mutation.setTemplate.kind": "TEXT",
+    "Mutation.setTemplate.purpose": "null",
     "outcome": '"walk"',
     "by": '"walk"',
     "playbook": '"lifecycle.welcome_back"',
     "users": '["USER"]',
     "occasion": '"walk"',
     "message": '{channel: "outbox", purpose: SERVICE, text: "hi"}',
-    "key": '"walk"',
     "days": "3",
     "force": "true",
     "Brand.previewPlugin.plugin": '"lifecycle"',
@@ -198,7 +212,12 @@ ARGUMENTS = {
     "Brand.stageFlows.until": "null",
     "Brand.user.id": '"USER"',
     "Brand.user.identity": "null",
+    "Brand.actions.filter": '{channel: ["tasks"]}',
+    "Brand.previewTemplate.key": '"lifecycle.welcome_back.send_1"',
+    "Brand.previewTemplate.user": '"USER"',
     "Brand.tasks.role": "null",
+    "Brand.templateVersions.key": '"greeting"',
+    "Brand.templates.key": "null",
     "Brand.tasks.status": "[OPEN, TAKEN, ESCALATED, DONE]",
     "User.tasks.status": "[OPEN, TAKEN, ESCALATED, DONE]",
     "User.tasks.role": "null",
@@ -359,6 +378,7 @@ IDS = {"Query.node.id": "any", "Brand.user.id": "User", "Subscription.runProgres
     "Mutation.unmergeUsers.merge": "UserMerge",
     "Mutation.startPlaybook.users": "User",
     "Mutation.sendMessage.users": "User",
+    "Brand.previewTemplate.user": "User",
     **{f"Mutation.{name}.task": "Task" for name in ("takeTask", "giveBackTask", "escalateTask", "finishTask")},
 }
 """Every argument, and every field of an input, that takes an id."""
@@ -654,6 +674,8 @@ async def walk(world: Any) -> Walk:
                 "ONE": to_base64("User", f"{shop.id}:{users[3]}"),
                 "TWO": to_base64("User", f"{shop.id}:{users[4]}"),
             }
+        await content.set_text(world.ctx, brand, "greeting", "hello")
+        await set_voice(brand, {"staff": {"li": {"zh": {"name": "小李"}}}})
         quoting = f"call {PHONE} or {MAIL}" if brand is shop else "call"
         person = (await Identity.get(brand_id=brand.id, kind="member", value="m01")).user_id
         task = await assigned(world.ctx, brand, person, quoting)
@@ -797,7 +819,7 @@ def impersonal(word: str) -> Rule:
     return lambda: patch.object(personal, "WORDS", personal.WORDS - {word})
 
 
-READERS = {Right.READ, Right.INTROSPECT, Right.PERSONAL}
+READERS = {Right.READ, Right.INTROSPECT}
 """Rights that are not asked for by name where they are needed, or that every role has."""
 DOORS = [module for name, module in sorted(sys.modules.items()) if _has_a_door(name, module)]
 RULES: dict[str, tuple[str, Rule]] = {

@@ -43,10 +43,14 @@ from siyu_graphql.tag.queries import tags_of_brand
 from siyu_graphql.tag.types import Tag
 from siyu_graphql.task.queries import tasks_of_brand
 from siyu_graphql.task.types import Task
+from siyu_graphql.template.queries import preview_of_template, templates_of_brand, versions_of_template
+from siyu_graphql.template.types import Template, TemplatePreview
 from siyu_graphql.token.queries import tokens_of_brand
 from siyu_graphql.token.types import AccessToken
 from siyu_graphql.user.queries import user_of_brand, users_of_brand
 from siyu_graphql.user.types import User, UserConnection
+from siyu_graphql.voice.queries import voice_of_brand
+from siyu_graphql.voice.types import BrandVoice
 
 __all__ = ["Brand"]
 
@@ -111,6 +115,18 @@ class Brand(BrandNode):
         resolver=enrolments_of_brand,
         description="Who is and was on the way through a playbook, the latest first.",
     )
+    templates: Connection[Template] = strawberry.field(
+        resolver=templates_of_brand,
+        description="What its messages and tasks say, by key: the texts of the playbooks that are on, the brand's own"
+        " in their place, and its content library.",
+    )
+    template_versions: Connection[Template] = strawberry.field(
+        resolver=versions_of_template,
+        description="The versions of its own texts under a key, the latest first; ended ones too.",
+    )
+    voice: BrandVoice = strawberry.field(
+        resolver=voice_of_brand, description="How it speaks: in which language, how it calls its users, and as whom."
+    )
     plugins: list[Plugin] = strawberry.field(
         resolver=plugins_of_brand, description="All installed plugins, and how the brand has set them."
     )
@@ -148,6 +164,11 @@ class Brand(BrandNode):
         description="What a playbook would send in the days ahead, were its plugin on. Needs the right to configure."
         " Nothing is written.",
         metadata=priced(ALL_USERS),
+    )
+    preview_template: TemplatePreview | None = strawberry.field(
+        resolver=preview_of_template,
+        description="What a text says to a user, or would. Needs the right to see personal data, which the audit log"
+        " keeps as read. Nothing is written.",
     )
     replay: Replay | None = strawberry.field(
         resolver=replay_of_brand,

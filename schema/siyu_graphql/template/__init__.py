@@ -1,0 +1,1 @@
+"""Templates: what messages and tasks say."""

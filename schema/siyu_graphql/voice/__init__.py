@@ -1,0 +1,1 @@
+"""Voices: how brands speak, and as whom."""
