@@ -42,7 +42,10 @@ class Guard(FieldExtension):
         self._payload = payload
         self._noted = noted
 
-    async def resolve_async(self, next_: Callable[..., Any], source: Any, info: Any, **kwargs: Any) -> Any:
+    # By their place: an argument of a mutation may be called source.
+    async def resolve_async(  # type: ignore[override]
+        self, next_: Callable[..., Any], source: Any, info: Any, /, **kwargs: Any
+    ) -> Any:
         info.context.access.require(self.right)
         # Of several in a document each begins when the one before it has been answered.
         info.context.forget()

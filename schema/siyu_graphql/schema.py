@@ -18,8 +18,10 @@ from strawberry.types.field import StrawberryField
 from siyu_graphql import hooks
 from siyu_graphql.action.mutations import ActionMutations
 from siyu_graphql.audit.queries import AuditQueries
+from siyu_graphql.benefit.mutations import BenefitMutations
 from siyu_graphql.brand.queries import BrandQueries
 from siyu_graphql.change.subscriptions import ChangeSubscriptions
+from siyu_graphql.consent.mutations import ConsentMutations
 from siyu_graphql.errors import log
 from siyu_graphql.event.mutations import EventMutations
 from siyu_graphql.execution import Schema
@@ -53,6 +55,8 @@ CORE = "siyu"
 QUERIES = (AuditQueries, BrandQueries, MeQueries, NodeQueries, ServerQueries, TokenQueries)
 MUTATIONS = (
     ActionMutations,
+    BenefitMutations,
+    ConsentMutations,
     EventMutations,
     FileMutations,
     MergeMutations,

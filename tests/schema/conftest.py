@@ -23,6 +23,7 @@ from siyu.contract.manager import PluginManager
 from siyu.contract.params import Params
 from siyu.flow import files, segments
 from siyu.flow import plugins as settings
+from siyu.flow.benefits import Benefits
 from siyu.flow.context import Context, now, open_context
 from siyu.flow.decide import decide_users
 from siyu.flow.dispatch import carry_out
@@ -203,16 +204,30 @@ async def _live(ctx: Context, brand: Brand, members: int) -> None:
     await segments.create(ctx, brand, "kept", {"tag": ["rfm.sleeping"]}, title="睡了", by="root")
 
 
-async def assigned(ctx: Context, brand: Brand, user_id: int, text: str, **body: str) -> int:
-    """A task for the user, from an action that says the same; its number."""
-    key = f"task-{next(_numbers)}"
+async def planned(ctx: Context, brand: Brand, user_id: int, text: str, channel: str, purpose: str = "service") -> int:
+    """An action that says the text; its number."""
+    key = f"made-{next(_numbers)}"
     made = {"key": key, "user_id": user_id, "plugin": "care", "playbook": "call", "step": "call"}
-    made |= {"channel": "tasks", "purpose": "service", "text": text, "because": "tests"}
+    made |= {"channel": channel, "purpose": purpose, "text": text, "because": "tests"}
     async with ctx.db.transaction() as connection:
         await plan_actions(connection, brand.id, pl.DataFrame([made]), at=now(brand))
-    action = await Action.get(brand_id=brand.id, key=key)
+    return int((await Action.get(brand_id=brand.id, key=key)).id)
+
+
+async def assigned(ctx: Context, brand: Brand, user_id: int, text: str, **body: str) -> int:
+    """A task for the user, from an action that says the same; its number."""
+    action = await planned(ctx, brand, user_id, text, "tasks")
     body = {"role": "service", "deadline": (now(brand) + timedelta(hours=1)).isoformat(), **body}
-    message = Message(action.id, key, brand.slug, user_id, text, "service", now(brand), body=body)
+    message = Message(action, str(action), brand.slug, user_id, text, "service", now(brand), body=body)
     await Tasks(ctx.db, brand.id).deliver([message], Params())
-    await Action.filter(brand_id=brand.id, key=key).update(status="sent")
-    return int((await Task.get(brand_id=brand.id, action_id=action.id)).id)
+    await Action.filter(brand_id=brand.id, id=action).update(status="sent")
+    return int((await Task.get(brand_id=brand.id, action_id=action)).id)
+
+
+async def granted(ctx: Context, brand: Brand, user_id: int, key: str) -> None:
+    """The benefit is given to the user."""
+    action = await planned(ctx, brand, user_id, key, "benefits")
+    message = Message(action, str(action), brand.slug, user_id, key, "care", now(brand))
+    [receipt] = await Benefits(ctx.db, brand.id).deliver([message], Params())
+    assert receipt.outcome == "sent"
+    await Action.filter(brand_id=brand.id, id=action).update(status="sent")

@@ -77,6 +77,14 @@ MUTATIONS = {
             ("finishTask", "TAKEN"),
         ]
     },
+    "setBenefit": (
+        'setBenefit(brand: "shop", key: "gift", stock: 5) { benefit { key } userErrors { code } }',
+        "admin",
+    ),
+    "recordConsent": (
+        'recordConsent(brand: "shop", user: "ONE", given: true) { user { id } userErrors { code } }',
+        "developer operator admin",
+    ),
     "setTemplate": (
         'setTemplate(brand: "shop", key: "new-ROLE", text: "hello") { template { key } userErrors { code } }',
         "admin",

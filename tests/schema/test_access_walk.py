@@ -29,7 +29,8 @@ from graphql import (
 )
 from siyu import NotFound
 from siyu.contract.manager import PluginManager
-from siyu.flow import content, personal, plugins, segments, tokens
+from siyu.flow import benefits, content, personal, plugins, segments, tokens
+from siyu.flow.consents import record_consent
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.tokens import RIGHTS, Access, Right, Role, authenticate, create_token
 from siyu.flow.voice import set_voice
@@ -42,7 +43,7 @@ from siyu_graphql.personal import Personal
 from siyu_graphql.user.queries import USERS
 from strawberry.relay import from_base64, to_base64
 
-from tests.schema.conftest import assigned
+from tests.schema.conftest import assigned, granted
 
 # -- what each may ------------------------------------------------------------------------------------------------
 
@@ -94,6 +95,8 @@ GUARDED = {
     "Mutation.undoPlugin": "configure",
     "Mutation.pinState": "configure",
     "Mutation.releaseState": "configure",
+    "Mutation.recordConsent": "record",
+    "Mutation.setBenefit": "configure",
     "Mutation.setTemplate": "configure",
     "Mutation.endTemplate": "configure",
     "Mutation.setVoice": "configure",
@@ -188,6 +191,12 @@ ARGUMENTS = {
     "channel": '""',
     "language": '""',
     "voice": '{language: "zh"}',
+    "stock": "5",
+    "given": "true",
+    "purpose": "CARE",
+    "source": '"walk"',
+    "wording": '"1"',
+    "Mutation.recordConsent.channel": "null",
     "Mutation.setTemplate.kind": "TEXT",
     "Mutation.setTemplate.purpose": "null",
     "outcome": '"walk"',
@@ -213,6 +222,7 @@ ARGUMENTS = {
     "Brand.user.id": '"USER"',
     "Brand.user.identity": "null",
     "Brand.actions.filter": '{channel: ["tasks"]}',
+    "Brand.events.filter": '{kind: ["profile.updated"]}',
     "Brand.previewTemplate.key": '"lifecycle.welcome_back.send_1"',
     "Brand.previewTemplate.user": '"USER"',
     "Brand.tasks.role": "null",
@@ -379,6 +389,7 @@ IDS = {"Query.node.id": "any", "Brand.user.id": "User", "Subscription.runProgres
     "Mutation.startPlaybook.users": "User",
     "Mutation.sendMessage.users": "User",
     "Brand.previewTemplate.user": "User",
+    "Mutation.recordConsent.user": "User",
     **{f"Mutation.{name}.task": "Task" for name in ("takeTask", "giveBackTask", "escalateTask", "finishTask")},
 }
 """Every argument, and every field of an input, that takes an id."""
@@ -494,7 +505,9 @@ class Walk:
             assert not any(answer["data"].values()), answer
             assert codes(answer) == {"NOT_FOUND"}
         for change in CHANGES.values():
+            self.world.queue.pushed.clear()
             answer = await self.ask(bearer, change)
+            assert self.world.queue.pushed == [], change
             assert "errors" not in answer, answer
             [payload] = answer["data"].values()
             assert {error["code"] for error in payload.pop("userErrors")} == {"NOT_FOUND"}
@@ -679,6 +692,9 @@ async def walk(world: Any) -> Walk:
         quoting = f"call {PHONE} or {MAIL}" if brand is shop else "call"
         person = (await Identity.get(brand_id=brand.id, kind="member", value="m01")).user_id
         task = await assigned(world.ctx, brand, person, quoting)
+        await benefits.put(world.ctx, brand, "gift", stock=9)
+        await granted(world.ctx, brand, person, "gift")
+        await record_consent(world.ctx, brand, person, given=True)
         if brand is shop:
             names["TASK"] = to_base64("Task", f"{shop.id}:{task}")
         await Run.create(brand_id=brand.id, kind="refresh", status="done", at=datetime.now(UTC))

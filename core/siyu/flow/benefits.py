@@ -70,7 +70,7 @@ async def put(
     if not 0 <= stock <= MOST_STOCK:
         raise InputError(f"a stock of {stock:,}", field="stock", remedy=f"give 0 to {MOST_STOCK:,}")
     if expires_days is not None and not 1 <= expires_days <= 3_650:
-        raise InputError(f"good for {expires_days} days", field="expires_days", remedy="give 1 to 3,650, or none")
+        raise InputError(f"good for {expires_days} days", field="days", remedy="give 1 to 3,650, or none")
     before = await Benefit.get_or_none(brand_id=brand.id, key=key)
     if before is None and await Benefit.filter(brand_id=brand.id).count() >= MOST_BENEFITS:
         raise InputError(f"{MOST_BENEFITS} benefits", field="key", remedy="change one that is no longer needed")

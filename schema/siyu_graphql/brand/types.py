@@ -13,6 +13,8 @@ from siyu_graphql.action.queries import actions_of_brand
 from siyu_graphql.action.types import Action
 from siyu_graphql.audit.queries import audit_log_of_brand
 from siyu_graphql.audit.types import AuditEntry
+from siyu_graphql.benefit.queries import benefits_of_brand
+from siyu_graphql.benefit.types import Benefit
 from siyu_graphql.cost import priced
 from siyu_graphql.event.queries import events_of_brand, rejected_events
 from siyu_graphql.event.types import Event, RejectedEvent
@@ -126,6 +128,9 @@ class Brand(BrandNode):
     )
     voice: BrandVoice = strawberry.field(
         resolver=voice_of_brand, description="How it speaks: in which language, how it calls its users, and as whom."
+    )
+    benefits: Connection[Benefit] = strawberry.field(
+        resolver=benefits_of_brand, description="What there is to give, and how many are left, by key."
     )
     plugins: list[Plugin] = strawberry.field(
         resolver=plugins_of_brand, description="All installed plugins, and how the brand has set them."

@@ -15,7 +15,7 @@ from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.event.types import EventInput, RecordEventsPayload, Rejection
 from siyu_graphql.mutations import mutation
 
-__all__ = ["EventMutations", "record_events"]
+__all__ = ["EventMutations", "follow_up", "record_events"]
 
 
 @strawberry.type
@@ -46,11 +46,16 @@ class EventMutations:
 async def record_events(info: Info, brand: Brand, events: Sequence[IncomingEvent]) -> Recorded:
     """Record what happened to users of a brand; what it means for them is decided in a moment."""
     recorded = await record(info.context.ctx, brand, events)
+    await follow_up(info, brand, recorded)
+    return recorded
+
+
+async def follow_up(info: Info, brand: Brand, recorded: Recorded) -> None:
+    """Ask for the work that recorded events make."""
     if recorded.new:
         await info.context.push("decide", brand.id)
     if recorded.occasions:
         await info.context.push("playbooks", brand.id)
-    return recorded
 
 
 def _incoming(event: EventInput, where: str) -> IncomingEvent:

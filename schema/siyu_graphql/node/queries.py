@@ -13,6 +13,7 @@ from strawberry.relay import GlobalID, Node
 
 from siyu_graphql.action.queries import ACTIONS
 from siyu_graphql.audit.queries import ENTRIES
+from siyu_graphql.benefit.queries import BENEFITS, GRANTS
 from siyu_graphql.brand.queries import find_brand
 from siyu_graphql.context import Info
 from siyu_graphql.cost import MOST
@@ -38,10 +39,12 @@ NODES: Mapping[str, Find] = {
     "AccessToken": by_number(TOKENS, Right.TOKENS),
     "Action": by_number(ACTIONS),
     "AuditEntry": by_number(ENTRIES, Right.AUDIT),
+    "Benefit": by_number(BENEFITS),
     "Brand": find_brand,
     "Enrolment": by_number(ENROLMENTS),
     "Event": by_number(EVENTS),
     "File": find_file,
+    "Grant": by_number(GRANTS),
     "Playbook": find_playbook,
     "Plugin": find_plugin,
     "RejectedEvent": by_number(REJECTED_EVENTS),

@@ -9,6 +9,10 @@ import strawberry
 
 from siyu_graphql.action.queries import actions_of_user
 from siyu_graphql.action.types import Action
+from siyu_graphql.benefit.queries import grants_of_user
+from siyu_graphql.benefit.types import Grant
+from siyu_graphql.consent.queries import consents_of_user
+from siyu_graphql.consent.types import Consent
 from siyu_graphql.context import Info
 from siyu_graphql.cost import priced
 from siyu_graphql.event.queries import events_of_user
@@ -85,6 +89,13 @@ class User(BrandNode):
     )
     tasks: Connection[Task] = strawberry.field(
         resolver=tasks_of_user, description="What people are to do for the user, by deadline: the overdue first."
+    )
+    grants: Connection[Grant] = strawberry.field(
+        resolver=grants_of_user, description="The benefits that the user was given, the latest first."
+    )
+    consents: Connection[Consent] = strawberry.field(
+        resolver=consents_of_user,
+        description="What the user said yes or no to, the latest first: once for each purpose and channel named.",
     )
     events: Connection[Event] = strawberry.field(
         resolver=events_of_user, description="What happened, the latest first."

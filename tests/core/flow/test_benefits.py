@@ -138,7 +138,7 @@ async def test_what_there_is_can_be_changed_but_not_below_what_is_given(ctx: Con
         ("Old", 1, None, "key"),
         ("x", -1, None, "stock"),
         ("x", 10**9, None, "stock"),
-        ("x", 1, 0, "expires_days"),
+        ("x", 1, 0, "days"),
     ]:
         with pytest.raises(InputError) as caught:
             await put(ctx, shop, key, stock=stock, expires_days=days)

@@ -44,7 +44,7 @@ SELDOM = {"last": 0.08, "before": 0.08, "after": 0.2}
 """How often an argument is given that may be left out, where it is not three times in ten."""
 ID_TYPES = (
     *("User", "User", "User", "Event", "Action", "Run", "Segment", "Task"),
-    *("UserMerge", "AccessToken", "File", "Nothing"),
+    *("UserMerge", "AccessToken", "File", "Nothing", "Benefit", "Grant"),
 )
 
 TEXTS = (

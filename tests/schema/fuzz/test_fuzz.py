@@ -20,6 +20,8 @@ import pytest
 import siyu_graphql
 from graphql import GraphQLSchema
 from siyu.contract.budget import Overdue
+from siyu.flow.benefits import put
+from siyu.flow.consents import record_consent
 from siyu.flow.plugins import enable
 from siyu.flow.tokens import create_token
 from siyu.jobs import WORK, Job, JobContext
@@ -28,7 +30,7 @@ from siyu.store.models import AccessToken, Brand, Identity
 from siyu_graphql.context import NO_BRAND
 from siyu_graphql.plans.runner import Plans
 
-from tests.schema.conftest import assigned
+from tests.schema.conftest import assigned, granted
 from tests.schema.fuzz.asking import PAYLOADS, Asked, Asker, Known, ids_in
 from tests.schema.fuzz.clients import Answered, ask
 
@@ -54,7 +56,8 @@ KNOWN = """{ brand(slug: "shop") {
     events { edges { cursor } } tagHistory { edges { cursor } } stageHistory { edges { cursor } }
     timeline { edges { cursor } }
   } }
-  tasks { edges { cursor } }
+  tasks { edges { cursor } } templates { edges { cursor } }
+  benefits { edges { cursor } nodes { grants { edges { cursor } } } }
   actions { edges { cursor } } events { edges { cursor } } merges { edges { cursor } } tokens { edges { cursor } }
   auditLog { edges { cursor } } rejectedEvents { edges { cursor } } segments { edges { cursor } }
   plugins { name params fitted { key states { nodes { version } } } }
@@ -139,6 +142,9 @@ async def place(world: Any) -> Place:
     for brand in (shop, other):
         for row in await Identity.filter(brand_id=brand.id, kind="member").order_by("id").limit(9):
             await assigned(ctx, brand, row.user_id, f"call {row.value}", escalate_to="manager")
+            await put(ctx, brand, "gift", stock=9)
+            await granted(ctx, brand, row.user_id, "gift")
+            await record_consent(ctx, brand, row.user_id, given=row.user_id % 2 == 0)
     settings = ApiSettings(cost_per_minute=0, operation_seconds=ANSWER_SECONDS)
     apps = [siyu_graphql.create_app(ctx, queue, settings=settings) for _ in range(2)]
     schema = apps[0].state.door.schema
@@ -189,7 +195,7 @@ async def _known(world: Any, shop: Brand, other: Brand) -> Known:
         "anyTag": tags,
         "stage": stages,
         "track": ["lifecycle", "relationship", "membership"],
-        "key": [*stages, *tags, "o1-0", "e1", *["lifecycle.welcome_back.send_1", "spring"] * 20],
+        "key": [*stages, *tags, "o1-0", "e1", *["lifecycle.welcome_back.send_1", "spring", "gift"] * 20],
         "kind": [*PAYLOADS, "member", "phone", "refresh"],
         "identityKind": ["member", "phone"],
         "identity": ["member", "phone", "email"],

@@ -1,0 +1,1 @@
+"""Benefits: what there is to give, and to whom it was given."""

@@ -1,0 +1,1 @@
+"""Consents: what users said yes and no to."""
