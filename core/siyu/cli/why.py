@@ -26,7 +26,7 @@ def why(
     brand: BrandOption,
     action: Annotated[int | None, typer.Argument(help="The number of an action.")] = None,
     user: Annotated[str | None, typer.Option(help="A name of a user instead, KIND=VALUE, e.g. member=900.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=90, help="How far back to look at a user.")] = 7,
+    days: Annotated[int, typer.Option(min=1, max=asking.MOST_DAYS, help="How far back to look at a user.")] = 7,
 ) -> None:
     """Tell the whole story of an action; or of a user, what was sent, held and suppressed, and why."""
 

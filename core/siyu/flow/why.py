@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from siyu.contract.errors import NotFound
+from siyu.contract.errors import InputError, NotFound
 from siyu.engine.guard import CHECKS
 from siyu.flow import plugins
 from siyu.flow.context import Context, now
 from siyu.flow.programs import kept, programs
 from siyu.store.models import Action, Brand, Consent, Enrolment, MergedUser, PlaybookVersion, RulebookVersion
 
-__all__ = ["Entry", "OnTheWay", "Story", "UserStory", "of_action", "of_user", "reasons"]
+__all__ = ["MOST_DAYS", "Entry", "OnTheWay", "Story", "UserStory", "of_action", "of_user", "reasons"]
 
 MOST = 200
-"""Actions of a user that are told of, the newest first."""
+"""Actions of a user that are told of, the newest first; also ways, and consents."""
+MOST_DAYS = 90
 
 OWN_REASONS = {
     "attempts": "多次尝试后仍失败",
@@ -56,6 +57,7 @@ class OnTheWay:
     """A user's way through a playbook. ``step`` is what comes next, ``due_at`` when; ``listens`` that an event may come
     before."""
 
+    id: int
     playbook: str
     version: str
     because: str
@@ -101,6 +103,8 @@ async def of_action(ctx: Context, brand: Brand, action_id: int) -> Story:
 
 async def of_user(ctx: Context, brand: Brand, user_id: int, *, days: int = 7) -> UserStory:
     """What became of a user in the last ``days``, the users who count as them included."""
+    if not 1 <= days <= MOST_DAYS:
+        raise InputError(f"{days} days", field="days", remedy=f"look 1 to {MOST_DAYS} days back")
     since = now(brand) - timedelta(days=days)
     users = [user_id, *(row.user_id for row in await MergedUser.filter(brand_id=brand.id, into_id=user_id))]
     planned = Action.filter(brand_id=brand.id, user_id__in=users, planned_at__gte=since)
@@ -117,7 +121,7 @@ async def of_user(ctx: Context, brand: Brand, user_id: int, *, days: int = 7) ->
         since,
         await _stories(ctx, brand, actions),
         list((await _on_the_way(ctx, brand, recent)).values()),
-        await Consent.filter(brand_id=brand.id, user_id__in=users).order_by("-at"),
+        await Consent.filter(brand_id=brand.id, user_id__in=users).order_by("-at", "-id").limit(MOST),
         triggers,
     )
 
@@ -151,6 +155,7 @@ async def _on_the_way(ctx: Context, brand: Brand, rows: Sequence[Enrolment]) -> 
         made = await kept(ctx, connection, brand.id, numbers)
     return {
         each.id: OnTheWay(
+            each.id,
             each.playbook,
             versions[each.version_id],
             each.because,

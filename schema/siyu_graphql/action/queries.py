@@ -16,7 +16,8 @@ from siyu_graphql.paging import After, Before, Connection, First, Last, Listing,
 __all__ = ["ACTIONS", "actions_of_brand", "actions_of_user"]
 
 SHOWN = (
-    *("plugin", "playbook", "step", "channel", "because", "detail", "reason", "attempts"),
+    *("key", "plugin", "playbook", "step", "channel", "because", "detail", "reason", "attempts", "asked_by"),
+    *("rulebook_id", "enrolment_id"),
     *("planned_at", "due_at", "done_at"),
 )
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
+from siyu.flow.why import reasons
+from siyu.store.db import Connection as DatabaseConnection
 
 from siyu_graphql.context import Info
 from siyu_graphql.fields import computed
 from siyu_graphql.mutations import Payload
 from siyu_graphql.nodes import BrandNode
+from siyu_graphql.paging import one
 from siyu_graphql.user.personal import told
 
 if TYPE_CHECKING:
+    from siyu_graphql.playbook.types import Enrolment
     from siyu_graphql.user.types import User
 
 __all__ = ["Action", "ActionMoment", "ActionStatus", "MessageInput", "MessageKind", "MessagePayload", "Purpose"]
@@ -78,12 +83,15 @@ class ActionMoment:
     at: datetime = strawberry.field(description="When, in the brand's time.")
     status: ActionStatus = strawberry.field(description="The state.")
     reason: str = strawberry.field(description="The code of the reason; empty where there is none.")
+    meaning: str = strawberry.field(description="What that code means; empty where there is none.")
     detail: str = strawberry.field(description="The reason in words.")
 
 
 @strawberry.type(description="Something to be done for a user, at most once.")
 class Action(BrandNode):
     user_id: strawberry.Private[int]
+    rulebook_id: strawberry.Private[int | None]
+    enrolment_id: strawberry.Private[int | None]
     said: strawberry.Private[str]
     log: strawberry.Private[list[tuple[str, str, str, str]]]
     plugin: str = strawberry.field(description="The name of the plugin whose playbook planned it.")
@@ -95,6 +103,8 @@ class Action(BrandNode):
     status: ActionStatus = strawberry.field(description="How far it is.")
     detail: str = strawberry.field(description="What became of it, in words; empty while nothing did.")
     reason: str = strawberry.field(description="The code of why it is held, suppressed or failed; empty otherwise.")
+    key: str = strawberry.field(description="Its idempotency key: nothing is planned under the same one again.")
+    asked_by: str = strawberry.field(description="Who asked for it; empty where a playbook did by itself.")
     urgent: bool = strawberry.field(description="Whether it overtakes what is not urgent.")
     attempts: int = strawberry.field(description="How often it was handed to the channel.")
     planned_at: datetime = strawberry.field(description="When it was planned.")
@@ -106,14 +116,49 @@ class Action(BrandNode):
         return await told(info, self.brand_id, self.user_id, self.said)
 
     @computed("Its whole story, the earliest first: every state that it was in, since when, and why.")
-    def story(self) -> list[ActionMoment]:
+    def story(self, info: Info) -> list[ActionMoment]:
+        meant = reasons(info.context.ctx)
         return [
-            ActionMoment(at=datetime.fromisoformat(at), status=ActionStatus(status), reason=reason, detail=detail)
+            ActionMoment(
+                at=datetime.fromisoformat(at),
+                status=ActionStatus(status),
+                reason=reason,
+                meaning=meant.get(reason, ""),
+                detail=detail,
+            )
             for at, status, reason, detail in self.log
         ]
+
+    @computed("What the code in `reason` means; empty where there is none.")
+    def meaning(self, info: Info) -> str:
+        return reasons(info.context.ctx).get(self.reason, "")
+
+    @computed("The version of the rulebook that stood when it was planned; null where no rule had a part in it.")
+    async def rulebook_version(self, info: Info) -> str | None:
+        if self.rulebook_id is None:
+            return None
+        return await info.context.loaders.load(_versions, self.brand_id, self.rulebook_id)
+
+    @computed("The way through a playbook on which it was planned; null where it was on none.")
+    async def enrolment(
+        self, info: Info
+    ) -> Annotated[Enrolment, strawberry.lazy("siyu_graphql.playbook.types")] | None:
+        from siyu_graphql.playbook.queries import ENROLMENTS
+
+        if self.enrolment_id is None:
+            return None
+        return await one(info, ENROLMENTS, self.brand_id, self.enrolment_id)
 
     @computed("Whom it is for.")
     async def user(self, info: Info) -> Annotated[User, strawberry.lazy("siyu_graphql.user.types")] | None:
         from siyu_graphql.user.queries import find_user
 
         return await find_user(info, self.brand_id, str(self.user_id))
+
+
+async def _versions(connection: DatabaseConnection, brand_id: int, numbers: Sequence[int]) -> dict[int, str]:
+    """Batch: versions of the rulebook by number."""
+    rows = await connection.fetch(
+        "SELECT id, version FROM rulebook_version WHERE brand_id = $1 AND id = ANY($2::bigint[])", brand_id, numbers
+    )
+    return {row["id"]: row["version"] for row in rows}

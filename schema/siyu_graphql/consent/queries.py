@@ -8,7 +8,7 @@ from siyu_graphql.action.types import Purpose
 from siyu_graphql.consent.types import Consent
 from siyu_graphql.paging import Listing, Order, pages_of_user
 
-__all__ = ["consents_of_user"]
+__all__ = ["CONSENTS", "consents_of_user"]
 
 CONSENTS = Listing(
     "consent t",

@@ -178,7 +178,7 @@ FIELDS: Mapping[str, Fields] = {
         **NODE,
         **columns("plugin", "playbook", "channel", "purpose", "because", "status", "detail", "attempts"),
         "text": Told(Action.text, "text", "user_id", USERS),
-        **columns("step", "reason"),
+        **columns("step", "reason", "key", "asked_by"),
         **columns("planned_at", "due_at", "done_at"),
         "user": One(Action.user, USERS, "user_id"),
     },

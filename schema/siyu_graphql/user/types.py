@@ -31,6 +31,8 @@ from siyu_graphql.playbook.types import Enrolment
 from siyu_graphql.scalars import JSON
 from siyu_graphql.stage.queries import stage_history, stages_of_user
 from siyu_graphql.stage.types import PastStage, UserStage
+from siyu_graphql.story.queries import story_of_user
+from siyu_graphql.story.types import UserStory
 from siyu_graphql.tag.queries import tag_history, tags_of_user
 from siyu_graphql.tag.types import PastTag, UserTag
 from siyu_graphql.task.queries import tasks_of_user
@@ -43,7 +45,7 @@ __all__ = ["User", "UserConnection"]
 
 
 ALL_EVENTS = 500
-"""The cost of what reads all events of a user."""
+"""The cost of what reads all events of a user, or is read for each user by itself."""
 
 
 @strawberry.type(
@@ -108,6 +110,12 @@ class User(BrandNode):
         resolver=explanation_of_user,
         description="Every tag and stage of the brand's rules tried for the user: held or not, and why."
         " Nothing is written. One costs as much as 500 objects.",
+        metadata=priced(ALL_EVENTS),
+    )
+    why: UserStory | None = strawberry.field(
+        resolver=story_of_user,
+        description="Why the user was written to lately, or was not: what was planned and what became of it, where they"
+        " are on their way, what they said, and what would set something off. One costs as much as 500 objects.",
         metadata=priced(ALL_EVENTS),
     )
     facts: list[UserFact] = strawberry.field(

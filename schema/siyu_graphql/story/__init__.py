@@ -1,0 +1,1 @@
+"""Stories: why users were written to, or were not."""
