@@ -32,6 +32,7 @@ from siyu.contract.manager import PluginManager
 from siyu.flow import benefits, content, personal, plugins, segments, tokens
 from siyu.flow.consents import record_consent
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.playbooks import start
 from siyu.flow.tokens import RIGHTS, Access, Right, Role, authenticate, create_token
 from siyu.flow.voice import set_voice
 from siyu.store.models import AuditEntry, Brand, Fence, Identity, RulebookVersion, Run, User, UserMerge
@@ -695,6 +696,7 @@ async def walk(world: Any) -> Walk:
         await benefits.put(world.ctx, brand, "gift", stock=9)
         await granted(world.ctx, brand, person, "gift")
         await record_consent(world.ctx, brand, person, given=True)
+        await start(world.ctx, brand, "lifecycle.welcome_back", [person], occasion="begun")
         if brand is shop:
             names["TASK"] = to_base64("Task", f"{shop.id}:{task}")
         await Run.create(brand_id=brand.id, kind="refresh", status="done", at=datetime.now(UTC))

@@ -13,6 +13,7 @@ from siyu.cli.session import BrandOption, JsonOption, Session, json_object, out,
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.program import Program
 from siyu.flow import playbooks, plugins, segments
+from siyu.flow.calendar import MOST_DAYS, calendar
 from siyu.flow.context import Context, brand_by_slug
 from siyu.flow.dispatch import carry_out
 from siyu.flow.foresee import foresee
@@ -126,6 +127,28 @@ def playbook_preview(
             f"{found.under_way:,} users under way, {found.entering:,.1f} to come in, {total:,.1f} messages and tasks in"
             f" {days} days, if nothing happened to anybody. Nothing was written."
         )
+
+    session(work)
+
+
+@app.command("calendar")
+def playbook_calendar(
+    brand: BrandOption,
+    days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="How far to look ahead.")] = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the days ahead have in plan: the calendar's days, and what those who are under way come to."""
+
+    async def work(at_hand: Session) -> None:
+        found = await calendar(at_hand.ctx, await brand_by_slug(brand), days=days)
+        if as_json:
+            print_json(found)
+            return
+        table = Table("day", "playbook", "step", "channel", "text", Column("users", justify="right"))
+        for each in found:
+            users = "" if each.users is None else f"{each.users:,}"
+            table.add_row(f"{each.day:%Y-%m-%d}", each.playbook, each.step, each.channel, each.template, users)
+        out.print(table)
 
     session(work)
 

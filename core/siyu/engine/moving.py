@@ -41,6 +41,7 @@ __all__ = [
     "Known",
     "TagOf",
     "advance",
+    "ahead",
     "at_the_start",
     "hear",
     "kinds",
@@ -181,6 +182,26 @@ def simulate(
             if due <= until:
                 silent = pl.lit(False if listens else None, pl.Boolean)
                 moments.append((due, rows.select("id", "user_id", "step", heard=silent)))
+
+
+def ahead(
+    made: Program, start: int, at: datetime, zone: ZoneInfo, *, waited: bool = False
+) -> Iterator[tuple[datetime, Instruction]]:
+    """The steps that somebody may come to who takes step ``start`` at a moment (or has ``waited`` there until then),
+    each with the earliest moment: of a branch both ways, and nothing that is waited for is heard."""
+    moments = {start: at}
+    for each in made.instructions[start:]:
+        if each.number not in moments:
+            continue
+        moment = moments[each.number]
+        yield moment, each
+        ways = each.ways
+        if isinstance(each.step, Wait):
+            ways = {way: number for way, number in ways.items() if way != "heard"}
+            if not (waited and each.number == start):
+                moment = _due(each.step, moment, zone)
+        for number in ways.values():
+            moments[number] = min(moment, moments.get(number, moment))
 
 
 def at_the_start(users: pl.Series) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from siyu.store.db import Connection, Lock, copy_out, fetch, give
 
 __all__ = [
     "all_under_way",
+    "by_step",
     "end",
     "enrol",
     "entered",
@@ -265,6 +266,21 @@ async def all_under_way(connection: Connection, brand_id: int, playbook: str) ->
         playbook,
         schema={**ENROLMENTS, "due_at": MOMENT},
     )
+
+
+async def by_step(connection: Connection, brand_id: int, at: datetime, until: datetime, zone: str) -> list[Any]:
+    """How many ``users`` are due at each step of each version (``version_id``, ``step``, whether it ``listens``) on
+    each day before ``until``, those that were due before ``at`` then, and the first ``due_at`` of the day."""
+    rows: list[Any] = await connection.fetch(
+        "SELECT version_id, step, listens, greatest(min(due_at), $2) AS due_at, count(*) AS users FROM enrolment"
+        " WHERE brand_id = $1 AND status = 'active' AND due_at < $3"
+        " GROUP BY version_id, step, listens, (greatest(due_at, $2) AT TIME ZONE $4)::date",
+        brand_id,
+        at,
+        until,
+        zone,
+    )
+    return rows
 
 
 async def entered(

@@ -15,6 +15,7 @@ from siyu_graphql.audit.queries import audit_log_of_brand
 from siyu_graphql.audit.types import AuditEntry
 from siyu_graphql.benefit.queries import benefits_of_brand
 from siyu_graphql.benefit.types import Benefit
+from siyu_graphql.calendar.queries import CalendarEntry, calendar_of_brand
 from siyu_graphql.cost import priced
 from siyu_graphql.event.queries import events_of_brand, rejected_events
 from siyu_graphql.event.types import Event, RejectedEvent
@@ -60,7 +61,7 @@ __all__ = ["Brand"]
 ALL_USERS = 10_000
 """The cost of what evaluates the rules for all users."""
 ALL_MOVES = 500
-"""The cost of what reads the moves of a period."""
+"""The cost of what reads the moves of a period, behind or ahead."""
 
 
 @strawberry.type(description="A brand. Everything else belongs to one, and nothing is seen from another.")
@@ -125,6 +126,13 @@ class Brand(BrandNode):
     template_versions: Connection[Template] = strawberry.field(
         resolver=versions_of_template,
         description="The versions of its own texts under a key, the latest first; ended ones too.",
+    )
+    calendar: list[CalendarEntry] = strawberry.field(
+        resolver=calendar_of_brand,
+        description="What is in plan for the days ahead, by day: the days of the calendar that playbooks keep, and what"
+        " those who are under way come to, of branches both ways, if nothing happens to them. Costs as much as 500"
+        " objects.",
+        metadata=priced(ALL_MOVES),
     )
     voice: BrandVoice = strawberry.field(
         resolver=voice_of_brand, description="How it speaks: in which language, how it calls its users, and as whom."

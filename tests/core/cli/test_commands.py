@@ -117,6 +117,9 @@ def test_what_messages_say_is_shown_set_and_previewed(siyu: Shell) -> None:
     assert siyu("template", "preview", key, "member=00002", "-b", "says", "--text", "{{ name }}好") == "茶友好\n"
     assert "names are: user.nickname" in siyu("template", "set", key, "{{ user.nickmane }}", "-b", "says", status=2)
     siyu("template", "end", key, "-b", "says")
+    siyu("playbook", "start", "lifecycle.welcome_back", "may", "-b", "says", "--user", "member=00002")
+    assert json.loads(siyu("playbook", "calendar", "-b", "says", "--json")) == []
+    assert "playbook" in siyu("playbook", "calendar", "-b", "says")
     assert re.search(r"2 .*\(ended\)", siyu("template", "show", key, "-b", "says"))
     assert "好久不见" in siyu("template", "preview", key, "member=00002", "-b", "says")
 

@@ -142,7 +142,7 @@ async def place(world: Any) -> Place:
     for brand in (shop, other):
         for row in await Identity.filter(brand_id=brand.id, kind="member").order_by("id").limit(9):
             await assigned(ctx, brand, row.user_id, f"call {row.value}", escalate_to="manager")
-            await put(ctx, brand, "gift", stock=9)
+            await put(ctx, brand, "gift", stock=1_000)
             await granted(ctx, brand, row.user_id, "gift")
             await record_consent(ctx, brand, row.user_id, given=row.user_id % 2 == 0)
     settings = ApiSettings(cost_per_minute=0, operation_seconds=ANSWER_SECONDS)

@@ -1,0 +1,1 @@
+"""The calendar of content: what the days ahead have in plan."""
