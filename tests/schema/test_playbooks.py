@@ -98,11 +98,16 @@ async def test_a_start_that_cannot_be_says_what_to_do(
 async def test_what_it_will_send_is_shown_and_nothing_written(world: Any) -> None:
     ask = """query ($days: Int!) { brand(slug: "shop") {
       previewPlaybook(playbook: "lifecycle.welcome_back", days: $days) {
-      entering underWay expected { day step channel purpose messages } } } }"""
+      entering underWay expected { day step channel purpose messages passing delayed
+        held { reason meaning messages } } } } }"""
     before = await Action.all().count()
     found = (await world.data(ask, days=7))["brand"]["previewPlaybook"]
     assert found["underWay"] == 0
     assert all(each["messages"] > 0 and each["channel"] == "outbox" for each in found["expected"])
+    for each in found["expected"]:
+        held = sum(some["messages"] for some in each["held"])
+        assert each["passing"] + held == pytest.approx(each["messages"], abs=0.1)
+        assert all(some["meaning"] for some in each["held"])
     assert await Action.all().count() == before
     refused = await world.ask(ask, days=0)
     assert refused["errors"][0]["extensions"]["field"] == "days"

@@ -27,6 +27,8 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Playbooks: what is done for users, step by step.")
 
+PASSING, DELAYED = ("", "passing"), ("", "delayed")
+
 Name = Annotated[str, typer.Argument(help="PLUGIN.KEY, as siyu playbook list shows it.")]
 
 
@@ -103,7 +105,8 @@ def playbook_preview(
     params: Annotated[str, typer.Option(help="The parameters that the plugin would have, JSON.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a playbook would send in the days ahead, by day and channel, and send nothing."""
+    """Show what a playbook would send in the days ahead, by day and channel, and what of it the guard would hold; send
+    nothing."""
     values = json_object(params) if params else None
 
     async def work(at_hand: Session) -> None:
@@ -113,19 +116,22 @@ def playbook_preview(
             print_json(found)
             return
         channels = sorted({each.channel for each in found.expected})
-        table = Table("day", *(Column(channel, justify="right") for channel in channels), "")
-        sums = {day: Counter[str]() for day in sorted({each.day for each in found.expected})}
+        reasons = sorted({reason for each in found.expected for reason in each.held})
+        days_sum = {day: Counter[tuple[str, str]]() for day in sorted({each.day for each in found.expected})}
         for each in found.expected:
-            sums[each.day][each.channel] += each.messages  # type: ignore[assignment]
-        most = max((total.total() for total in sums.values()), default=0)
-        for day, mine in sums.items():
-            bar = "█" * round(mine.total() / most * 40) if most else ""
-            table.add_row(f"{day:%Y-%m-%d}", *(f"{mine[channel]:,.1f}" for channel in channels), bar)
+            sums = {("by", each.channel): each.messages, PASSING: each.passing, DELAYED: each.delayed}
+            sums |= {("held", reason): number for reason, number in each.held.items()}
+            days_sum[each.day].update(sums)
+        shown = [*(("by", channel) for channel in channels), PASSING, DELAYED, *(("held", each) for each in reasons)]
+        table = Table("day", *(Column(f"{kind} {name}".strip(), justify="right") for kind, name in shown))
+        for day, mine in days_sum.items():
+            table.add_row(f"{day:%Y-%m-%d}", *(f"{mine[each]:,.1f}" if mine[each] else "" for each in shown))
         out.print(table)
         total = sum(each.messages for each in found.expected)
+        passing = sum(each.passing for each in found.expected)
         out.print(
             f"{found.under_way:,} users under way, {found.entering:,.1f} to come in, {total:,.1f} messages and tasks in"
-            f" {days} days, if nothing happened to anybody. Nothing was written."
+            f" {days} days, if nothing happened to anybody; {passing:,.1f} pass the guard. Nothing was written."
         )
 
     session(work)

@@ -35,7 +35,7 @@ from siyu.store.db import Database
 from siyu.store.models import Brand
 from siyu.telemetry.metrics import ACTIONS
 
-__all__ = ["Outbox", "carry_out", "dispatch", "receive", "send_due"]
+__all__ = ["Outbox", "carry_out", "dispatch", "offer", "receive", "send_due"]
 
 DELIVER_SECONDS = actions.LEASE.total_seconds() / 2
 """How long a channel may take for a batch. In the other half of a lease batches may be handed over; what is left then
@@ -141,7 +141,7 @@ async def _serve(
     """One batch of a channel: judged, leased, delivered and noted; returns how many were looked at, and after which
     there may be more."""
     brand = await brand_by_id(brand_id)
-    offers = [_offer(ctx, brand_id, cohort, key) for cohort in await plugins.cohorts(ctx, brand_id)]
+    offers = [offer(ctx, brand_id, cohort, key) for cohort in await plugins.cohorts(ctx, brand_id)]
     channel = next((offer.channel for offer in offers if offer.channel is not None), None)
     most = min(CHUNKS * channel.batch if channel else JUDGED_AT_ONCE, limit or JUDGED_AT_ONCE, JUDGED_AT_ONCE)
     rates = [rate for offer in offers if offer.channel and (rate := offer.channel.per_second(offer.params)) > 0]
@@ -176,7 +176,8 @@ async def _serve(
     return admitted.looked_at, admitted.last
 
 
-def _offer(ctx: Context, brand_id: int, cohort: Cohort, key: str) -> Offer:
+def offer(ctx: Context, brand_id: int, cohort: Cohort, key: str) -> Offer:
+    """The channel of that key as the users of a cohort have it."""
     found = _channels(ctx, brand_id, cohort.on).get(key)
     return Offer(cohort, *found) if found else Offer(cohort, None, Params())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -32,7 +32,7 @@ from siyu.store import actions, channels, guarding
 from siyu.store.db import Connection
 from siyu.store.models import Brand
 
-__all__ = ["Admitted", "Offer", "admit", "checks"]
+__all__ = ["Admitted", "Looked", "Offer", "admit", "checks", "look"]
 
 log = logging.getLogger("siyu.guard")
 
@@ -132,29 +132,11 @@ async def _judged(
     asked = [(offer, checks(offer.cohort.on)) for offer in offers if offer.channel is not None]
     made = await kept(ctx, connection, brand.id, due.get_column("version_id").drop_nulls().unique().to_list())
     due = due.with_columns(best=_best(due, made))
-    users = due.get_column("user_id").to_list()
-    who = await guarding.people(connection, brand.id, users)
-    kind = channel.address
-    addresses = await guarding.addresses(connection, brand.id, who, kind) if kind else _none(guarding.ADDRESSES)
-    due = due.join(addresses, on="user_id", how="left", maintain_order="left")
-    wanted = {mark for _, some in asked for check, p in some if concerns(check, channel) for mark in check.marks(p)}
-    days, reaches = zone(brand.zone), channel.counts
-    first = at.astimezone(days).date().replace(day=1)
-    best = bool(due.get_column("best").any())
     # What was lost and is tried again did not reach anybody before itself.
     again = due.filter(pl.col("status") == "leased").get_column("id").to_list()
-    everything = Batch(
-        at=at,
-        zone=days,
-        channel=channel,
-        actions=due,
-        touches=await guarding.touches(connection, brand.id, who, at, again) if reaches else _none(guarding.TOUCHES),
-        consents=await guarding.consents(connection, brand.id, who) if reaches else _none(guarding.CONSENTS),
-        marks=await guarding.marks(connection, brand.id, users, wanted) if wanted else _none(guarding.MARKS),
-        hours=await guarding.hours(connection, brand.id, who, at, brand.zone) if best else _none(guarding.HOURS),
-        usual_hour=await guarding.usual_hour(connection, brand.id, brand.zone) if best else None,
-        used=await channels.used(connection, brand.id, channel.key, first),
-    )
+    checked = [each for _, some in asked for each in some]
+    everything = await look(connection, brand, channel, due, checked, at=at, but=again)
+    due = everything.actions
     out = []
     for offer, some in asked:
         mine = offer.cohort.of(due)
@@ -173,6 +155,39 @@ async def _judged(
             )
         )
     return due, out
+
+
+async def look(
+    connection: Connection,
+    brand: Brand,
+    channel: Channel,
+    due: pl.DataFrame,
+    asked: Iterable[Looked],
+    *,
+    at: datetime,
+    but: Sequence[int] = (),
+) -> Batch:
+    """What checks look at, of actions ``due`` on a channel; what reached users is read without the actions ``but``."""
+    users = due.get_column("user_id").to_list()
+    who = await guarding.people(connection, brand.id, users)
+    kind = channel.address
+    addresses = await guarding.addresses(connection, brand.id, who, kind) if kind else _none(guarding.ADDRESSES)
+    wanted = {mark for check, p in asked if concerns(check, channel) for mark in check.marks(p)}
+    days, reaches = zone(brand.zone), channel.counts
+    first = at.astimezone(days).date().replace(day=1)
+    best = bool(due.get_column("best").any())
+    return Batch(
+        at=at,
+        zone=days,
+        channel=channel,
+        actions=due.join(addresses, on="user_id", how="left", maintain_order="left"),
+        touches=await guarding.touches(connection, brand.id, who, at, but) if reaches else _none(guarding.TOUCHES),
+        consents=await guarding.consents(connection, brand.id, who) if reaches else _none(guarding.CONSENTS),
+        marks=await guarding.marks(connection, brand.id, users, wanted) if wanted else _none(guarding.MARKS),
+        hours=await guarding.hours(connection, brand.id, who, at, brand.zone) if best else _none(guarding.HOURS),
+        usual_hour=await guarding.usual_hour(connection, brand.id, brand.zone) if best else None,
+        used=await channels.used(connection, brand.id, channel.key, first),
+    )
 
 
 def _none(schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

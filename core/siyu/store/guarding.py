@@ -11,7 +11,19 @@ import polars as pl
 from siyu.contract.events import MOMENT
 from siyu.store.db import Connection, Lock, fetch
 
-__all__ = ["REMEMBERED", "People", "addresses", "consents", "hold", "hours", "marks", "people", "touches", "usual_hour"]
+__all__ = [
+    "REMEMBERED",
+    "People",
+    "addresses",
+    "consents",
+    "hold",
+    "hours",
+    "marks",
+    "people",
+    "seen",
+    "touches",
+    "usual_hour",
+]
 
 REMEMBERED = timedelta(days=90)
 """How far back it is known what reached a user."""
@@ -46,6 +58,22 @@ async def people(connection: Connection, brand_id: int, users: Sequence[int]) ->
     return People(
         [*users, *(row["into_id"] for row in merged)],
         [*users, *(row["user_id"] for row in merged)],
+    )
+
+
+SEEN = {"user_id": pl.Int64(), "first_seen": MOMENT, "merged_into": pl.Int64()}
+
+
+async def seen(connection: Connection, brand_id: int, users: Sequence[int]) -> pl.DataFrame:
+    """Since when each of ``users`` is known, and as whom they count since a merge."""
+    return await fetch(
+        connection,
+        "SELECT w.id, u.first_seen, m.into_id FROM unnest($2::bigint[]) w (id)"
+        " LEFT JOIN users u ON u.brand_id = $1 AND u.id = w.id"
+        " LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = w.id",
+        brand_id,
+        list(users),
+        schema=SEEN,
     )
 
 

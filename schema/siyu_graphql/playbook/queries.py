@@ -12,6 +12,7 @@ from siyu.flow.context import Context, brand_by_id
 from siyu.flow.foresee import foresee
 from siyu.flow.programs import by_name
 from siyu.flow.tokens import Right
+from siyu.flow.why import reasons
 from siyu.store.db import Connection as DatabaseConnection
 from siyu.store.enrolments import how_many
 
@@ -19,7 +20,14 @@ from siyu_graphql.action.types import Purpose
 from siyu_graphql.context import Info, OfBrand, OfUser
 from siyu_graphql.filters import one_of
 from siyu_graphql.paging import After, Before, Connection, First, Last, Listing, Window, of_brand, of_user
-from siyu_graphql.playbook.types import Enrolment, EnrolmentStatus, ExpectedMessages, Playbook, PlaybookPreview
+from siyu_graphql.playbook.types import (
+    Enrolment,
+    EnrolmentStatus,
+    ExpectedMessages,
+    HeldMessages,
+    Playbook,
+    PlaybookPreview,
+)
 from siyu_graphql.scalars import JSON, checked_json, checked_text
 
 __all__ = [
@@ -78,6 +86,7 @@ async def preview_of_playbook(
     values = None if params is None else checked_json(params, "params")
     row = await brand_by_id(brand.brand_id)
     found = await foresee(info.context.ctx, row, checked_text(playbook, "playbook"), days=days, params=values)
+    meant = reasons(info.context.ctx)
     return PlaybookPreview(
         at=found.at,
         entering=found.entering,
@@ -89,6 +98,12 @@ async def preview_of_playbook(
                 channel=each.channel,
                 purpose=Purpose(each.purpose),
                 messages=each.messages,
+                passing=each.passing,
+                delayed=each.delayed,
+                held=[
+                    HeldMessages(reason=reason, meaning=meant.get(reason, ""), messages=number)
+                    for reason, number in each.held.items()
+                ],
             )
             for each in found.expected
         ],

@@ -24,6 +24,7 @@ __all__ = [
     "Enrolment",
     "EnrolmentStatus",
     "ExpectedMessages",
+    "HeldMessages",
     "Playbook",
     "PlaybookPayload",
     "PlaybookPreview",
@@ -191,7 +192,14 @@ class Playbook(BrandNode):
         return of_brand(info, self.brand_id, ENROLMENTS, Window(first, after, last, before), mine)
 
 
-@strawberry.type(description="How many of a step's messages go out on a day.")
+@strawberry.type(description="How many messages the guard would hold for good, for one reason.")
+class HeldMessages:
+    reason: str = strawberry.field(description="The reason: the key of a check, `cap`, `quiet`; or `no_channel`.")
+    meaning: str = strawberry.field(description="What it means, in words.")
+    messages: float = strawberry.field(description="How many.")
+
+
+@strawberry.type(description="How many of a step's messages are planned for a day, and what the guard makes of them.")
 class ExpectedMessages:
     day: date = strawberry.field(description="The day, in the brand's zone.")
     step: str = strawberry.field(description="The key of the step.")
@@ -200,11 +208,16 @@ class ExpectedMessages:
         description="What they are for."
     )
     messages: float = strawberry.field(description="How many.")
+    passing: float = strawberry.field(description="How many of them the guard lets go out.")
+    delayed: float = strawberry.field(
+        description="How many of those that pass wait first, for the morning or until a cap has room."
+    )
+    held: list[HeldMessages] = strawberry.field(description="What the guard holds for good, by reason.")
 
 
 @strawberry.type(
     description="What a playbook would send in the days ahead: the calendar's days for sure, others as lately. Nothing"
-    " happens to anybody meanwhile, and what the guard holds back is not taken off."
+    " happens to anybody meanwhile; the guard is asked with what is known now."
 )
 class PlaybookPreview:
     at: datetime = strawberry.field(description="The moment from which it looks ahead.")

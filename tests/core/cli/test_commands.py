@@ -190,6 +190,9 @@ def test_playbooks_are_listed_drawn_and_started(siyu: Shell) -> None:
     siyu("segment", "create", "all", "{}", "-b", "few")
     assert "2 users came in, 2 actions planned" in siyu(*start, "--segment", "all")
     assert "give --segment" in siyu(*start, status=2)
+    ahead = siyu("playbook", "preview", *name, "--days", "3")
+    assert "in 3 days" in ahead
+    assert "pass the guard" in ahead
     assert "on are: lifecycle.welcome_back" in siyu("playbook", "show", "lifecycle.nothing", "-b", "few", status=2)
 
 
