@@ -41,6 +41,7 @@ from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.markers import hookimpl, hookspec
 from siyu.contract.params import Field, Params
 from siyu.contract.playbooks import (
+    AddTag,
     Arm,
     Assign,
     Daily,
@@ -66,6 +67,7 @@ __all__ = [
     "ALWAYS",
     "DAY",
     "NEVER",
+    "AddTag",
     "Age",
     "Arm",
     "Assign",

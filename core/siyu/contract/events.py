@@ -48,6 +48,7 @@ __all__ = [
     "CONSENT_WITHDRAWN",
     "MOMENT",
     "PROFILE_UPDATED",
+    "TAG_ADDED",
     "Catalog",
     "Column",
     "EventKind",
@@ -61,6 +62,8 @@ PROFILE_UPDATED = "profile.updated"
 """The kind whose payload sets attributes: any names, texts as values."""
 CONSENT_GIVEN, CONSENT_WITHDRAWN = "consent.given", "consent.withdrawn"
 """The kinds that say what may be sent: of a ``purpose``, by a ``channel``; of each that is left out, all."""
+TAG_ADDED = "tag.added"
+"""The kind by which playbooks give tags."""
 
 MONEY_AS_NUMBER = pydantic.PlainSerializer(float, return_type=float, when_used="json")
 Money = Annotated[Decimal, pydantic.Field(max_digits=13, decimal_places=2), MONEY_AS_NUMBER]

@@ -13,6 +13,7 @@ from siyu.contract.events import (
     CONSENT_GIVEN,
     CONSENT_WITHDRAWN,
     PROFILE_UPDATED,
+    TAG_ADDED,
     EventKind,
     Integer,
     Line,
@@ -126,6 +127,13 @@ class Reached(Payload):
     detail: Text | None = None
 
 
+class Added(Payload):
+    """A tag that somebody was given, and by which step."""
+
+    tag: Text
+    by: Text | None = None
+
+
 class Words(Payload):
     """Something the user wrote."""
 
@@ -146,6 +154,7 @@ def siyu_event_kinds() -> Iterable[EventKind]:
     yield EventKind("article.opened", "阅读文章", Article, _DID_SOMETHING)
     yield EventKind("product.viewed", "浏览商品", Viewed, _DID_SOMETHING)
     yield EventKind("survey.answered", "回答问卷", Answers, _DID_SOMETHING)
+    yield EventKind(TAG_ADDED, "打标签", Added)
     yield EventKind("task.done", "任务完成", Done)
     yield EventKind("group.message", "群消息", Words, _DID_SOMETHING)
     yield EventKind(CONSENT_GIVEN, "同意接收", Consent)

@@ -26,7 +26,7 @@ from siyu.contract.facts import Fact
 from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.params import Params, validate_params
-from siyu.contract.playbooks import BENEFITS, TASKS, Playbook
+from siyu.contract.playbooks import BENEFITS, TAGS, TASKS, Playbook
 from siyu.contract.program import Program, program
 from siyu.contract.rules import (
     Declaration,
@@ -46,8 +46,8 @@ ENTRY_POINT_GROUP = "siyu"
 BUILT_IN = "core"
 GUARD = "guard"
 """The plugin that is on for every brand, with its defaults where nothing was set, and cannot be switched off."""
-OWN_CHANNELS = {"outbox", TASKS, BENEFITS}
-"""What needs no plugin: messages kept for a person to read, what people are to do, and what is given."""
+OWN_CHANNELS = {"outbox", TASKS, BENEFITS, TAGS}
+"""What needs no plugin: messages kept for a person to read, what people are to do, what is given, and tags."""
 T = TypeVar("T")
 
 _BASES: Mapping[str, tuple[type, ...]] = {

@@ -24,12 +24,15 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 from siyu.contract.conditions import ALWAYS, Condition, Kind, Leaf
 from siyu.contract.errors import PluginError
-from siyu.contract.facts import Fact
-from siyu.contract.rules import Declaration
+from siyu.contract.events import TAG_ADDED
+from siyu.contract.facts import DaysSince, Fact, Last
+from siyu.contract.rules import Declaration, Tag
 
 __all__ = [
     "BENEFITS",
+    "TAGS",
     "TASKS",
+    "AddTag",
     "Arm",
     "Assign",
     "Daily",
@@ -57,8 +60,12 @@ __all__ = [
 
 LONGEST = timedelta(days=400)
 """Of a wait."""
+MOST_DAYS = 3_650
+"""Of a tag."""
 BENEFITS = "benefits"
 """The channel of what is given."""
+TAGS = "tags"
+"""The channel of tags that are given."""
 TASKS = "tasks"
 """The channel of what people are to do."""
 
@@ -186,6 +193,32 @@ class Grant(Send):
 
     def __init__(self, benefit: str, key: str = "", purpose: Purpose = "care", *, urgent: bool = False) -> None:
         super().__init__(BENEFITS, benefit, purpose, key, urgent=urgent)
+
+
+@dataclass(frozen=True, init=False)
+class AddTag(Send):
+    """Give the user a tag of the plugin (``care.courted``), for good or for some ``days``.
+
+    The rulebook has a rule for it: who was given it has it, for as long as the plugin is on. Steps may give the same
+    tag, as long as they say the same of it.
+    """
+
+    days: int | None = None
+
+    def __init__(self, tag: str, title: str, days: int | None = None, key: str = "") -> None:
+        if days is not None and not 1 <= days <= MOST_DAYS:
+            raise PluginError(f"a tag for {days} days", field="days", remedy=f"use 1 to {MOST_DAYS}, or None")
+        super().__init__(TAGS, tag, "service", key, title=title)
+        object.__setattr__(self, "days", days)
+
+    @property
+    def tag(self) -> Tag:
+        """What the rulebook says of it."""
+        where = {"tag": self.text}
+        given = DaysSince(TAG_ADDED, where=where)
+        when = given >= 0 if self.days is None else given < self.days
+        by = {"by": Last(TAG_ADDED, "by", where=where)}
+        return Tag(str(self.text), str(self.title), when=when, because="given by {by}", facts=by)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from siyu.contract.facts import Fact
 from siyu.contract.keeping import from_json, to_json
 from siyu.contract.params import Params
 from siyu.contract.playbooks import (
+    AddTag,
     Assign,
     Daily,
     Grant,
@@ -39,8 +40,9 @@ from siyu.contract.playbooks import (
     Wait,
     When,
 )
+from siyu.contract.rules import Tag
 
-__all__ = ["MOST_STEPS", "Instruction", "Program", "program", "texts"]
+__all__ = ["MOST_STEPS", "Instruction", "Program", "program", "tags_given", "texts"]
 
 MOST_STEPS = 200
 NEXT = ""
@@ -234,6 +236,7 @@ def program(
             instructions,
         )
         _check(made, catalog, channels)
+        tags_given(playbook, p)
         made.version  # noqa: B018 - what cannot be kept is refused here
     except SiyuError as error:
         raise RuleError(
@@ -242,6 +245,17 @@ def program(
     except Exception as error:
         raise RuleError(f"it raises {error!r}", field=where, remedy="mend it") from error
     return made
+
+
+def tags_given(playbook: Playbook, p: Params) -> list[Tag]:
+    """The tags that its steps give under parameters ``p``, each once; a :class:`RuleError` where they do not agree."""
+    steps: list[_Laid] = []
+    _lay(playbook.steps(p), steps)
+    found: dict[str, Tag] = {}
+    for tag in (each.step.tag for each in steps if isinstance(each.step, AddTag)):
+        if repr(found.setdefault(tag.key, tag)) != repr(tag):
+            raise RuleError("two steps say different things of a tag", field=tag.key, remedy="rename one of them")
+    return list(found.values())
 
 
 @dataclass
@@ -326,6 +340,10 @@ def _check(made: Program, catalog: Catalog, channels: Iterable[str] | None) -> N
                 raise PluginError(f"no channel {step.channel!r}", field=each.key, remedy=remedy)
             if not any(text.strip() for text in texts(step.text).values()):
                 raise PluginError("it sends nothing", field=each.key, remedy="give a text")
+        if isinstance(step, AddTag) and not step.tag.key.startswith(f"{made.plugin}."):
+            raise PluginError(
+                f"the tag {step.text!r} is another's", field=each.key, remedy=f"start it with {made.plugin!r}."
+            )
         if isinstance(step, Assign) and not (step.role and any(texts(step.title).values())):
             raise PluginError("a task without role or title", field=each.key, remedy="say who is to do what")
 
@@ -342,6 +360,8 @@ def _words(each: Instruction) -> str:
     match each.step:
         case Grant() as step:
             return f"{each.key}: {step.text}"
+        case AddTag() as step:
+            return f"{each.key}: + {step.text}" + (f", {step.days} days" if step.days else "")
         case Send() as step:
             return f"{each.key}: {step.channel}, {step.purpose}"
         case Assign() as step:

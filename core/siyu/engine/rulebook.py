@@ -19,6 +19,8 @@ from siyu.contract.errors import PluginError, RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
+from siyu.contract.playbooks import Playbook
+from siyu.contract.program import tags_given
 from siyu.contract.rules import Lifecycle, Rule, Stage, State, Tag, placeholders, stages_of, tags_of
 
 __all__ = ["Failed", "Name", "Reason", "Rulebook", "Standing", "TagRule", "Track", "bind", "bind_fenced"]
@@ -53,11 +55,12 @@ class Reason:
 
 @dataclass(frozen=True)
 class TagRule:
-    """A tag under concrete parameters, and the rule that gives it."""
+    """A tag under concrete parameters, and the rule that gives it, or the playbook whose steps have it ``given``."""
 
     plugin: str
     tag: Tag
     reason: Reason
+    given: bool = False
 
     @property
     def name(self) -> Name:
@@ -185,6 +188,10 @@ def bind_fenced(
             name = (plugin.name, rule.key)
             if name not in binder.failed:
                 calls[name] = _call(name, rule, params[rule.key], states.get(plugin.name, {}).get(rule.key))
+        for playbook in plugin.playbooks:
+            name = (plugin.name, playbook.key)
+            if name not in binder.failed:
+                calls[name] = _given(name, playbook, params[playbook.key])
     binder.add(calls)
     return binder.rulebook(settings, previous or {}), binder.failed
 
@@ -205,6 +212,9 @@ class _Binder:
 
     def _take(self, tags: Sequence[TagRule], track: Track | None) -> None:
         for tag in tags:
+            known = self._tags.get(tag.tag.key)
+            if known and tag.given and known.given and repr(known.tag) == repr(tag.tag):
+                continue
             if tag.tag.key in self._tags:
                 raise RuleError("two rules give this tag", field=tag.tag.key, remedy="rename one of them")
             self._tags[tag.tag.key] = tag
@@ -255,6 +265,16 @@ def _ask(plugin: str, rule: Rule, p: Params, state: State | None) -> _Answer:
     settings = p.model_dump(mode="json")
     given = {**(state or {}), **settings}
     return [TagRule(plugin, t, _reason(rule, t, given, settings)) for t in tags_of(rule, plugin, p, state)], None
+
+
+def _given(name: Name, playbook: Playbook, p: Params) -> Call[_Answer]:
+    """The tags that the steps of a playbook give."""
+
+    def ask() -> _Answer:
+        given = [(tag, Reason(tag.because, tag.facts, {}, name[1])) for tag in tags_given(playbook, p)]
+        return [TagRule(name[0], tag, reason, given=True) for tag, reason in given], None
+
+    return Call(playbook.key, (name, p), ask)
 
 
 class _Unfounded(Exception):

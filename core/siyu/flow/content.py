@@ -14,7 +14,7 @@ import polars as pl
 
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.facts import Attribute
-from siyu.contract.playbooks import Assign, Grant, MessageKind, Purpose, Send
+from siyu.contract.playbooks import AddTag, Assign, Grant, MessageKind, Purpose, Send
 from siyu.contract.program import Program, texts
 from siyu.contract.templates import BENEFIT, Template, check, names, template
 from siyu.engine.finish import attribute
@@ -383,7 +383,7 @@ async def _defaults(ctx: Context, brand: Brand) -> dict[str, _Said]:
     found: dict[str, _Said] = {}
     for made in by_name(ctx, await plugins.cohorts(ctx, brand.id)).values():
         for each in made.instructions:
-            if isinstance(each.step, Send | Assign) and not isinstance(each.step, Grant):
+            if isinstance(each.step, Send | Assign) and not isinstance(each.step, Grant | AddTag):
                 said = _said(made, each.key, each.step.channel)
                 found.setdefault(said.key, said)
     return found

@@ -27,6 +27,7 @@ from siyu.flow.benefits import Benefits
 from siyu.flow.context import Context, brand_by_id, now, zone
 from siyu.flow.guard import Offer
 from siyu.flow.ingest import MAX_EVENTS, IncomingEvent, record
+from siyu.flow.tags import Tags
 from siyu.flow.tasks import Tasks
 from siyu.flow.unsubscribe import Leaving, secret, token
 from siyu.store import actions, channels, guarding
@@ -184,7 +185,7 @@ def offer(ctx: Context, brand_id: int, cohort: Cohort, key: str) -> Offer:
 
 def _channels(ctx: Context, brand_id: int, on: Enabled) -> dict[str, tuple[Channel, Params]]:
     found: dict[str, tuple[Channel, Params]] = {
-        own.key: (own(ctx.db, brand_id), Params()) for own in (Outbox, Tasks, Benefits)
+        own.key: (own(ctx.db, brand_id), Params()) for own in (Outbox, Tasks, Benefits, Tags)
     }
     for plugin, params in on:
         for item in plugin.declarations.values():

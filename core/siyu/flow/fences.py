@@ -36,7 +36,7 @@ def refused_of(ctx: Context, rows: Iterable[PluginSetting], kept: Sequence[KeptR
             try:
                 plugin.params(setting["params"])
             except PluginError as error:
-                rules = [rule.key for rule in plugin.rules] or _ruled(plugin.name, kept)
+                rules = {*(rule.key for rule in plugin.rules), *_ruled(plugin.name, kept)}
                 failed.update({(plugin.name, rule): error for rule in rules})
     return failed
 

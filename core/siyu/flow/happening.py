@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from siyu.store.db import Connection
-from siyu.store.events import EVENT_SCHEMA, append
+from siyu.store.events import EVENT_SCHEMA, append, names_of
 from siyu.store.models import Brand
 
 __all__ = ["happened"]
@@ -20,11 +20,9 @@ async def happened(
     connection: Connection, brand: Brand, user_id: int, key: str, kind: str, payload: Mapping[str, Any], at: datetime
 ) -> bool:
     """Append an event of a user, in the transaction of ``connection``; False if it is known, or nobody is that user."""
-    name = await connection.fetchrow(
-        "SELECT kind, value FROM identity WHERE brand_id = $1 AND user_id = $2 ORDER BY id LIMIT 1", brand.id, user_id
-    )
-    if name is None:
+    names = await names_of(connection, brand.id, [user_id])
+    if user_id not in names:
         return False
     said = json.dumps(payload, ensure_ascii=False)
-    row = (key[:200], kind, at, name["kind"], name["value"], said)
+    row = (key[:200], kind, at, *names[user_id], said)
     return bool((await append(connection, brand.id, pl.DataFrame([row], EVENT_SCHEMA, orient="row"))).new)

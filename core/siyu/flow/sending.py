@@ -9,7 +9,7 @@ from dataclasses import replace
 import polars as pl
 
 from siyu.contract.errors import InputError, NotFound
-from siyu.contract.playbooks import BENEFITS, TASKS, Send
+from siyu.contract.playbooks import BENEFITS, TAGS, TASKS, Send
 from siyu.flow import content
 from siyu.flow.context import Context, now
 from siyu.store.actions import ORDINARY, URGENT, plan_actions
@@ -33,7 +33,7 @@ async def send(ctx: Context, brand: Brand, users: Sequence[int], message: Send, 
         raise InputError("a message needs a name of 1 to 80 letters", field="key", remedy="name it, e.g. order-771")
     if not 0 < len(users) <= MOST_USERS:
         raise InputError(f"{len(users)} users", field="users", remedy=f"give 1 to {MOST_USERS:,}; to more, a playbook")
-    channels = sorted(set(ctx.plugins.channels) - {TASKS, BENEFITS})
+    channels = sorted(set(ctx.plugins.channels) - {TASKS, BENEFITS, TAGS})
     if message.channel not in channels:
         raise NotFound(
             f"no channel {message.channel!r} for messages", field="channel", remedy=f"use one of: {', '.join(channels)}"

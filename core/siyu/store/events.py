@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -95,6 +96,17 @@ async def attach(connection: Connection, brand_id: int, identities: pl.DataFrame
         brand_id,
         *(identities.get_column(name).to_list() for name in ("kind", "value", "user_id")),
     )
+
+
+async def names_of(connection: Connection, brand_id: int, users: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """A name of each of ``users``, the oldest: kind and value."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT ON (i.user_id) i.user_id, i.kind, i.value FROM identity i JOIN unnest($2::bigint[]) u (id)"
+        " ON u.id = i.user_id WHERE i.brand_id = $1 ORDER BY i.user_id, i.id",
+        brand_id,
+        list(users),
+    )
+    return {row["user_id"]: (row["kind"], row["value"]) for row in rows}
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from siyu.contract.conditions import Condition
-from siyu.contract.events import MOMENT
+from siyu.contract.events import MOMENT, TAG_ADDED
 from siyu.contract.facts import Fact
 from siyu.contract.manager import PluginManager
-from siyu.contract.playbooks import Assign, Daily, OnDate, Send, StageOf
+from siyu.contract.playbooks import AddTag, Assign, Daily, OnDate, Send, StageOf
 from siyu.contract.program import Instruction, Program, program, texts
 from siyu.engine.days import window_start
 from siyu.engine.diff import diff
@@ -249,9 +249,8 @@ class Story:
         )
         holds = self._holds(each.program.asks(each.step))
         moved = advance(each.program, here, self.at, self._zone, holds)
-        for instruction, rows in moved.sent:
-            if len(rows):
-                self.log.append(self._sent(each.program, instruction))
+        carried_out = [instruction for instruction, rows in moved.sent if len(rows)]
+        self.log += [self._sent(each.program, instruction) for instruction in carried_out]
         each.heard, each.listens_from = None, None
         if len(moved.done):
             each.over = "done"
@@ -259,6 +258,12 @@ class Story:
             row = moved.waiting.row(0, named=True)
             each.step, each.due_at = row["step"], row["due_at"]
             each.listens_from = self.at if row["listens"] else None
+        for instruction in carried_out:
+            if isinstance(instruction.step, AddTag):
+                by = f"{each.program.name}/{instruction.key}"
+                self._events.append(Event(TAG_ADDED, self.at, {"tag": instruction.step.text, "by": by}))
+                self._frames = frames_of(self._catalog, self._events)
+                self._decide()
 
     def _sent(self, made: Program, each: Instruction) -> Sent:
         step = each.step

@@ -55,7 +55,7 @@ class PlaybookStep:
     def key(self) -> str:
         return self.instruction.key
 
-    @computed("What it is: `Send`, `Assign`, `Wait`, `When`, `Split`, `Stop`.")
+    @computed("What it is: `Send`, `Grant`, `AddTag`, `Assign`, `Wait`, `When`, `Split`, `Stop`.")
     def kind(self) -> str:
         return type(self.instruction.step).__name__
 
