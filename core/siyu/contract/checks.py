@@ -39,11 +39,12 @@ class Batch:
     """What checks look at: actions that are due on one channel, at most one of each user.
 
     ``actions``, in the order in which they are to leave: ``id``, ``user_id``, ``plugin``, ``playbook``, ``step``,
-    ``purpose``, ``lane`` (0 is urgent), ``planned_at``, ``best`` (asks for the best time), ``first_seen`` (null: the
-    user is no longer there), ``merged_into``, ``address`` (of the channel's kind), ``open`` (no check so far holds it).
+    ``purpose``, ``kind`` (text, image, ...: as the step has it), ``lane`` (0 is urgent), ``planned_at``, ``best`` (asks
+    for the best time), ``first_seen`` (null: the user is no longer there), ``merged_into``, ``address`` (of the
+    channel's kind), ``open`` (no check so far holds it).
 
     ``touches`` are what reached these users in the last 90 days, by any channel and playbook and from anybody:
-    ``user_id``, ``at``, ``channel``, ``purpose``, ``plugin``, ``playbook``, ``step``.
+    ``user_id``, ``at``, ``channel``, ``purpose``, ``kind``, ``plugin``, ``playbook``, ``step``.
 
     ``consents`` are what they said last: ``user_id``, ``purpose``, ``channel`` (empty: all), ``given``, ``at``.
 

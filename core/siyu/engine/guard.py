@@ -148,6 +148,43 @@ class Mix(Check):
         return batch.stop((batch.purpose == "sales") & (sales + 1 > most))
 
 
+class Variety(Check):
+    """同类内容连发过多"""
+
+    class Params(params.Params):
+        most: int = Field(3, ge=0, le=20, title="同一用途、同一形式最多连发几条（0 为不限）")
+        days: int = Field(30, ge=1, le=90, title="统计天数")
+        purposes: tuple[Purpose, ...] = Field(("sales",), title="适用的用途")
+
+    def until(self, batch: Batch, p: Params) -> pl.Series:
+        if not p.most:
+            return batch.pass_all()
+        recent = batch.touches.filter(pl.col("at") > batch.at - p.days * DAY, pl.col("purpose") != "service")
+        alike = ["user_id", "purpose", "kind"]
+        # In a row they are until the oldest of them is too old, or something else has come.
+        rows = (
+            recent.sort("at", descending=True)
+            .group_by("user_id")
+            .head(p.most)
+            .group_by("user_id")
+            .agg(
+                pl.col("purpose", "kind").first(),
+                number=pl.len(),
+                sorts=pl.struct("purpose", "kind").n_unique(),
+                until=pl.col("at").min() + p.days * DAY,
+            )
+            .filter(pl.col("number") == p.most, pl.col("sorts") == 1)
+        )
+        held = batch.actions.select(alike).join(rows, on=alike, how="left", maintain_order="left")
+        asked = pl.col("purpose").is_in(list(p.purposes))
+        return held.select(until=pl.when(asked).then("until")).to_series()
+
+    def words(self, batch: Batch, p: Params) -> pl.Series:
+        return batch.actions.select(
+            words=pl.format("the last {} were {} for {}, too", pl.lit(p.most), "kind", "purpose")
+        ).to_series()
+
+
 class Tier(params.Params):
     """How often users with one of these tags or stages are written to."""
 
@@ -324,6 +361,7 @@ CHECKS: tuple[type[Check], ...] = (
     HoldOut,
     Trust,
     Mix,
+    Variety,
     Cap,
     Quiet,
     BestTime,

@@ -131,7 +131,10 @@ async def _judged(
     """``due`` with all that checks look at, and what becomes of each."""
     asked = [(offer, checks(offer.cohort.on)) for offer in offers if offer.channel is not None]
     made = await kept(ctx, connection, brand.id, due.get_column("version_id").drop_nulls().unique().to_list())
-    due = due.with_columns(best=_best(due, made))
+    due = due.join(_steps(made), on=["version_id", "step"], how="left", maintain_order="left").with_columns(
+        pl.col("best").fill_null(False),  # What somebody asked for says it itself.
+        pl.coalesce("kind", pl.col("body").str.json_path_match("$.kind"), pl.lit("text")).alias("kind"),
+    )
     # What was lost and is tried again did not reach anybody before itself.
     again = due.filter(pl.col("status") == "leased").get_column("id").to_list()
     checked = [each for _, some in asked for each in some]
@@ -207,19 +210,16 @@ def _all(rows: pl.DataFrame, status: str, reason: str, detail: str) -> pl.DataFr
     )
 
 
-def _best(due: pl.DataFrame, made: Mapping[int, Program]) -> pl.Series:
-    """Which of the actions ask for the user's best time."""
-    asking = [
-        (version, each.key)
+def _steps(made: Mapping[int, Program]) -> pl.DataFrame:
+    """What checks look at of the steps that send something."""
+    rows = [
+        (version, each.key, each.step.at == "best", each.step.kind)
         for version, program in made.items()
         for each in program.instructions
-        if isinstance(each.step, Send) and each.step.at == "best"
+        if isinstance(each.step, Send)
     ]
-    steps = pl.DataFrame(asking, schema={"version_id": pl.Int64, "step": pl.String}, orient="row").with_columns(
-        best=pl.lit(True)
-    )
-    found = due.select("version_id", "step").join(steps, on=["version_id", "step"], how="left", maintain_order="left")
-    return found.get_column("best").fill_null(False)
+    schema = {"version_id": pl.Int64, "step": pl.String, "best": pl.Boolean, "kind": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 async def _composed(

@@ -160,7 +160,7 @@ class Rehearsal:
         known = self._known[key]
         self._used[key][at.astimezone(known.zone).date()] += len(rows)
         if known.channel.counts:
-            touches = rows.select("user_id", "channel", "purpose", "plugin", "playbook", "step", at=pl.lit(at, MOMENT))
+            touches = rows.with_columns(at=pl.lit(at, MOMENT))
             for each, batch in self._now.items():
                 if batch.channel.counts:
                     both = pl.concat([batch.touches, touches.select(batch.touches.columns)])
@@ -177,6 +177,7 @@ def _steps(made: Program) -> pl.DataFrame:
             "playbook": made.key,
             "step": each.key,
             "purpose": step.purpose,
+            "kind": step.kind if isinstance(step, Send) else "text",
             "lane": URGENT if isinstance(step, Send) and step.urgent else ORDINARY,
             "best": isinstance(step, Send) and step.at == "best",
         }
@@ -192,6 +193,7 @@ _STEPS = {
     "playbook": pl.String,
     "step": pl.String,
     "purpose": pl.String,
+    "kind": pl.String,
     "lane": pl.Int64,
     "best": pl.Boolean,
 }

@@ -82,6 +82,7 @@ TOUCHES = {
     "at": MOMENT,
     "channel": pl.String(),
     "purpose": pl.String(),
+    "kind": pl.String(),
     "plugin": pl.String(),
     "playbook": pl.String(),
     "step": pl.String(),
@@ -94,7 +95,8 @@ async def touches(
     """What reached them, all ``but`` some actions."""
     return await fetch(
         connection,
-        "SELECT w.person, a.touched_at, a.channel, a.purpose, a.plugin, a.playbook, a.step"
+        "SELECT w.person, a.touched_at, a.channel, a.purpose, COALESCE(a.body->>'kind', 'text'), a.plugin, a.playbook,"
+        " a.step"
         " FROM unnest($2::bigint[], $3::bigint[]) w (person, user_id) JOIN action a ON a.brand_id = $1"
         "   AND a.user_id = w.user_id AND a.touched_at > $4 AND a.touched_at IS NOT NULL"
         "   AND NOT a.id = ANY($5::bigint[])",

@@ -25,6 +25,7 @@ ACTIONS: dict[str, Any] = {
     "playbook": pl.String,
     "step": pl.String,
     "purpose": pl.String,
+    "kind": pl.String,
     "lane": pl.Int64,
     "planned_at": MOMENT,
     "best": pl.Boolean,
@@ -37,6 +38,7 @@ TOUCHES: dict[str, Any] = {
     "at": MOMENT,
     "channel": pl.String,
     "purpose": pl.String,
+    "kind": pl.String,
     "plugin": pl.String,
     "playbook": pl.String,
     "step": pl.String,
@@ -82,6 +84,7 @@ def action(user: int, **about: Any) -> dict[str, Any]:
         "playbook": "p",
         "step": f"s{user}",
         "purpose": "care",
+        "kind": "text",
         "lane": 5,
         "planned_at": NOON,
         "best": False,
@@ -94,7 +97,7 @@ def action(user: int, **about: Any) -> dict[str, Any]:
 
 def touch(user: int, days: float, purpose: str = "care", **about: Any) -> dict[str, Any]:
     """Something that reached a user so many days ago."""
-    usual = {"channel": "elsewhere", "plugin": "other", "playbook": "q", "step": "t"}
+    usual = {"channel": "elsewhere", "kind": "text", "plugin": "other", "playbook": "q", "step": "t"}
     return {"user_id": user, "at": NOON - days * DAY, "purpose": purpose, **usual, **about}
 
 
@@ -259,6 +262,33 @@ def test_caps_are_by_tier_over_all_channels_and_wait_until_there_is_room() -> No
         ("pass", None, ""),
     ]
     assert found[2][3] == "3 in 30 days, 1 allowed (沉睡)"
+
+
+def test_the_same_is_not_said_in_the_same_way_over_and_over() -> None:
+    loose: dict[str, dict[str, Any]] = {"cap": {"most": 100}, "mix": {"share": 1}, "stale": {"hours": 2000}}
+
+    def offers(*kinds: str, purpose: str = "sales") -> list[dict[str, Any]]:
+        return [touch(1, days, purpose, kind=kind) for days, kind in enumerate(kinds, 1)]
+
+    def held(*touches: dict[str, Any], **given: Any) -> list[tuple[str, str]]:
+        offer = action(1, **{"purpose": "sales", "kind": "image", **given})
+        return verdicts(batch(offer, consents=[said(1, True)], touches=touches), **loose)
+
+    assert held(*offers("image", "image", "image")) == [("later", "variety")]
+    assert held(*offers("image", "image")) == [PASS]
+    assert held(*offers("image", "video", "image", "image")) == [PASS], "not in a row"
+    assert held(*offers("image", "image", "image"), kind="video") == [PASS]
+    assert held(*offers("image", "image"), touch(1, 0.5), *offers("image")) == [PASS], "a word of care in between"
+    assert held(*offers("image", "image", "image"), touch(1, 0.5, "service")) == [("later", "variety")]
+    assert held(*offers("text", "text", "text", purpose="care"), purpose="care", kind="text") == [PASS]
+    offer, shown = action(1, purpose="sales", kind="image"), offers("image", "image", "image")
+    [(_, until, _, words)] = full(batch(offer, consents=[said(1, True)], touches=shown), **loose)
+    assert until == NOON + 27 * DAY
+    assert "image" in words
+    asked: dict[str, dict[str, Any]] = {**loose, "variety": {"most": 1, "days": 2, "purposes": ["care"]}}
+    some = batch(action(1), action(2, kind="image"), action(3), touches=[touch(1, 1), touch(2, 1), touch(3, 3)])
+    assert verdicts(some, **asked) == [("later", "variety"), PASS, PASS]
+    assert verdicts(some, **{**asked, "variety": {"most": 0}}) == [PASS] * 3
 
 
 def test_service_neither_counts_nor_waits() -> None:

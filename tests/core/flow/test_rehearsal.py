@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from siyu import Assign, Channel, Happened, Message, OnDate, Params, Playbook, Receipt, Send, Wait, hookimpl
+from siyu import Assign, Channel, Happened, Manual, Message, OnDate, Params, Playbook, Receipt, Send, Wait, hookimpl
 from siyu.contract.playbooks import Step
 from siyu.engine import guard
 from siyu.flow import foresee as foreseeing
@@ -20,6 +20,7 @@ from siyu.flow.context import Context
 from siyu.flow.dispatch import carry_out, send_due
 from siyu.flow.foresee import foresee
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.playbooks import carry_on, start
 from siyu.flow.refresh import refresh
 from siyu.store.actions import plan_actions
 from siyu.store.models import Action, Brand, Occasion, User
@@ -70,6 +71,19 @@ class Elsewhere(Feast):
         yield Send(p.channel, "coo", key="coo")
 
 
+class Gallery(Playbook):
+    """Pictures, pictures, and a film."""
+
+    def trigger(self, p: Any) -> Manual:
+        return Manual()
+
+    def steps(self, p: Any) -> Iterable[Step]:
+        for number in range(4):
+            yield Send("outbox", "look", "sales", kind="image", key=f"picture_{number}")
+            yield Wait(DAY)
+        yield Send("outbox", "watch", "sales", kind="video", key="film")
+
+
 class Pigeon(Channel):
     """Of a plugin that is installed, and off."""
 
@@ -84,7 +98,7 @@ def siyu_channels() -> Iterable[type[Channel]]:
 
 @pytest.fixture
 async def feast(house: Context, shop: Brand) -> Context:
-    ctx = with_playbooks(house, Feast, Arrival, Elsewhere)
+    ctx = with_playbooks(house, Feast, Arrival, Elsewhere, Gallery)
     ctx.plugins.register("guard", guard)
     birds = ModuleType("birds")
     birds.siyu_channels = siyu_channels  # type: ignore[attr-defined]
@@ -151,6 +165,25 @@ async def test_what_it_says_passes_and_is_held_is_what_then_is_sent_and_is_not(
     tasks = sent.pop("call")
     assert tasks == {"": 120}
     assert {each.step: {"": each.passing, **each.held} for each in told if each.channel != "tasks"} == sent
+
+
+async def test_the_same_kind_of_offer_over_and_over_is_held_and_another_is_not(feast: Context, shop: Brand) -> None:
+    who = {"member": "1"}
+    said = [IncomingEvent("c", "contact.added", who, {}, NOON), IncomingEvent("y", "consent.given", who, {}, NOON)]
+    await record(feast, shop, said)
+    await Occasion.filter(brand_id=shop.id).delete()
+    await shop.refresh_from_db()
+    loose = {"cap": {"most": 100, "tiers": []}, "mix": {"share": 1}, "trust": {"days": 0}}
+    await plugins.configure(feast, shop, "guard", loose)
+    user = await User.get(brand_id=shop.id)
+    await start(feast, shop, "calls.gallery", [user.id], occasion="x")
+    told = (await foresee(feast, shop, "calls.gallery", days=7)).expected
+    for day in range(7):
+        await carry_on(feast, shop.id, at=NOON + day * DAY)
+        await send_due(feast, shop.id, at=NOON + day * DAY)
+    sent = await came_of_it(shop)
+    assert sent == {each.step: {"": each.passing} if each.passing else each.held for each in told}
+    assert {step for step, fates in sent.items() if fates == {"variety": 1}} == {"picture_3"}
 
 
 async def test_who_comes_is_as_others_were_when_they_came(feast: Context, shop: Brand) -> None:
