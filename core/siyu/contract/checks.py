@@ -50,8 +50,8 @@ class Batch:
 
     ``marks`` are those of the tags and stages (``track:stage``) that checks ask for: ``user_id``, ``mark``.
 
-    ``hours`` are by user the hour of the day at which they open most, those of whom that is known: ``user_id``,
-    ``hour``; ``usual_hour`` is that of the brand.
+    ``hours`` are by user the hour of the day at which they open most, or where that is not known those of the same
+    lifecycle stage do: ``user_id``, ``hour``. Nothing of whom neither is known: ``usual_hour`` is that of the brand.
 
     ``used`` is how many actions the channel took since the first of the month, by day of the brand.
     """

@@ -178,7 +178,14 @@ async def look(
     wanted = {mark for check, p in asked if concerns(check, channel) for mark in check.marks(p)}
     days, reaches = zone(brand.zone), channel.counts
     first = at.astimezone(days).date().replace(day=1)
-    best = bool(due.get_column("best").any())
+    hours, usual = _none(guarding.HOURS), None
+    if due.get_column("best").any():
+        hours = await guarding.hours(connection, brand.id, who, at, brand.zone)
+        usual, stages = await guarding.usual_hours(connection, brand.id, brand.zone)
+        alike = await guarding.marks(connection, brand.id, users, stages)
+        of_stage = pl.DataFrame([*stages.items()], {"mark": pl.String, "hour": pl.Int64}, orient="row")
+        others = alike.join(of_stage, on="mark").join(hours, on="user_id", how="anti").select("user_id", "hour")
+        hours = pl.concat([hours, others])
     return Batch(
         at=at,
         zone=days,
@@ -187,8 +194,8 @@ async def look(
         touches=await guarding.touches(connection, brand.id, who, at, but) if reaches else _none(guarding.TOUCHES),
         consents=await guarding.consents(connection, brand.id, who) if reaches else _none(guarding.CONSENTS),
         marks=await guarding.marks(connection, brand.id, users, wanted) if wanted else _none(guarding.MARKS),
-        hours=await guarding.hours(connection, brand.id, who, at, brand.zone) if best else _none(guarding.HOURS),
-        usual_hour=await guarding.usual_hour(connection, brand.id, brand.zone) if best else None,
+        hours=hours,
+        usual_hour=usual,
         used=await channels.used(connection, brand.id, channel.key, first),
     )
 

@@ -22,7 +22,7 @@ __all__ = [
     "people",
     "seen",
     "touches",
-    "usual_hour",
+    "usual_hours",
 ]
 
 REMEMBERED = timedelta(days=90)
@@ -30,6 +30,8 @@ REMEMBERED = timedelta(days=90)
 OPENED = ("message.opened", "message.clicked", "message.replied")
 LEAST = 3
 """So many times somebody must have opened something before it is known when they do."""
+TRACK, LEAST_ALIKE = "lifecycle", 20
+"""Users of one stage of this track are alike, once they have opened something so many times together."""
 
 
 @dataclass(frozen=True)
@@ -194,12 +196,20 @@ async def hours(connection: Connection, brand_id: int, who: People, at: datetime
     )
 
 
-async def usual_hour(connection: Connection, brand_id: int, zone: str) -> int | None:
-    """The hour at which the brand's users open most, by the newest ten thousand that they opened."""
-    hour = await connection.fetchval(
-        "SELECT mode() WITHIN GROUP (ORDER BY extract(hour FROM at AT TIME ZONE $2)::int) FROM (SELECT at FROM event"
-        "   WHERE brand_id = $1 AND kind = 'message.opened' ORDER BY id DESC LIMIT 10000) e",
-        brand_id,
-        zone,
-    )
-    return None if hour is None else int(hour)
+async def usual_hours(connection: Connection, brand_id: int, zone: str) -> tuple[int | None, dict[str, int]]:
+    """The hour at which the brand's users open most, and by mark (``lifecycle:stage``) that of those of each stage: by
+    the newest ten thousand that they opened."""
+    rows = await connection.fetch(_USUAL, brand_id, zone, TRACK, LEAST_ALIKE)
+    found = {row["stage"]: row["hour"] for row in rows if row["hour"] is not None}
+    return found.pop(None, None), {f"{TRACK}:{stage}": hour for stage, hour in found.items()}
+
+
+# Who is in no stage is of the brand alone.
+_USUAL = """
+SELECT stage, mode() WITHIN GROUP (ORDER BY extract(hour FROM e.at AT TIME ZONE $2)::int) AS hour
+FROM (SELECT user_id, at FROM event WHERE brand_id = $1 AND kind = 'message.opened' ORDER BY id DESC LIMIT 10000) e
+LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = e.user_id
+LEFT JOIN user_stage s ON s.brand_id = $1 AND s.user_id = COALESCE(m.into_id, e.user_id) AND s.track = $3
+GROUP BY GROUPING SETS ((stage), ())
+HAVING grouping(stage) = 1 OR (stage IS NOT NULL AND count(*) >= $4)
+"""

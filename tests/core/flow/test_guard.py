@@ -14,17 +14,18 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from siyu import Channel, Message, PluginError, Receipt, Report, hookimpl
+from siyu import Channel, Manual, Message, Playbook, PluginError, Receipt, Report, Send, hookimpl
 from siyu.contract.manager import PluginManager
+from siyu.contract.playbooks import Step
 from siyu.engine import guard
-from siyu.flow import plugins
+from siyu.flow import playbooks, plugins
 from siyu.flow.context import Context
 from siyu.flow.dispatch import MOST_ATTEMPTS, backoff, dispatch, receive, send_due
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.merging import merge_users
 from siyu.store import channels
 from siyu.store.actions import plan_actions
-from siyu.store.models import Action, Brand, ChannelState, ChannelUse, Consent, Event, Identity, User
+from siyu.store.models import Action, Brand, ChannelState, ChannelUse, Consent, Event, Identity, User, UserStage
 
 NOON = datetime(2026, 6, 10, 4, tzinfo=UTC)
 """In Shanghai, where the brand is."""
@@ -73,11 +74,26 @@ def siyu_channels() -> Iterable[type[Channel]]:
     return [Post, Letters, Broken, Slow]
 
 
+class Evening(Playbook):
+    """At each user's best time."""
+
+    def trigger(self, p: Any) -> Manual:
+        return Manual()
+
+    def steps(self, p: Any) -> Iterable[Step]:
+        yield Send("post", "a word", key="word", at="best")
+
+
+@hookimpl
+def siyu_playbooks() -> Iterable[type[Playbook]]:
+    return [Evening]
+
+
 @pytest.fixture
 async def post(house: Context, shop: Brand) -> Context:
     """The house with the channels of this module on."""
     module = ModuleType("post")
-    module.siyu_channels = siyu_channels  # type: ignore[attr-defined]
+    vars(module).update(siyu_channels=siyu_channels, siyu_playbooks=siyu_playbooks)
     manager = PluginManager()
     manager.register("guard", guard)
     manager.register("post", module)
@@ -320,6 +336,39 @@ async def test_a_message_goes_to_the_address_that_was_given_last(post: Context, 
     await send_due(post, shop.id, at=NOON)
     assert [(m.user_id, m.to) for m in handed] == [(users[0], "new@example.com")]
     assert await statuses(shop) == {("sent", ""): 1, ("suppressed", "no_address"): 1}
+
+
+async def test_the_best_time_is_the_users_else_that_of_their_stage_else_that_of_the_brand(
+    post: Context, shop: Brand
+) -> None:
+    own, alike, rare, few, nowhere, *readers = await people(post, shop, 8)
+    at_hour = {own: [20] * 3, rare: [20] * 2, readers[0]: [18] * 20, readers[1]: [15] * 19, readers[2]: [21] * 60}
+    names = {row.user_id: row.value for row in await Identity.filter(brand_id=shop.id)}
+    yesterday, what = NOON - 36 * HOUR, {"action": "x"}
+    opened = [
+        IncomingEvent(f"{user}/{n}", "message.opened", {"member": names[user]}, what, yesterday + hour * HOUR)
+        for user, hours in at_hour.items()
+        for n, hour in enumerate(hours)
+    ]
+    assert not (await record(post, shop, opened)).rejected
+    stages = {alike: "growth", rare: "growth", readers[0]: "growth", readers[1]: "dormant", few: "dormant"}
+    for user, stage in stages.items():
+        await UserStage(
+            brand_id=shop.id,
+            user_id=user,
+            track="lifecycle",
+            stage=stage,
+            since=NOON - DAY,
+            rulebook_id=0,
+            why="[]",
+        ).save()
+    await playbooks.start(post, shop, "post.evening", [own, alike, rare, few, nowhere], occasion="x")
+    await playbooks.carry_on(post, shop.id, at=NOON)
+    await send_due(post, shop.id, at=NOON)
+    held = {row.user_id: row for row in await Action.filter(brand_id=shop.id)}
+    assert {row.reason for row in held.values()} == {"best_time"}
+    hours = {user: row.due_at.astimezone(ZoneInfo(shop.zone)).hour for user, row in held.items()}
+    assert hours == {own: 20, alike: 18, rare: 18, few: 21, nowhere: 21}, "what was opened 19 times is not known yet"
 
 
 async def test_what_is_urgent_is_a_matter_of_its_own(post: Context, shop: Brand) -> None:
