@@ -13,7 +13,7 @@ from typing import Literal
 
 import siyu
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
-from siyu import Channel, Field, InputError, Message, Receipt, hookimpl
+from siyu import Channel, Field, InputError, Message, Receipt, Report, hookimpl
 
 from siyu_email.bounces import reports
 from siyu_email.letters import Sender, address_of, mail
@@ -39,10 +39,14 @@ class Email(Channel):
         tls: Literal["starttls", "tls", "none"] = Field("starttls", title="加密方式")
         user: str = Field("", max_length=200, title="用户名（空 = 不登录）")
         password_env: str = Field(
-            "", max_length=80, pattern=r"^(SIYU_EMAIL_[A-Z0-9_]+)?$", title="存放密码的环境变量（以 SIYU_EMAIL_ 开头）"
+            "",
+            max_length=80,
+            pattern=r"^(SIYU_EMAIL_[A-Z0-9_]+)?$",
+            title="存放密码的环境变量（以 SIYU_EMAIL_ 开头；也用于给邮件编号签名）",
         )
         sender: str = Field("", max_length=200, title="发件地址")
         sender_name: str = Field("", max_length=100, pattern=r"^[^\r\n]*$", title="发件人名称")
+        bounces: str = Field("", max_length=200, title="退信地址（空 = 发件地址）")
         reply_to: str = Field("", max_length=200, title="回复地址（空 = 发件地址）")
         unsubscribe: str = Field(
             "",
@@ -59,8 +63,18 @@ class Email(Channel):
     def per_second(self, p: Params) -> float:
         return p.rate
 
+    def reports(self, raw: bytes, p: Params) -> Sequence[Report]:
+        secret = _password(p)
+        if not secret:
+            raise InputError(
+                "no secret signs the keys of mail, so that anybody could say that one came back",
+                field="password_env",
+                remedy="set it, also where there is no user to log in, and send with it",
+            )
+        return reports(raw, secret)
+
     async def deliver(self, messages: Sequence[Message], p: Params) -> Sequence[Receipt]:
-        sender = Sender(p.sender, p.sender_name, p.reply_to, p.unsubscribe, p.ad_mark, _password(p))
+        sender = Sender(p.sender, p.sender_name, p.bounces, p.reply_to, p.unsubscribe, p.ad_mark, _password(p))
         ends = asyncio.get_running_loop().time() + BUDGET_SECONDS
         line = _Line(p)
         receipts = []
@@ -123,6 +137,8 @@ async def _sent(line: _Line, sender: Sender, message: Message) -> Receipt:
     number = message.action_id
     try:
         made, to = mail(sender, message), address_of(message.to, "to")
+        if sender.bounces:
+            address_of(sender.bounces, "bounces")
     except (InputError, ValueError) as error:
         return Receipt(number, "failed", str(error))
     try:
@@ -130,7 +146,7 @@ async def _sent(line: _Line, sender: Sender, message: Message) -> Receipt:
     except (SMTPException, OSError, ValueError) as error:
         return Receipt(number, "later", _words(error))
     try:
-        await smtp.mail(sender.address)
+        await smtp.mail(sender.bounces or sender.address)
         await smtp.rcpt(to)
     except SMTPResponseException as error:
         await _again(smtp)

@@ -20,7 +20,7 @@ from siyu import InputError, Message
 __all__ = ["KEY_HEADER", "Sender", "address_of", "key_in", "mail"]
 
 KEY_HEADER = "X-Siyu-Key"
-"""The idempotency key of the action, signed: a bounce brings it back."""
+"""The idempotency key of the action, signed, as in the Message-ID: a bounce brings one of them back."""
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
 _AD = re.compile(r"\s*[\[(【（]?\s*(?:广告|AD\b)", re.IGNORECASE)
 MOST_SUBJECT = 200
@@ -28,10 +28,10 @@ LEAVE = "退订 / Unsubscribe"
 
 
 class _Policy(EmailPolicy):
-    """As mail goes out; but what Python would fold inside a link it would encode, and then it is a link no more."""
+    """As mail goes out; but what Python would fold inside a link or a key it would encode, and then it is none."""
 
     def fold_binary(self, name: str, value: Any) -> bytes:
-        if name in (KEY_HEADER, "List-Unsubscribe"):
+        if name in (KEY_HEADER, "Message-ID", "List-Unsubscribe"):
             return f"{name}: {value}\r\n".encode()
         return super().fold_binary(name, value)
 
@@ -45,6 +45,7 @@ class Sender:
 
     address: str
     name: str = ""
+    bounces: str = ""
     reply_to: str = ""
     unsubscribe: str = ""
     ad_mark: str = ""
@@ -61,8 +62,9 @@ def mail(sender: Sender, message: Message) -> EmailMessage:
         made["Reply-To"] = Address(addr_spec=address_of(sender.reply_to, "reply_to"))
     made["Subject"] = _subject(sender, message)
     made["Date"] = format_datetime(datetime.now(UTC))
-    made["Message-ID"] = f"<{_digest(sender, message.key)}@{address.rpartition('@')[2]}>"
-    made[KEY_HEADER] = _signed(sender, message.key)
+    key = _signed(sender, message.key)
+    made["Message-ID"] = f"<{key}@{address.rpartition('@')[2]}>"
+    made[KEY_HEADER] = key
     made["Feedback-ID"] = ":".join(_plain(part) for part in (message.purpose, _source(message), message.brand, "siyu"))
     made["Auto-Submitted"] = "auto-generated"
     link = _link(sender, message)
@@ -89,7 +91,7 @@ def address_of(text: str, field: str) -> str:
 
 
 def key_in(header: str, secret: str) -> str | None:
-    """The idempotency key in :data:`KEY_HEADER`, if we wrote it."""
+    """The idempotency key in :data:`KEY_HEADER` or a Message-ID, if we wrote it."""
     encoded, _, signature = "".join(header.split()).partition(".")
     try:
         key = base64.urlsafe_b64decode(encoded.encode()).decode()
@@ -104,10 +106,6 @@ def _signed(sender: Sender, key: str) -> str:
 
 def _signature(secret: str, key: str) -> str:
     return hmac.new(secret.encode(), key.encode(), hashlib.sha256).hexdigest()[:32]
-
-
-def _digest(sender: Sender, key: str) -> str:
-    return hmac.new(sender.secret.encode(), f"id {key}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _subject(sender: Sender, message: Message) -> str:

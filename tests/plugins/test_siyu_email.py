@@ -343,7 +343,7 @@ def bounce(action: str = "failed", kind: str = "text/rfc822-headers", secret: st
 @pytest.mark.parametrize("kind", ["text/rfc822-headers", "message/rfc822"])
 def test_a_bounce_is_read_into_what_became_of_its_message(kind: str) -> None:
     detail = "5.1.1 smtp; 550 5.1.1 no such user"
-    assert reports(bounce(kind=kind), "s") == [Report(MESSAGE.key, "bounced", detail=detail)]
+    assert reports(bounce(kind=kind), "s") == [Report(MESSAGE.key, "bounced", detail=detail, dead="ann@example.com")]
 
 
 def test_what_is_no_bounce_of_ours_says_nothing() -> None:
@@ -353,6 +353,7 @@ def test_what_is_no_bounce_of_ours_says_nothing() -> None:
     assert reports(mail(Sender("hi@shop.example"), MESSAGE).as_bytes()) == []
     assert reports(b"") == []
     assert reports(b"\xff\x00 nonsense") == []
-    assert reports(bounce().replace(KEY_HEADER.encode(), b"X-Other"), "s") == []
+    nothing = bounce().replace(KEY_HEADER.encode(), b"X-Other").replace(b"Message-ID", b"X-Id")
+    assert reports(nothing, "s") == []
     with pytest.raises(InputError, match="bytes"):
         reports(b"x" * 3_000_000)

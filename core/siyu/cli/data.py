@@ -1,7 +1,8 @@
-"""Commands on data: import, refresh, status, outbox."""
+"""Commands on data: import, refresh, status, outbox, receive."""
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from siyu.cli.show import print_brand, print_done
 from siyu.flow import freshness, importing
 from siyu.flow import refresh as refreshing
 from siyu.flow.context import brand_by_slug, now
-from siyu.flow.dispatch import carry_out
+from siyu.flow.dispatch import MOST_RAW, came_back, carry_out
 from siyu.flow.playbooks import Progress
 from siyu.flow.runs import run
 from siyu.store.models import OutboxMessage, Stage, Tag
@@ -23,6 +24,9 @@ from siyu.store.models import OutboxMessage, Stage, Tag
 __all__ = ["app"]
 
 app = typer.Typer()
+
+TRY_AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h, which mail servers know."""
 
 
 @app.command("import")
@@ -165,3 +169,25 @@ def outbox(brand: BrandOption, limit: Annotated[int, typer.Option(min=1, max=100
         out.print(table)
 
     session(work)
+
+
+@app.command("receive")
+def receive_command(
+    channel: Annotated[str, typer.Argument(help="The key of the channel: email.")], brand: BrandOption
+) -> None:
+    """Take in what came back to a channel, from standard input: a bounced mail, as a mail server pipes it.
+
+    shop-bounces: "|siyu receive email -b shop"
+
+    Ends with 75 where it could not be taken in: the mail server keeps it and tries again.
+    """
+    raw = sys.stdin.buffer.read(MOST_RAW + 1)
+
+    async def work(at_hand: Session) -> None:
+        received = await came_back(at_hand.ctx, await brand_by_slug(brand), channel, raw)
+        out.print(f"{received.known} reports taken in")
+
+    try:
+        session(work)
+    except typer.Exit as error:
+        raise typer.Exit(TRY_AGAIN if error.exit_code else 0) from None

@@ -49,12 +49,17 @@ Heard: TypeAlias = Literal["delivered", "opened", "clicked", "replied", "bounced
 
 @dataclass(frozen=True)
 class Report:
-    """What is heard of a message later. ``key`` is its idempotency key, ``at`` when it happened (None: now)."""
+    """What is heard of a message later. ``key`` is its idempotency key, ``at`` when it happened (None: now).
+
+    ``dead`` is the address of its user that takes no messages any more, where it bounced for good: nothing is sent
+    there until its user says yes to messages again.
+    """
 
     key: str
     what: Heard
     at: datetime | None = None
     detail: str = ""
+    dead: str = ""
 
 
 class Channel(Declaration, ABC):
@@ -75,6 +80,11 @@ class Channel(Declaration, ABC):
     def per_second(self, p: Any) -> float:
         """How many messages a second it may be handed at most, by all workers of the brand together; 0: any number."""
         return 0
+
+    def reports(self, raw: bytes, p: Any) -> Sequence[Report]:
+        """What something that came back (a bounced mail, as it is) says of messages that the channel was handed. Of
+        what is about none of them it says nothing."""
+        return ()
 
     @abstractmethod
     async def deliver(self, messages: Sequence[Message], p: Any) -> Sequence[Receipt]:

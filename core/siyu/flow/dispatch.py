@@ -17,7 +17,7 @@ from typing import TypeAlias, get_args
 import polars as pl
 
 from siyu.contract.channels import Channel, Heard, Message, Outcome, Receipt, Report
-from siyu.contract.errors import InputError
+from siyu.contract.errors import InputError, NotFound
 from siyu.contract.events import MOMENT
 from siyu.contract.params import Params
 from siyu.contract.playbooks import BENEFITS
@@ -36,7 +36,7 @@ from siyu.store.db import Database
 from siyu.store.models import Brand
 from siyu.telemetry.metrics import ACTIONS
 
-__all__ = ["Outbox", "carry_out", "dispatch", "offer", "receive", "send_due"]
+__all__ = ["Outbox", "came_back", "carry_out", "dispatch", "offer", "receive", "send_due"]
 
 DELIVER_SECONDS = actions.LEASE.total_seconds() / 2
 """How long a channel may take for a batch. In the other half of a lease batches may be handed over; what is left then
@@ -52,6 +52,8 @@ NOTED_SECONDS = 1.0
 MOST_ATTEMPTS = 8
 BACKOFF = timedelta(seconds=30)
 LONGEST_BACKOFF = timedelta(hours=1)
+MOST_RAW = 2 * 1024 * 1024
+"""Bytes of what comes back to a channel."""
 PATIENCE = 5.0
 """Seconds for which a worker waits until a channel may be handed more; for longer, the sweep asks again."""
 
@@ -397,6 +399,24 @@ async def receive(ctx: Context, brand: Brand, reports: Sequence[Report]) -> Rece
     async with ctx.db.transaction() as connection:
         rows = [(each.key, each.what, each.at or moment, _readable(each.detail)) for each in of_known]
         await actions.hear(connection, brand.id, rows)
+        if dead := [(each.key, each.dead, each.at or moment) for each in of_known if each.dead]:
+            await actions.bury(connection, brand.id, dead)
     if of_known:
         await ctx.db.signals.tell(brand.id, "action")
     return Received(len(of_known), recorded.occasions)
+
+
+async def came_back(ctx: Context, brand: Brand, key: str, raw: bytes) -> Received:
+    """Take in what came back to a channel: a bounced mail, as it is. What is about no message of the brand's changes
+    nothing."""
+    if len(raw) > MOST_RAW:
+        raise InputError(f"{len(raw):,} bytes", field="raw", remedy=f"give at most {MOST_RAW:,}")
+    offers = [offer(ctx, brand.id, cohort, key) for cohort in await plugins.cohorts(ctx, brand.id)]
+    if all(each.channel is None for each in offers):
+        raise NotFound(f"{brand.slug} has no channel {key!r}", field="channel", remedy="switch its plugin on")
+    # While settings are rolled out: by those with which it was sent.
+    found = (await asyncio.to_thread(each.channel.reports, raw, each.params) for each in offers if each.channel)
+    async for reports in found:
+        if reports:
+            return await receive(ctx, brand, reports)
+    return Received(0, 0)

@@ -23,6 +23,7 @@ __all__ = [
     "SETTLED",
     "URGENT",
     "Mark",
+    "bury",
     "claim",
     "hear",
     "named",
@@ -259,6 +260,22 @@ async def named(connection: Connection, brand_id: int, keys: Sequence[str]) -> d
         list(keys),
     )
     return {row["key"]: row for row in rows}
+
+
+async def bury(connection: Connection, brand_id: int, reports: Sequence[tuple[str, str, datetime]]) -> None:
+    """Note addresses that take no messages any more: key of the action, address, since when. Only those of the person
+    whom the action was for."""
+    await connection.execute(
+        "UPDATE identity i SET dead_since = o.at"
+        " FROM unnest($2::text[], $3::text[], $4::timestamptz[]) o (key, dead, at)"
+        " JOIN action a ON a.brand_id = $1 AND a.key = o.key"
+        " LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = a.user_id"
+        " WHERE i.brand_id = $1 AND lower(i.value) = lower(o.dead) AND i.user_id IN (SELECT a.user_id UNION ALL"
+        "   SELECT m.into_id UNION ALL SELECT n.user_id FROM merged_user n WHERE n.brand_id = $1"
+        "     AND n.into_id = COALESCE(m.into_id, a.user_id))",
+        brand_id,
+        *(list(column) for column in zip(*reports, strict=True)),
+    )
 
 
 async def hear(connection: Connection, brand_id: int, reports: Sequence[tuple[str, str, datetime, str]]) -> None:

@@ -161,11 +161,14 @@ ADDRESSES = {"user_id": pl.Int64(), "address": pl.String()}
 
 
 async def addresses(connection: Connection, brand_id: int, who: People, kind: str) -> pl.DataFrame:
-    """The name of a kind that each took last."""
+    """The name of a kind that each took last; not one at which messages came back for good, unless its user has said
+    yes to messages since."""
     return await fetch(
         connection,
         "SELECT DISTINCT ON (w.person) w.person, i.value FROM unnest($2::bigint[], $3::bigint[]) w (person, user_id)"
-        " JOIN identity i ON i.brand_id = $1 AND i.user_id = w.user_id AND i.kind = $4 ORDER BY w.person, i.id DESC",
+        " JOIN identity i ON i.brand_id = $1 AND i.user_id = w.user_id AND i.kind = $4"
+        " WHERE i.dead_since IS NULL OR EXISTS (SELECT FROM consent c WHERE c.brand_id = $1 AND c.user_id = w.user_id"
+        "   AND c.given AND c.at > i.dead_since) ORDER BY w.person, i.id DESC",
         brand_id,
         who.persons,
         who.users,

@@ -190,6 +190,12 @@ def test_playbooks_are_listed_drawn_and_started(siyu: Shell) -> None:
     siyu("segment", "create", "all", "{}", "-b", "few")
     assert "2 users came in, 2 actions planned" in siyu(*start, "--segment", "all")
     assert "give --segment" in siyu(*start, status=2)
+    assert "no channel 'email'" in siyu("receive", "email", "-b", "few", status=75)
+    siyu("plugin", "enable", "email", "-b", "few")
+    assert "password_env" in siyu("receive", "email", "-b", "few", status=75)
+    siyu("plugin", "configure", "email", '{"email": {"password_env": "SIYU_EMAIL_FEW"}}', "-b", "few")
+    siyu.env["SIYU_EMAIL_FEW"] = "secret"
+    assert "0 reports taken in" in siyu("receive", "email", "-b", "few")
     ahead = siyu("playbook", "preview", *name, "--days", "3")
     assert "in 3 days" in ahead
     assert "pass the guard" in ahead

@@ -29,6 +29,8 @@ class Identity(Model):
     kind = fields.CharField(max_length=40)
     value = fields.CharField(max_length=200)
     user_id = fields.BigIntField()
+    # Nothing arrives there any more: messages came back for good.
+    dead_since = fields.DatetimeField(null=True)
 
     class Meta:
         table = "identity"
