@@ -109,5 +109,5 @@ class Check(Declaration, ABC):
         :data:`NEVER`."""
 
     def words(self, batch: Batch, p: Any) -> pl.Series | str:
-        """What operators read of those that it stops: one text, or one for each action."""
+        """What operators read of those that it stops, in the language of its title: one text, or one for each."""
         return self.title

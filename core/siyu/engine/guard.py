@@ -41,9 +41,9 @@ class Gone(Check):
 
     def words(self, batch: Batch, p: params.Params) -> pl.Series:
         into = pl.col("merged_into")
-        merged = pl.format("counts as user {} since a merge", into)
+        merged = pl.format("已合并，计入用户 {}", into)
         return batch.actions.select(
-            words=pl.when(into.is_null()).then(pl.lit("no such user any more")).otherwise(merged)
+            words=pl.when(into.is_null()).then(pl.lit("用户已不在")).otherwise(merged)
         ).to_series()
 
 
@@ -56,7 +56,7 @@ class NoAddress(Check):
         return batch.stop(batch.actions.get_column("address").is_null())
 
     def words(self, batch: Batch, p: params.Params) -> str:
-        return f"no name of kind {batch.channel.address!r} is known"
+        return f"没有可用的 {batch.channel.address}"
 
 
 class OptOut(Check):
@@ -181,7 +181,7 @@ class Variety(Check):
 
     def words(self, batch: Batch, p: Params) -> pl.Series:
         return batch.actions.select(
-            words=pl.format("the last {} were {} for {}, too", pl.lit(p.most), "kind", "purpose")
+            words=pl.format("最近 {} 条同为 {}（{}）", pl.lit(p.most), "kind", "purpose")
         ).to_series()
 
 
@@ -227,7 +227,7 @@ class Cap(Check):
     def words(self, batch: Batch, p: Params) -> pl.Series:
         return (
             self._looked(batch, p)
-            .select(words=pl.format("{} in {} days, {} allowed ({})", "had", "days", "most", "name"))
+            .select(words=pl.format("{} 天内已有 {} 条，上限 {} 条（{}）", "days", "had", "most", "name"))
             .to_series()
         )
 
@@ -409,7 +409,7 @@ def judge(batch: Batch, asked: Asked) -> tuple[pl.DataFrame, dict[str, Exception
         except Exception as error:  # a check may raise anything; what it was asked about waits
             failed[check.key] = error
             found = batch.stop(pl.Series([True]).new_from_index(0, size), batch.at + HOLD)
-            said = pl.Series([f"the check fails: {error!r}"[:500]]).new_from_index(0, size)
+            said = pl.Series([f"检查出错：{error!r}"[:500]]).new_from_index(0, size)
         if isinstance(check, Stale):
             deadline = check.deadline(here, p)
         wins = found.is_not_null() & (until.is_null() | (found > until)).fill_null(True)
@@ -419,15 +419,10 @@ def judge(batch: Batch, asked: Asked) -> tuple[pl.DataFrame, dict[str, Exception
     frame = pl.DataFrame({"id": batch.actions.get_column("id"), "until": until, "reason": reason, "words": words})
     if deadline is not None:
         late = (pl.col("until") > deadline) & (pl.col("until") < NEVER)
+        moment = pl.col("until").dt.convert_time_zone(batch.zone.key).dt.to_string("%Y-%m-%d %H:%M")
         frame = frame.with_columns(
             until=pl.when(late).then(pl.lit(NEVER, MOMENT)).otherwise("until"),
-            words=pl.when(late)
-            .then(
-                pl.format(
-                    "{}; not before {}, when it is stale", "words", pl.col("until").dt.to_string("%Y-%m-%d %H:%M UTC")
-                )
-            )
-            .otherwise("words"),
+            words=pl.when(late).then(pl.format("{}；最早 {}，届时已过时", "words", moment)).otherwise("words"),
         )
     never = pl.col("until") >= NEVER
     verdict = (

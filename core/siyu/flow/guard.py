@@ -36,7 +36,7 @@ __all__ = ["Admitted", "Looked", "Offer", "admit", "checks", "look"]
 
 log = logging.getLogger("siyu.guard")
 
-LOST = "nothing was heard of it since it was handed over"
+LOST = "交付之后再无回音"
 Looked = tuple[Check, Params]
 
 
@@ -96,7 +96,7 @@ async def admit(
     for offer in offers:
         if offer.channel is None:
             mine = offer.cohort.of(rest)
-            out += [_all(mine, "failed", "no_channel", f"the brand has no channel {key!r}")] if len(mine) else []
+            out += [_all(mine, "failed", "no_channel", f"品牌没有渠道 {key}")] if len(mine) else []
     if channel is not None:
         rest, judged = await _judged(ctx, connection, brand, channel, offers, rest, at)
         out += judged
@@ -132,7 +132,8 @@ async def _judged(
     asked = [(offer, checks(offer.cohort.on)) for offer in offers if offer.channel is not None]
     made = await kept(ctx, connection, brand.id, due.get_column("version_id").drop_nulls().unique().to_list())
     due = due.join(_steps(made), on=["version_id", "step"], how="left", maintain_order="left").with_columns(
-        pl.col("best").fill_null(False),  # What somebody asked for says it itself.
+        pl.col("best").fill_null(False),
+        # What somebody asked for says it itself.
         pl.coalesce("kind", pl.col("body").str.json_path_match("$.kind"), pl.lit("text")).alias("kind"),
     )
     # What was lost and is tried again did not reach anybody before itself.

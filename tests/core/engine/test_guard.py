@@ -154,7 +154,7 @@ def test_what_nothing_speaks_against_passes() -> None:
 def test_nobody_is_written_to_who_is_gone_or_counts_as_another() -> None:
     found = full(batch(action(1, first_seen=None), action(2, merged_into=1), action(3)))
     assert [row[:3:2] for row in found] == [("no", "gone"), ("no", "gone"), PASS]
-    assert [row[3] for row in found[:2]] == ["no such user any more", "counts as user 1 since a merge"]
+    assert [row[3] for row in found[:2]] == ["用户已不在", "已合并，计入用户 1"]
 
 
 def test_a_channel_that_needs_an_address_gets_nothing_without_one() -> None:
@@ -212,7 +212,7 @@ def test_what_was_decided_too_long_ago_is_not_said_any_more() -> None:
 def test_what_would_be_held_until_it_is_stale_is_not_held() -> None:
     [(verdict, _, reason, words)] = full(batch(action(1), touches=[touch(1, 1), touch(1, 2)]))
     assert (verdict, reason) == ("no", "cap")
-    assert words == "2 in 7 days, 2 allowed (其他); not before 2026-06-15 04:00 UTC, when it is stale"
+    assert words == "7 天内已有 2 条，上限 2 条（其他）；最早 2026-06-15 12:00，届时已过时"
 
 
 def test_the_control_group_is_as_large_as_it_should_be_always_the_same_and_still_served() -> None:
@@ -261,7 +261,7 @@ def test_caps_are_by_tier_over_all_channels_and_wait_until_there_is_room() -> No
         ("later", NOON + 24.5 * DAY, "cap"),
         ("pass", None, ""),
     ]
-    assert found[2][3] == "3 in 30 days, 1 allowed (沉睡)"
+    assert found[2][3] == "30 天内已有 3 条，上限 1 条（沉睡）"
 
 
 def test_the_same_is_not_said_in_the_same_way_over_and_over() -> None:

@@ -199,8 +199,8 @@ async def test_an_action_for_a_channel_that_is_not_there_fails_by_name(post: Con
     await planned(post, shop, ("b", "carrier"))
     assert await dispatch(post, shop.id) == 2
     assert await state(shop) == {
-        "a": ("failed", "the brand has no channel 'pigeon'"),
-        "b": ("failed", "the brand has no channel 'carrier'"),
+        "a": ("failed", "品牌没有渠道 pigeon"),
+        "b": ("failed", "品牌没有渠道 carrier"),
     }
 
 

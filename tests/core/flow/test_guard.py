@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -369,6 +370,19 @@ async def test_the_best_time_is_the_users_else_that_of_their_stage_else_that_of_
     assert {row.reason for row in held.values()} == {"best_time"}
     hours = {user: row.due_at.astimezone(ZoneInfo(shop.zone)).hour for user, row in held.items()}
     assert hours == {own: 20, alike: 18, rare: 18, few: 21, nowhere: 21}, "what was opened 19 times is not known yet"
+
+
+async def test_what_somebody_asks_for_is_of_the_kind_that_it_says(post: Context, shop: Brand) -> None:
+    [user] = await people(post, shop, 1)
+    once = {"most": 1, "purposes": ["care"]}
+    await configure(post, shop, variety=once, cap={"tiers": [], "most": 9}, stale=LONG)
+    for hour, kind in enumerate(("image", "image", "video")):
+        row = {"user_id": user, "step": "", "body": json.dumps({"kind": kind})}
+        await plan(post, shop, [row], at=NOON + hour * HOUR)
+        await send_due(post, shop.id, at=NOON + hour * HOUR)
+    rows = await Action.filter(brand_id=shop.id).order_by("id")
+    assert [row.status for row in rows] == ["sent", "held", "sent"]
+    assert rows[1].detail == "最近 1 条同为 image（care）"
 
 
 async def test_what_is_urgent_is_a_matter_of_its_own(post: Context, shop: Brand) -> None:
