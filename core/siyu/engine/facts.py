@@ -1,8 +1,8 @@
 """From tables of events to one row of facts a user, as of a moment.
 
-Each table is read once, in the order of its users (:mod:`siyu.engine.segments`). Counts and sums are differences of
-running totals, their filters flags that are made once and added up; the latest value is that of the last row that is
-left. What events have brought since the tables were last put in order is short: the users whom it concerns are
+Each table is read once, in the order of its users (:mod:`siyu.engine.segments`). Of the rows that a filter leaves, all
+facts with that filter are made at once: counts are how long the runs of one user are, sums differences of running
+totals, the latest value is that of the last row. What events have brought since the tables were last put in order is short: the users whom it concerns are
 reckoned by themselves and laid over the others.
 """
 
@@ -105,18 +105,25 @@ def _in_order(
         columns = {source.name: [] for source in catalog.sources if source.lines is None} | columns
     keys = {source.name: source.order for source in catalog.sources}
     names = [name for name in columns if name in frames]
-    known = pl.col("at") <= _moment(at.astimezone(UTC))
-    read = pl.collect_all([frames[name].filter(known).select(*keys[name], *columns[name]) for name in names])
-    split = {name: layers(rows, keys[name]) for name, rows in zip(names, read, strict=True)}
+    read = pl.collect_all([frames[name].select(*keys[name], *columns[name]) for name in names])
+    split = {name: layers(_up_to(at, rows), keys[name]) for name, rows in zip(names, read, strict=True)}
     tables, newer = {name: rows for name, (rows, _) in split.items()}, {name: rest for name, (_, rest) in split.items()}
     wanted = None if users is None else users.select(pl.col("user_id").cast(pl.Int64).sort()).to_series()
-    found = _Now(catalog, tables, at, zone, tuple(facts)).facts(wanted)
     touched = merged([rest.get_column("user_id").unique().sort() for rest in newer.values() if len(rest)])
+    # With those who are only in what is behind, so that there is a row to write them over.
+    found = _Now(catalog, tables, at, zone, tuple(facts)).facts(wanted, touched)
     mine = touched if wanted is None else touched.filter(touched.is_in(wanted.implode()))
     if mine.is_empty():
         return found, {}
     theirs = pl.col("user_id").is_in(mine.implode())
     return found, {name: pl.concat([rows_of(tables[name], mine), newer[name].filter(theirs)]) for name in names}
+
+
+def _up_to(at: datetime, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows up to a moment, which most often are all; in one piece, or each look at two columns would bring the
+    pieces together anew."""
+    newest: Any = rows.get_column("at").max()
+    return (rows if newest is None or newest <= at else rows.filter(pl.col("at") <= at.astimezone(UTC))).rechunk()
 
 
 def compute_all(
@@ -186,21 +193,31 @@ def _columns(facts: Sequence[Fact], catalog: Catalog) -> dict[str, list[str]]:
 
 
 @dataclass
+class _Parts:
+    """What is asked of rows that have one flag in common, by name of the column that it gives."""
+
+    columns: dict[str, None] = field(default_factory=dict)
+    """What is looked at."""
+    counts: dict[str, str | None] = field(default_factory=dict)
+    """How many rows, or how many with a value in a column."""
+    events: dict[str, None] = field(default_factory=dict)
+    """Of lines, how many events they are of."""
+    totals: dict[str, str] = field(default_factory=dict)
+    extremes: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    """Of which column, and whether the greatest or the smallest."""
+    moments: dict[str, bool] = field(default_factory=dict)
+    """Whether the latest or the first."""
+
+
+@dataclass
 class _Recipe:
-    """What is asked of the rows of a table, by name of the column that it gives."""
+    """What is asked of the rows of a table."""
 
     since: pl.Expr | None
     """Which rows it is about."""
     flags: dict[str, pl.Expr] = field(default_factory=dict)
-    counts: dict[str, None] = field(default_factory=dict)
-    """Of all rows."""
-    totals: dict[str, pl.Expr] = field(default_factory=dict)
-    events: dict[str, pl.Expr] = field(default_factory=dict)
-    """Of lines: which are looked at, to count their events."""
-    extremes: dict[str, tuple[pl.Expr, bool]] = field(default_factory=dict)
-    """Of which values, and whether the greatest or the smallest."""
-    moments: dict[str, tuple[pl.Expr | None, bool]] = field(default_factory=dict)
-    """Of which rows, and whether the latest or the first."""
+    parts: dict[str | None, _Parts] = field(default_factory=lambda: defaultdict(_Parts))
+    """By the flag of the rows, None for all of them."""
 
 
 class _Now:
@@ -223,12 +240,12 @@ class _Now:
         self._finish = Finish(catalog, today, zone, offset)
         self._made = _made(facts, catalog, today, zone.key, offset)
 
-    def facts(self, wanted: pl.Series | None) -> pl.DataFrame:
-        """The facts of ``wanted`` users, who are sorted, or of whoever is in the tables."""
+    def facts(self, wanted: pl.Series | None, others: pl.Series | None = None) -> pl.DataFrame:
+        """The facts of ``wanted`` users, or of whoever is in the tables and of ``others``; both are sorted."""
         whole = {source.name for source in self.catalog.sources if source.lines is None or wanted is not None}
         own = {name: Segments(rows) for name, rows in self.tables.items()}
         known = [each.users for name, each in own.items() if name in whole]
-        users = merged(known if wanted is None else [wanted, *known])
+        users = merged([*known, *(each for each in (wanted, others) if each is not None)])
         segments = {name: each.over(users) for name, each in own.items()}
         result = pl.DataFrame([users, *self._passes(users, segments)])
         finished = self._finished(result.columns)
@@ -282,55 +299,56 @@ class _Now:
         return _moment(window_start(self.at, self.zone, days))
 
     def _recipe(self, source: Source, facts: Sequence[EventFact], recent: bool) -> _Recipe:
-        recipe = _Recipe(self.start(max(fact.days or 0 for fact in facts)) if recent else None)
+        first = self.start(max(fact.days or 0 for fact in facts)) if recent else None
+        recipe = _Recipe(None if first is None else pl.col("at") >= first)
         for fact in facts:
             self._add(fact, source, recipe)
         return recipe
 
     def _add(self, fact: EventFact, source: Source, recipe: _Recipe) -> None:
         """What a fact asks of the rows. Equal parts are one; :class:`Finish` puts them together."""
-        flag = self._flag(fact.where, fact.days, source, recipe.flags)
 
-        def counted(part: str, which: pl.Expr | None) -> None:
-            name = part_column(fact, part, source.name)
+        def asked(where: Where) -> _Parts:
+            return recipe.parts[self._flag(where, fact.days, source, recipe.flags)]
+
+        def counted(part: str, where: Where) -> None:
+            parts, name = asked(where), part_column(fact, part, source.name)
             if source.lines:
-                recipe.events[name] = pl.col("user_id").is_not_null() if which is None else which
-            elif which is None:
-                recipe.counts[name] = None
+                parts.columns["event_id"] = None
+                parts.events[name] = None
             else:
-                recipe.totals[name] = which
+                parts.counts[name] = None
 
-        def only(value: pl.Expr) -> pl.Expr:
-            return value if flag is None else pl.when(flag).then(value)
-
+        parts = asked(fact.where)
+        parts.columns |= dict.fromkeys(fact.fields)
         match fact:
             case Count() | Mentions():
-                counted("n", flag)
+                counted("n", fact.where)
             case Share():
-                counted("n", flag)
-                counted("of", self._flag((*fact.where, *fact.of), fact.days, source, recipe.flags))
+                counted("n", fact.where)
+                counted("of", (*fact.where, *fact.of))
             case Total() | Mean():
-                value = only(pl.col(fact.field))
-                recipe.totals[part_column(fact, "sum", source.name)] = value.fill_null(0)
+                parts.totals[part_column(fact, "sum", source.name)] = fact.field
                 if isinstance(fact, Mean):
-                    recipe.totals[part_column(fact, "n", source.name)] = value.is_not_null()
+                    parts.counts[part_column(fact, "n", source.name)] = fact.field
             case Max() | Min():
                 part = "max" if isinstance(fact, Max) else "min"
-                recipe.extremes[part_column(fact, part, source.name)] = only(pl.col(fact.field)), part == "max"
+                parts.extremes[part_column(fact, part, source.name)] = fact.field, part == "max"
             case DaysSince() | DaysSinceFirst():
                 latest = isinstance(fact, DaysSince)
-                recipe.moments[part_column(fact, "max" if latest else "min", source.name)] = flag, latest
+                parts.columns["at"] = None
+                parts.moments[part_column(fact, "max" if latest else "min", source.name)] = latest
             case _:
                 raise TypeError(fact)
 
-    def _flag(self, where: Where, days: int | None, source: Source, flags: dict[str, pl.Expr]) -> pl.Expr | None:
+    def _flag(self, where: Where, days: int | None, source: Source, flags: dict[str, pl.Expr]) -> str | None:
         """The column that says whether a row counts; equal filters share one."""
         if not (where or days):
             return None
         name = f"?{where!r}{days}"
         if name not in flags:
             flags[name] = pl.all_horizontal(self._terms(where, days, source))
-        return pl.col(name)
+        return name
 
     def _terms(self, where: Where, days: int | None, source: Source) -> list[pl.Expr]:
         recent = [pl.col("at") >= self.start(days)] if days else []
@@ -363,7 +381,9 @@ class _Now:
     def _reckoned(self, fact: EventFact, rows: pl.DataFrame) -> pl.DataFrame:
         match fact:
             case First() | Last():
-                return _outermost(rows, fact.field, latest=isinstance(fact, Last))
+                segments = Segments(rows)
+                value = segments.value(fact.field, latest=isinstance(fact, Last)).alias("value")
+                return pl.DataFrame([segments.users, value])
             case Distinct() if fact.field == DAY:
                 # Of all days, the first is no repeat.
                 first = 1 if repeats(fact) and not fact.days else 0
@@ -374,7 +394,7 @@ class _Now:
                 return different.group_by("user_id").agg(pl.len().alias("value")).sort("user_id")
             case Total():
                 segments = Segments(rows)
-                return pl.DataFrame([segments.users, *segments.totals({"value": pl.col(fact.field).fill_null(0)})])
+                return pl.DataFrame([segments.users, segments.total(pl.col(fact.field).fill_null(0)).alias("value")])
             case Values():
                 texts = rows.select("user_id", pl.col(fact.field).alias("value")).drop_nulls().unique()
                 return texts.group_by("user_id").agg(pl.col("value").sort().str.join("\n")).sort("user_id")
@@ -460,59 +480,26 @@ def _test(source: Source, field: str, test: Test, *recent: pl.Expr) -> pl.Expr:
 def _cooked(segments: Segments, recipe: _Recipe) -> Iterator[pl.Series]:
     """What a recipe makes of the rows."""
     if recipe.since is not None:
-        segments = segments.only(pl.col("at") >= recipe.since)
-    segments = segments.having(recipe.flags)
-    if recipe.totals:
-        yield from segments.totals(recipe.totals)
-    for name in recipe.counts:
-        yield segments.counts().alias(name)
-    for name, (value, greatest) in recipe.extremes.items():
-        yield segments.extreme(value, greatest).alias(name)
-    for name, (flag, latest) in recipe.moments.items():
-        some = segments if flag is None else segments.only(flag, "at")
-        yield some.outermost("at", latest=latest).alias(name)
-    if recipe.events:
-        events = segments.events(recipe.events)
-        yield from events.totals({name: pl.col(name) for name in recipe.events})
+        segments = segments.only(segments.rows.select(recipe.since).to_series())
+    flags = segments.rows.select(**recipe.flags)
+    for flag, parts in recipe.parts.items():
+        some = segments if flag is None else segments.only(flags.get_column(flag), list(parts.columns))
+        if parts.events:
+            events = some.events()
+            yield from (events.for_all(events.counts, without=0).alias(name) for name in parts.events)
+        for name, column in parts.counts.items():
+            counted = some if column is None else some.having(column)
+            yield counted.for_all(counted.counts, without=0).alias(name)
+        for name, column in parts.totals.items():
+            yield some.for_all(some.total(pl.col(column).fill_null(0)), without=0).alias(name)
+        for name, (column, greatest) in parts.extremes.items():
+            yield some.for_all(some.extreme(pl.col(column), greatest)).alias(name)
+        for name, latest in parts.moments.items():
+            yield some.for_all(some.outermost("at", latest=latest)).alias(name)
 
 
 def _texts(segments: Segments, attributes: list[str]) -> Iterator[pl.Series]:
-    """The latest value of each of the attributes, one a user; of several of one moment the greatest.
-
-    Of all users and attributes there is one list of where the value lies. Rows write themselves into it in their order,
-    so that the latest stays.
-    """
-    users, table = len(segments.users), segments.rows
-    places = segments.places()
-    slot = table.get_column("name").cast(pl.Enum(attributes), strict=False).to_physical().cast(places.dtype) * users
-    row = pl.int_range(len(table)).cast(places.dtype)
-    rows = pl.select(slot=slot + places, row=row, at=table.get_column("at")).drop_nulls("slot")
-    lies = pl.repeat(len(table), users * len(attributes), dtype=places.dtype, eager=True)
-    lies = lies.scatter(rows.get_column("slot"), rows.get_column("row"))
-    latest = lies.gather(rows.get_column("slot"))
-    same = rows.get_column("at") == table.get_column("at").gather(latest)
-    beaten = rows.filter(same & (rows.get_column("row") != latest)).get_column("slot")
-    if len(beaten):
-        rows = rows.filter(same).filter(pl.col("slot").is_in(beaten.unique().implode()))
-        rows = rows.with_columns(table.get_column("value").gather(rows.get_column("row"))).sort("slot", "value")
-        lies = lies.scatter(rows.get_column("slot"), rows.get_column("row"))
-    known = pl.select(pl.when(lies < len(table)).then(lies)).to_series()
-    for number, name in enumerate(attributes):
-        yield table.get_column("value").gather(known.slice(number * users, users)).alias(text_column(name))
-
-
-def _outermost(rows: pl.DataFrame, field: str, *, latest: bool) -> pl.DataFrame:
-    """The value at the user's latest (or first) moment. The order of arrival must not matter: of several values of
-    one moment the greatest counts as the latest, the smallest as the first."""
-    user, at = pl.col("user_id"), pl.col("at")
-    next_, beside = (-1, 1) if latest else (1, -1)
-    shared = (user == user.shift(beside)) & (at == at.shift(beside))
-    rows = rows.select("user_id", "at", pl.col(field).alias("value"))
-    found = rows.with_columns(shared.alias("shared")).filter((user != user.shift(next_)).fill_null(True))
-    unsure = found.filter("shared").select("user_id", "at")
-    if len(unsure):
-        value = pl.col("value").max() if latest else pl.col("value").min()
-        picked = rows.join(unsure, on=["user_id", "at"], how="semi").group_by("user_id").agg(picked=value)
-        found = found.join(picked, on="user_id", how="left", maintain_order="left")
-        found = found.with_columns(value=pl.when("shared").then("picked").otherwise("value"))
-    return found.select("user_id", "value")
+    """The latest value of each of the attributes, one a user."""
+    for name in attributes:
+        given = segments.only(segments.rows.get_column("name") == name, ["at", "value"])
+        yield given.for_all(given.value("value", latest=True)).alias(text_column(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 from collections.abc import Sequence
 from datetime import date, timedelta
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 from zoneinfo import ZoneInfo
 
@@ -139,18 +139,8 @@ class Finish:
             return pl.lit(None, pl.Int64)
         day = _date(text)
         if fact.yearly:
-            # Of 366 days each is reckoned once.
-            until = pl.Series([self._until_next(month, number) for month in range(13) for number in range(32)])
-            return pl.lit(until.cast(pl.Int64)).gather(day.dt.month().cast(pl.Int64) * 32 + day.dt.day())
+            return pl.lit(_until_days(self.today)).gather(day.dt.month().cast(pl.Int64) * 32 + day.dt.day())
         return (day - pl.lit(self.today)).dt.total_days()
-
-    def _until_next(self, month: int, day: int) -> int | None:
-        """Days until the next such day of a year, or the last of February where the year has no 29th."""
-        if not month or not 1 <= day <= calendar.monthrange(2000, month)[1]:
-            return None
-        years = (self.today.year, self.today.year + 1)
-        found = (date(year, month, min(day, calendar.monthrange(year, month)[1])) for year in years)
-        return next((each - self.today).days for each in found if each >= self.today)
 
     def _age(self, fact: Age, text: pl.Expr | None) -> pl.Expr:
         day, today = _date(text), self.today
@@ -159,6 +149,22 @@ class Finish:
         months = (today.year - day.dt.year()).cast(pl.Int64) * 12 + (today.month - day.dt.month().cast(pl.Int64))
         months = pl.when(day.is_not_null()).then(months - pl.when(full).then(0).otherwise(1))
         return months.floordiv(12) if fact.unit == "years" else months
+
+
+@lru_cache(maxsize=64)
+def _until_days(today: date) -> pl.Series:
+    """Days until each day of a year, at 32 times its month and its day."""
+    days = (_until_next(today, month, day) for month in range(13) for day in range(32))
+    return pl.Series(days, dtype=pl.Int64)
+
+
+def _until_next(today: date, month: int, day: int) -> int | None:
+    """Days until the next such day of a year, or the last of February where the year has no 29th."""
+    if not month or not 1 <= day <= calendar.monthrange(2000, month)[1]:
+        return None
+    years = (today.year, today.year + 1)
+    found = (date(year, month, min(day, calendar.monthrange(year, month)[1])) for year in years)
+    return next((each - today).days for each in found if each >= today)
 
 
 def own_column(fact: Fact) -> str:
