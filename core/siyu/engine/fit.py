@@ -66,7 +66,8 @@ def fit_fenced(
 def _call(name: Name, rule: FittedSegmenter, p: Params, facts: pl.DataFrame) -> Call[State]:
     def fitted() -> State:
         mine = facts.select(pl.col(fact.name).alias(own) for own, fact in rule.facts.items())
-        mine = mine.cast({cs.enum(): pl.String})  # codes are the engine's business
+        # Codes are the engine's business; in one piece each look at the values takes a part of the time.
+        mine = mine.cast({cs.enum(): pl.String}).rechunk()
         # Through JSON, as it will be read: what cannot be kept must not be decided by.
         state: State = json.loads(json.dumps(rule.fit(mine, p), allow_nan=False))
         return state
