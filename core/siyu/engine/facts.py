@@ -2,8 +2,8 @@
 
 Each table is read once, in the order of its users (:mod:`siyu.engine.segments`). Of the rows that a filter leaves, all
 facts with that filter are made at once: counts are how long the runs of one user are, sums differences of running
-totals, the latest value is that of the last row. What events have brought since the tables were last put in order is short: the users whom it concerns are
-reckoned by themselves and laid over the others.
+totals, the latest value is that of the last row. What events have brought since the tables were last put in order is
+short: the users whom it concerns are reckoned by themselves and laid over the others.
 """
 
 from __future__ import annotations

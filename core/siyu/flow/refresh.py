@@ -35,7 +35,7 @@ from siyu.store.db import Connection, Lock, note_sizes
 from siyu.store.decisions import EVERYBODY, Decisions, Users, lock
 from siyu.store.events import closed_up_to, users_since
 from siyu.store.lake import SEAL_FROM, Lake
-from siyu.store.wide import together
+from siyu.store.wide import together, with_users
 
 __all__ = ["AlreadyRunning", "judge", "refresh"]
 
@@ -131,6 +131,7 @@ async def refresh(
                     before = await decisions.brought_forward(writer, stands, users, stood_upto)
                 else:
                     before = await decisions.of_all(writer, users)
+                before = await asyncio.to_thread(with_users, before, facts.get_column("user_id"))
                 stood = before if mark is None else await decisions.stood(writer, before, mark)
 
                 await phase("rules", 0.55)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import polars as pl
+import pytest
+import siyu.store.wide
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from siyu.contract.events import MOMENT
-from siyu.store.wide import overlaid, together
+from siyu.store.wide import overlaid, together, with_users
 
 STAGES = pl.Enum(["growth", "intro", "lost"])
 flags, stages = st.none() | st.booleans(), st.none() | st.sampled_from(STAGES.categories.to_list())
@@ -51,3 +53,19 @@ def test_what_is_laid_over_stands_and_the_rest_stays(
     found = overlaid(before, fresh).cast({"@life": pl.String})
     assert_frame_equal(found.select(expected.columns), expected)
     assert before.equals(untouched)
+
+
+@given(old=rows.filter(bool), users=st.sets(st.integers(-2, 12)))
+def test_users_without_decisions_get_a_row_of_nothing_in_their_place(
+    old: dict[int, tuple[bool | None, bool | None, str | None]], users: set[int]
+) -> None:
+    before = frame(old, STAGES)
+    everybody = frame(dict.fromkeys(users, (None, None, None)) | old, STAGES)
+    assert_frame_equal(with_users(before, pl.Series("user_id", sorted(users), pl.Int64)), everybody)
+
+
+def test_where_they_lie_in_many_places_nothing_is_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(siyu.store.wide, "PIECES", 2)
+    before = frame({2: (True, None, None), 4: (True, None, None), 6: (True, None, None)}, STAGES)
+    assert with_users(before, pl.Series("user_id", [1, 2, 3, 4, 5, 6], dtype=pl.Int64)) is before
+    assert len(with_users(before, pl.Series("user_id", [1, 2, 4, 6, 7, 8, 9], dtype=pl.Int64))) == 7
