@@ -5,6 +5,7 @@ These are the names that plugins are written with; everything else is siyu's own
 
 from __future__ import annotations
 
+from siyu import _memory as _memory  # the first of all: it must come before Polars
 from siyu.contract.attributes import AttributeKind
 from siyu.contract.channels import Channel, Message, Receipt, Report
 from siyu.contract.checks import NEVER, Batch, Check
