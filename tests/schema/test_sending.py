@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from siyu.flow.tokens import create_token
 from siyu.store.models import Action, Brand
 from strawberry.relay import to_base64
 
@@ -64,3 +65,12 @@ async def test_one_that_cannot_be_sent_says_what_to_do(
     [error] = refused["userErrors"]
     assert (refused["planned"], error["field"], error["code"]) == (None, field, code)
     assert error["remedy"]
+
+
+async def test_whoever_may_not_see_personal_data_cannot_have_a_message_tell_it(world: Any) -> None:
+    asking = {**SHIPPED, "text": "{% if user.birthday == '1990-09-09' %}yes{% else %}no{% endif %}"}
+    given = {"users": (await users(world))[:1], "message": asking, "key": "ask"}
+    operator = await create_token("operator", await Brand.get(slug="shop"), "no personal")
+    refused = (await world.ask(SEND, token=operator, **given))["data"]["sendMessage"]
+    [error] = refused["userErrors"]
+    assert (refused["planned"], error["code"], error["field"]) == (None, "FORBIDDEN", "message.text")

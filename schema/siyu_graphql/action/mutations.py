@@ -7,6 +7,7 @@ from typing import Annotated, cast
 import strawberry
 from siyu import Send
 from siyu.contract.playbooks import MessageKind, Purpose
+from siyu.contract.templates import template
 from siyu.flow import sending
 from siyu.flow.tokens import Right
 from strawberry.relay import GlobalID
@@ -50,6 +51,11 @@ class ActionMutations:
             template=checked_text(message.template, "template"),
             urgent=message.urgent,
         )
+        for part in ("text", "title", "url", "because"):
+            # What it says could tell whoever asks: the answer stands in the ledger.
+            for name in template(getattr(message, part)).names:
+                if name.startswith("user."):
+                    info.context.personal.asked(found.id, name.removeprefix("user."), f"message.{part}")
         numbers = users_in(users, found.id, sending.MOST_USERS)
         planned = await sending.send(info.context.ctx, found, numbers, wanted, key=checked_text(key, "key"), by=by)
         if planned:
