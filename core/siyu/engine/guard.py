@@ -405,13 +405,15 @@ def judge(batch: Batch, asked: Asked) -> tuple[pl.DataFrame, dict[str, Exception
         here = replace(batch, actions=batch.actions.with_columns(until.is_null().alias("open")))
         try:
             found = _fitting(check, check.until(here, p), size)
-            said = _said(check, here, p, size) if found.is_not_null().any() else words
+            said = _said(check, here, p, size) if found.null_count() < size else words
         except Exception as error:  # a check may raise anything; what it was asked about waits
             failed[check.key] = error
             found = batch.stop(pl.Series([True]).new_from_index(0, size), batch.at + HOLD)
             said = pl.Series([f"检查出错：{error!r}"[:500]]).new_from_index(0, size)
         if isinstance(check, Stale):
             deadline = check.deadline(here, p)
+        if found.null_count() == size:
+            continue
         wins = found.is_not_null() & (until.is_null() | (found > until)).fill_null(True)
         reason = _chosen(wins, check.key, reason)
         words = _chosen(wins, said, words)

@@ -91,6 +91,9 @@ class Entry:
 
 # -- composing ----------------------------------------------------------------------------------------------------
 
+COMPOSED = ("id", "user_id", "version_id", "step", "planned_at", "text", "body")
+"""What must be known of an action to say what it says, besides its channel."""
+
 
 async def compose(ctx: Context, connection: Connection, brand: Brand, rows: Sequence[Any]) -> dict[int, Composed]:
     """What actions (``rows`` of their table) say, by id. What was said once stays as it was."""
@@ -121,6 +124,7 @@ class _Said:
         self.key, self.channel, self.step = key, channel, step
         self._own: dict[str, Any] = {}
         self._language: dict[str, tuple[dict[str, Template], str]] = {}
+        self._rendered: dict[tuple[Any, ...], Composed] = {}
 
     def replace(self, own: Iterable[Any]) -> None:
         """Let the brand's ``own`` texts stand in place of the step's; those for the channel before those for any."""
@@ -134,11 +138,11 @@ class _Said:
         languages = dict.fromkeys(each for said in parts.values() for each, text in said.items() if text)
         return {each: {part: spoken(said, each, "") or "" for part, said in parts.items()} for each in languages}
 
-    @property
-    def names(self) -> set[str]:
+    @cached_property
+    def names(self) -> Sequence[str]:
         """All that it may ask for, whatever the language."""
         sources = [each[part] for each in (*self.defaults.values(), *self._own.values()) for part in _PARTS]
-        return {name for each in sources for name in _parsed(each)}
+        return list(dict.fromkeys(name for each in sources for name in _parsed(each)))
 
     @property
     def languages(self) -> set[str]:
@@ -159,10 +163,17 @@ class _Said:
         return self._language[language]
 
     def to(self, users: _Users, user_id: int, planned_at: datetime) -> Composed:
-        """What it says to a user."""
+        """What it says to a user; the same to all of whom it knows the same."""
         language, values = users.values(user_id)
+        moment = None if isinstance(self.step, Send) else planned_at
+        alike = (language, moment, *(values.get(name) for name in self.names))
+        if alike not in self._rendered:
+            self._rendered[alike] = self._render(language, users.otherwise, values, planned_at)
+        return self._rendered[alike]
+
+    def _render(self, language: str, otherwise: str, values: Mapping[str, Any], planned_at: datetime) -> Composed:
         try:
-            sources, kind = self.in_(language, users.otherwise)
+            sources, kind = self.in_(language, otherwise)
             parts = {part: each.render(values).strip() for part, each in sources.items()}
         except InputError as error:
             return Composed(wrong=str(error))

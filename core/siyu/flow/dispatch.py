@@ -267,6 +267,7 @@ class _Delivery:
 
     def _messages(self, some: pl.DataFrame) -> list[Message]:
         columns = ("id", "key", "user_id", "text", "purpose", "planned_at", "address", "body")
+        bodies = {body: json.loads(body) for body in some.get_column("body").unique()}
         return [
             Message(
                 number,
@@ -277,7 +278,7 @@ class _Delivery:
                 purpose,
                 planned_at,
                 address or "",
-                json.loads(body) if body != "{}" else {},
+                bodies[body],
                 token(self._signed_by, Leaving(self._brand.id, user, purpose, self._channel.key)),
             )
             for number, key, user, text, purpose, planned_at, address, body in some.select(columns).iter_rows()

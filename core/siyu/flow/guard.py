@@ -234,14 +234,17 @@ async def _composed(
     ctx: Context, connection: Connection, brand: Brand, key: str, passed: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """``passed`` with what each says as it stands from now on, and (:data:`_OUT`) those who can be told nothing."""
-    rows = passed.with_columns(channel=pl.lit(key)).to_dicts()
+    rows = passed.select(content.COMPOSED).with_columns(channel=pl.lit(key)).to_dicts()
     said = await content.compose(ctx, connection, brand, rows)
-    wrong = [(id, "failed", "content", each.wrong, None) for id, each in said.items() if each.wrong]
+    wrong = [(action, "failed", "content", each.wrong, None) for action, each in said.items() if each.wrong]
+    # Few bodies differ from each other.
+    bodies = {id(each.body): each.body for each in said.values()}
+    written = {number: _JSON.encode(dict(body)) for number, body in bodies.items()}
     found = pl.DataFrame(
         {
             "id": list(said),
             "said": [each.text for each in said.values()],
-            "about": [json.dumps(dict(each.body), ensure_ascii=False) for each in said.values()],
+            "about": [written[id(each.body)] for each in said.values()],
         },
         schema={"id": pl.Int64, "said": pl.String, "about": pl.String},
     )
@@ -251,4 +254,5 @@ async def _composed(
     return composed.with_columns(text="said", body="about").drop("said", "about"), failed
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
 _OUT = {"id": pl.Int64(), "status": pl.String(), "reason": pl.String(), "detail": pl.String(), "due_at": MOMENT}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,7 +61,7 @@ async def leave(ctx: Context, wanted: Leaving, at: datetime | None = None) -> No
 
 
 def _signature(secret: bytes, said: bytes) -> bytes:
-    return hmac.new(secret, b"unsubscribe " + said, hashlib.sha256).digest()[:16]
+    return hmac.digest(secret, b"unsubscribe " + said, "sha256")[:16]
 
 
 def _letters(data: bytes) -> str:

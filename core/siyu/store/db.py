@@ -20,6 +20,7 @@ import polars as pl
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor
 
+from siyu.contract.events import MOMENT
 from siyu.store import migrations
 from siyu.store.readers import Readers
 from siyu.store.signals import Signals
@@ -29,6 +30,8 @@ __all__ = ["Connection", "Database", "Lock", "copy_in", "copy_out", "fetch", "gi
 
 AT_ONCE = 5_000
 """Up to so many rows go to a statement as arrays; more are staged by COPY."""
+MANY = 50
+"""From so many rows on it pays to look whether a column has but one value."""
 
 END_SECONDS = 5.0
 """How long a COPY may go on that was given up, before its connection is."""
@@ -198,7 +201,7 @@ async def give(
     *,
     first: int,
     stage: bool = False,
-) -> tuple[str, list[list[Any]]]:
+) -> tuple[str, list[Any]]:
     """``rows`` for statements that call them ``name``: what these begin with, and their arguments from ``$first`` on.
 
     ``columns`` are SQL types by name. Many rows, and those that a statement is to change (``stage``), lie in the
@@ -206,11 +209,7 @@ async def give(
     """
     rows = rows.select(list(columns))
     if len(rows) <= AT_ONCE and not stage:
-        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(columns.values(), first))
-        return (
-            f"WITH {name} ({', '.join(columns)}) AS MATERIALIZED (SELECT * FROM unnest({arrays}))",
-            [column.to_list() for column in rows.iter_columns()],
-        )
+        return _arrays(name, columns, rows, first)
     table = f"staged_{name}"
     # One for the life of the connection: creating a table for each batch would bloat the catalog.
     await connection.execute(
@@ -221,6 +220,29 @@ async def give(
     # Without statistics a handful of changes is met by a scan of everything.
     await connection.execute(f"ANALYZE {table}")
     return f"WITH {name} AS NOT MATERIALIZED (SELECT * FROM {table})", []
+
+
+def _arrays(name: str, columns: Mapping[str, str], rows: pl.DataFrame, first: int) -> tuple[str, list[Any]]:
+    """``rows`` as an argument a column: of one that is the same in many rows its value, of others all."""
+    args: list[Any] = []
+    selected: list[str] = []
+    arrays: dict[str, str] = {}
+    for number, ((column, kind), values) in enumerate(zip(columns.items(), rows.iter_columns(), strict=True), first):
+        # One of them has to say how many rows there are.
+        if len(rows) >= MANY and (arrays or number < first + len(columns) - 1) and _alike(values):
+            args.append(values[0])
+            selected.append(f"${number}::{kind}")
+        else:
+            args.append(values.to_list())
+            selected.append(column)
+            arrays[column] = f"${number}::{kind}[]"
+    rows_of = f"SELECT {', '.join(selected)} FROM unnest({', '.join(arrays.values())}) u ({', '.join(arrays)})"
+    return f"WITH {name} ({', '.join(columns)}) AS MATERIALIZED ({rows_of})", args
+
+
+def _alike(values: pl.Series) -> bool:
+    nulls = values.null_count()
+    return nulls == len(values) if nulls else bool((values == values[0]).all())
 
 
 async def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> None:
@@ -235,13 +257,27 @@ async def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> No
     await connection.copy_to_table(table, source=buffer, columns=frame.columns, format="csv")
 
 
-async def fetch(connection: Connection, query: str, *args: Any, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """The rows of a query as a frame with ``schema``; for a few, where :func:`copy_out` takes longer to set out."""
-    rows = await connection.fetch(query, *args)
-    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+async def fetch(
+    connection: Connection, query: str, *args: Any, schema: Mapping[str, pl.DataType], given: str = ""
+) -> pl.DataFrame:
+    """The rows of a query, which may begin with what is ``given`` (WITH ...), as a frame with ``schema``; for some
+    thousands, where :func:`copy_out` takes longer to set out.
+
+    They come as an array a column, and moments as numbers: rows of Python objects cost six times as much.
+    """
+    wanted = (_MICROSECONDS if dtype == MOMENT else "array_agg({})" for dtype in schema.values())
+    arrays = ", ".join(array.format(f"c{number}") for number, array in enumerate(wanted))
+    names = ", ".join(f"c{number}" for number in range(len(schema)))
+    found = await connection.fetchrow(f"{given} SELECT {arrays} FROM ({query}) q ({names})", *args)
     return pl.DataFrame(
-        [pl.Series(name, column, dtype) for (name, dtype), column in zip(schema.items(), columns, strict=True)]
-    )
+        [
+            pl.Series(name, array or [], pl.Int64 if dtype == MOMENT else dtype)
+            for (name, dtype), array in zip(schema.items(), found, strict=True)
+        ]
+    ).cast({name: dtype for name, dtype in schema.items() if dtype == MOMENT})
+
+
+_MICROSECONDS = "array_agg((extract(epoch FROM {}) * 1000000)::bigint)"
 
 
 async def _end(connection: Connection, copying: asyncio.Future[str]) -> None:

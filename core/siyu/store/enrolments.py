@@ -131,19 +131,18 @@ _NOTED = {"user_id": "bigint", "noun": "text", "key": "text", "before": "text", 
 
 async def take(connection: Connection, brand_id: int, limit: int) -> pl.DataFrame:
     """The oldest occasions, of whom their users count as; they are gone when the transaction is committed."""
-    rows = await fetch(
+    return await fetch(
         connection,
-        "WITH taken AS MATERIALIZED (SELECT id FROM occasion WHERE brand_id = $1"
-        # Somebody may wait for what follows an event; of decisions a night brings many at once.
-        " ORDER BY noun <> 'event', id LIMIT $2), gone AS ("
-        " DELETE FROM occasion o USING taken WHERE o.brand_id = $1 AND o.id = taken.id RETURNING o.*)"
-        f" SELECT g.id, COALESCE(m.into_id, g.user_id), {', '.join(list(OCCASIONS)[2:])} FROM gone g"
+        f"SELECT g.id, COALESCE(m.into_id, g.user_id), {', '.join(list(OCCASIONS)[2:])} FROM gone g"
         " LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = g.user_id ORDER BY g.id",
         brand_id,
         limit,
         schema=OCCASIONS,
+        given="WITH taken AS MATERIALIZED (SELECT id FROM occasion WHERE brand_id = $1"
+        # Somebody may wait for what follows an event; of decisions a night brings many at once.
+        " ORDER BY noun <> 'event', id LIMIT $2), gone AS ("
+        " DELETE FROM occasion o USING taken WHERE o.brand_id = $1 AND o.id = taken.id RETURNING o.*)",
     )
-    return rows
 
 
 # -- versions -----------------------------------------------------------------------------------------------------
