@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
@@ -57,10 +57,13 @@ NIGHT_MINUTE = 2
 nobody needs to be woken."""
 ASKED_MS = 5_000
 """How long a job that was asked for keeps others from asking, should it never begin."""
-PLANNING_SECONDS = 20.0
-"""How long a job plans before it makes room for others."""
-GREETED_AT_ONCE, MOVED_AT_ONCE = 200, 5_000
-"""Users moved on at a time: few at first, as those who wait for a greeting are among them."""
+WORKING_SECONDS = 20.0
+"""How long a job decides or plans before it makes room for others."""
+ALONE: frozenset[Job] = frozenset({"decide", "playbooks"})
+"""Jobs of which two for a brand would wait for each other, and meanwhile keep a greeting's place: one is at work in a
+process, and looks once more for those who ask meanwhile."""
+MOVED_AT_ONCE = 2_000
+"""Users moved on at a time: who waits for a greeting waits for that."""
 FINISH_SECONDS = 10.0
 """How long jobs under way may go on when the worker is told to stop; those that last longer are given back."""
 WATCH_SECONDS = 5.0
@@ -129,33 +132,45 @@ def _asked(job: Job, brand_id: int) -> str:
 
 @dataclass(frozen=True)
 class JobContext:
-    """What jobs are given, in place of arq's dict."""
+    """What jobs are given, in place of arq's dict. ``at_work`` are those of :data:`ALONE` that are under way here, and
+    whether somebody has asked for them since."""
 
     ctx: Context
     queue: Queue
+    at_work: dict[tuple[Job, int], bool] = field(default_factory=dict, repr=False, compare=False)
 
 
 async def decide_job(given: JobContext, brand_id: int) -> None:
     """Decide for the users with new events until there are none."""
+    end = time.monotonic() + WORKING_SECONDS
     while (done := await decide.decide_users(given.ctx, brand_id)).users:
         DECIDED.labels("events").inc(done.users)
         if done.occasions:
             await given.queue.push("playbooks", brand_id)
+        if time.monotonic() > end:
+            await given.queue.push("decide", brand_id)
+            return
 
 
 async def playbooks_job(given: JobContext, brand_id: int) -> None:
-    """Take users into playbooks and move on those who are due, until nobody is; who waits for a greeting first."""
-    end, some = time.monotonic() + PLANNING_SECONDS, GREETED_AT_ONCE
+    """Take users into playbooks and move on those who are due, until nobody is."""
+    end = time.monotonic() + WORKING_SECONDS
     while time.monotonic() < end:
         took = await playbooks.take(given.ctx, brand_id)
-        moved = await playbooks.move_on(given.ctx, brand_id, limit=some)
-        if moved.actions:
-            await given.queue.push("dispatch", brand_id)
-            await given.queue.push("campaign", brand_id)
-        if not took and not moved.users:
+        await _handed_over(given, brand_id, took)
+        moved = await playbooks.move_on(given.ctx, brand_id, limit=MOVED_AT_ONCE)
+        await _handed_over(given, brand_id, moved)
+        if not took.occasions and not moved.users:
             return
-        some = MOVED_AT_ONCE
     await given.queue.push("playbooks", brand_id)
+
+
+async def _handed_over(given: JobContext, brand_id: int, done: playbooks.Progress) -> None:
+    """Have carried out what was planned."""
+    if done.urgent:
+        await given.queue.push("dispatch", brand_id)
+    if done.actions > done.urgent:
+        await given.queue.push("campaign", brand_id)
 
 
 async def dispatch_job(given: JobContext, brand_id: int) -> None:
@@ -174,7 +189,7 @@ async def refresh_job(given: JobContext, brand_id: int) -> None:
         return
     with suppress(AlreadyRunning):
         await refresh(given.ctx, brand_id)
-        await playbooks.daily(given.ctx, brand_id)
+        await _handed_over(given, brand_id, await playbooks.daily(given.ctx, brand_id))
         await given.queue.push("playbooks", brand_id)
 
 
@@ -262,12 +277,30 @@ def _observed(job: str, about: Mapping[Any, Any], **further: Any) -> Iterator[No
             log.info("job", extra={"outcome": outcome, "seconds": round(seconds, 4)})
 
 
+async def _once(name: Job, given: JobContext, brand_id: int) -> None:
+    """Do a job; of one that is to be :data:`ALONE` only leave word where it is under way."""
+    if name not in ALONE:
+        await WORK[name](given, brand_id)
+        return
+    mine = name, brand_id
+    if mine in given.at_work:
+        given.at_work[mine] = True
+        return
+    given.at_work[mine] = False
+    try:
+        await WORK[name](given, brand_id)
+    finally:
+        asked = given.at_work.pop(mine)
+    if asked:
+        await given.queue.push(name, brand_id)
+
+
 def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
     def asked(name: Job) -> Callable[..., Any]:
         async def call(about: dict[Any, Any], brand_id: int) -> None:
             with _observed(name, about, brand_id=brand_id):
                 await queue.begin(name, brand_id)
-                await WORK[name](given, brand_id)
+                await _once(name, given, brand_id)
 
         return call
 

@@ -96,6 +96,45 @@ async def test_an_event_is_decided_and_what_follows_is_sent(ctx: Context, brand:
     assert (await Brand.get(id=brand.id)).refresh_asked is None
 
 
+async def test_who_asks_for_what_is_under_way_takes_no_place_and_is_not_forgotten(
+    ctx: Context, brand: Brand, queue: Queue, redis: Redis
+) -> None:
+    begun, over = asyncio.Semaphore(0), asyncio.Event()
+    looks = 0
+
+    async def long(given: JobContext, brand_id: int) -> None:
+        nonlocal looks
+        looks += 1
+        begun.release()
+        await over.wait()
+
+    with patch.dict(jobs.WORK, playbooks=long, decide=long):
+        async with worker(ctx, queue):
+            for _ in range(6):
+                await queue.push("playbooks", brand.id)
+                await until(lambda: not_waiting(redis))
+            await queue.push("decide", brand.id)
+            # Each job has a place although five more asked for the first than there are places.
+            for _ in range(2):
+                await asyncio.wait_for(begun.acquire(), 10)
+            assert looks == 2
+            over.set()
+            # Once more for all who asked meanwhile.
+            await asyncio.wait_for(begun.acquire(), 10)
+            await until(lambda: nothing_left(redis))
+    assert looks == 3
+
+
+async def not_waiting(redis: Redis) -> bool:
+    """Whether nothing has been asked for that has not begun."""
+    return not await redis.keys("siyu:asked:*")
+
+
+async def nothing_left(redis: Redis) -> bool:
+    """Whether nothing that was asked for is under way."""
+    return not await waiting(redis)
+
+
 async def test_work_is_found_again_after_the_queue_was_emptied(
     ctx: Context, brand: Brand, queue: Queue, redis: Redis
 ) -> None:

@@ -35,7 +35,7 @@ from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.playbooks import start
 from siyu.flow.tokens import RIGHTS, Access, Right, Role, authenticate, create_token
 from siyu.flow.voice import set_voice
-from siyu.store.models import AuditEntry, Brand, Fence, Identity, RulebookVersion, Run, User, UserMerge
+from siyu.store.models import AuditEntry, Brand, Enrolment, Fence, Identity, RulebookVersion, Run, User, UserMerge
 from siyu_graphql import context, paging
 from siyu_graphql.loading import Loaders
 from siyu_graphql.node.queries import NODES
@@ -699,6 +699,8 @@ async def walk(world: Any) -> Walk:
         await granted(world.ctx, brand, person, "gift")
         await record_consent(world.ctx, brand, person, given=True)
         await start(world.ctx, brand, "lifecycle.welcome_back", [person], occasion="begun")
+        # It waits for nothing: who came in is at the end at once, and the calendar is to show somebody under way.
+        await Enrolment.filter(brand_id=brand.id, occasion="by-begun").update(status="active", ended_at=None)
         if brand is shop:
             names["TASK"] = to_base64("Task", f"{shop.id}:{task}")
         await Run.create(brand_id=brand.id, kind="refresh", status="done", at=datetime.now(UTC))

@@ -184,6 +184,6 @@ def playbook_start(
                 users = (await selection.ids(connection)).to_list()
         started = await playbooks.start(ctx, target, name, users, occasion=occasion, by="cli")
         done = await carry_out(ctx, target.id)
-        out.print(f"{started:,} users came in, {done.actions:,} actions planned")
+        out.print(f"{started.users:,} users came in, {started.actions + done.actions:,} actions planned")
 
     session(work)

@@ -79,8 +79,8 @@ class Outbox(Channel):
 
 async def carry_out(ctx: Context, brand_id: int, *, at: datetime | None = None) -> playbooks.Progress:
     """All that follows from what was decided up to ``at``: users come in and move on, and actions go out."""
-    await playbooks.daily(ctx, brand_id, at=at)
-    done = await playbooks.carry_on(ctx, brand_id, at=at)
+    done = await playbooks.daily(ctx, brand_id, at=at)
+    done += await playbooks.carry_on(ctx, brand_id, at=at)
     await send_due(ctx, brand_id, at=at)
     return done
 

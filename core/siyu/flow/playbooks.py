@@ -1,8 +1,8 @@
 """Step 3: playbooks take users in, and move those who are due one step on.
 
 What they wait for (events, tags, stages) is noted as occasions, in the transaction in which it happens. Here occasions
-are looked at once each: they end, wake and begin. Then all whose time has come are moved on, as far as they get, and
-what they are to be sent is planned, in one transaction: a crash repeats nothing that was done.
+are looked at once each: they end, wake and begin. Whoever comes in, and all whose time has come, is moved on as far as
+they get, and what they are to be sent is planned, in one transaction: a crash repeats nothing that was done.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
 from siyu.contract.conditions import ALWAYS, Condition
 from siyu.contract.errors import InputError, NotFound
+from siyu.contract.events import MOMENT
 from siyu.contract.facts import Fact
 from siyu.contract.playbooks import (
     Assign,
@@ -31,7 +32,20 @@ from siyu.contract.playbooks import (
 from siyu.contract.program import Instruction, Program
 from siyu.engine.cohorts import Cohort
 from siyu.engine.facts import compute, compute_all
-from siyu.engine.moving import AWAKE, Known, TagOf, advance, hear, kinds, looked_up, moved_by, set_off, since, standing
+from siyu.engine.moving import (
+    AWAKE,
+    Advanced,
+    Known,
+    TagOf,
+    advance,
+    hear,
+    kinds,
+    looked_up,
+    moved_by,
+    set_off,
+    since,
+    standing,
+)
 from siyu.flow import plugins
 from siyu.flow.context import Context, brand_by_id, now, zone
 from siyu.flow.programs import On, kept, listen, programs
@@ -55,8 +69,27 @@ __all__ = [
 ]
 
 MANY = 1_000
-CHUNK = 5_000
+CHUNK = 2_000
 """Users that are taken in at a time: nobody else of the brand comes in meanwhile."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many occasions were looked at, how many users came in or were moved on, and how many actions were planned for
+    them, ``urgent`` ones among them."""
+
+    occasions: int = 0
+    users: int = 0
+    actions: int = 0
+    urgent: int = 0
+
+    def __add__(self, other: Progress) -> Progress:
+        return Progress(
+            self.occasions + other.occasions,
+            self.users + other.users,
+            self.actions + other.actions,
+            self.urgent + other.urgent,
+        )
 
 
 def sent_at_once(made: Iterable[Program], stages: pl.DataFrame) -> int:
@@ -123,22 +156,25 @@ async def listen_all(ctx: Context) -> None:
             await listen(ctx, connection, brand.id, await plugins.cohorts(ctx, brand.id))
 
 
-async def take(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = 5_000) -> int:
-    """Look at up to ``limit`` occasions; returns how many there were."""
+async def take(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = CHUNK) -> Progress:
+    """Look at up to ``limit`` occasions."""
     brand = await brand_by_id(brand_id)
     at = at or now(brand)
     async with ctx.db.transaction() as connection:
         await enrolments.hold(connection, brand_id)
         occasions = await enrolments.take(connection, brand_id, limit)
         if occasions.is_empty():
-            return 0
+            return Progress()
         await _heard(ctx, connection, brand_id, occasions, at)
+        users, sent = 0, list[pl.DataFrame]()
         for cohort, made in await _on(ctx, brand_id):
             for each in made:
                 rows = set_off(ctx.plugins.catalog, each, cohort.of(occasions))
                 if len(rows):
-                    await _enrol(ctx, connection, brand, each, rows, at)
-        return len(occasions)
+                    users += await _enrol(ctx, connection, brand, each, rows, at, sent)
+        planned = await _plan(connection, brand_id, sent, at)
+    await _tell(ctx, brand_id, planned)
+    return planned + Progress(len(occasions), users)
 
 
 async def _heard(ctx: Context, connection: Connection, brand_id: int, occasions: pl.DataFrame, at: datetime) -> None:
@@ -175,28 +211,59 @@ async def _heard(ctx: Context, connection: Connection, brand_id: int, occasions:
 
 
 async def _enrol(
-    ctx: Context, connection: Connection, brand: Brand, made: Program, rows: pl.DataFrame, at: datetime
+    ctx: Context,
+    connection: Connection,
+    brand: Brand,
+    made: Program,
+    rows: pl.DataFrame,
+    at: datetime,
+    sent: list[pl.DataFrame],
 ) -> int:
-    """Take in those of ``rows`` for whom the playbook is."""
+    """Take in those of ``rows`` for whom the playbook is; returns how many. What they are to be ``sent`` is added."""
     if made.audience is not ALWAYS:
         users = rows.get_column("user_id")
         known = await known_of(ctx, connection, brand, [made.audience], at, users.to_list())
         rows = rows.filter(known.holds(made.audience, users))
-    return await _written(ctx, connection, brand, made, rows, at)
+    return await _written(ctx, connection, brand, made, rows, at, sent)
 
 
 async def _written(
-    ctx: Context, connection: Connection, brand: Brand, made: Program, rows: pl.DataFrame, at: datetime
+    ctx: Context,
+    connection: Connection,
+    brand: Brand,
+    made: Program,
+    rows: pl.DataFrame,
+    at: datetime,
+    sent: list[pl.DataFrame],
 ) -> int:
-    version = await enrolments.keep_version(connection, brand.id, made.name, made.version, made.content)
+    if rows.is_empty():
+        return 0
     after = since(made.reentry, at, zone(brand.zone))
-    return await enrolments.enrol(
-        connection, brand.id, made.name, version, rows, since=after, at=at, lane=URGENT if made.urgent else ORDINARY
+    came = await enrolments.enter(connection, brand.id, made.name, rows, since=after)
+    if came.is_empty():
+        return 0
+    version = await enrolments.keep_version(connection, brand.id, made.name, made.version, made.content)
+    here = came.with_columns(step=pl.lit(0, pl.Int64), heard=pl.lit(None, pl.Boolean), version_id=version)
+    moved = await _moved(ctx, connection, brand, made, here, at, sent)
+    stands = pl.concat(
+        [
+            moved.waiting.select("id", "step", "due_at", "listens", status=pl.lit("active"), why=pl.lit("")),
+            moved.done.select(
+                "id",
+                step=pl.lit(0, pl.Int64),
+                due_at=pl.lit(at.astimezone(UTC), MOMENT),
+                listens=pl.lit(False),
+                status=pl.lit("done"),
+                why="why",
+            ),
+        ]
     )
+    await enrolments.enrol(connection, brand.id, made.name, version, came.join(stands, on="id"), at)
+    return len(came)
 
 
-async def daily(ctx: Context, brand_id: int, *, at: datetime | None = None) -> int:
-    """Take in those whose day it is; returns how many. Done twice a day, it takes nobody in twice."""
+async def daily(ctx: Context, brand_id: int, *, at: datetime | None = None) -> Progress:
+    """Take in those whose day it is. Done twice a day, it takes nobody in twice."""
     brand = await brand_by_id(brand_id)
     at = at or now(brand)
     today = at.astimezone(zone(brand.zone)).date()
@@ -211,25 +278,27 @@ async def daily(ctx: Context, brand_id: int, *, at: datetime | None = None) -> i
             ):
                 mine.append((cohort, each, each.audience))
     if not mine:
-        return 0
+        return Progress()
     async with ctx.db.view() as connection:
         known = await known_of(ctx, connection, brand, [condition for _, _, condition in mine], at)
-    count = 0
+    done = Progress()
     for cohort, each, condition in mine:
         users = cohort.of(known.frame).get_column("user_id")
         held = await asyncio.to_thread(known.holds, condition, users)
-        count += await _all_in(ctx, brand, each, users.filter(held), f"day-{today}", str(today), at)
-    return count
+        done += await _all_in(ctx, brand, each, users.filter(held), f"day-{today}", str(today), at)
+    return done
 
 
-async def start(ctx: Context, brand: Brand, name: str, users: Sequence[int], *, occasion: str, by: str = "") -> int:
-    """Take ``users`` into the playbook of that name (``plugin.key``) by hand; returns how many came in.
+async def start(
+    ctx: Context, brand: Brand, name: str, users: Sequence[int], *, occasion: str, by: str = ""
+) -> Progress:
+    """Take ``users`` into the playbook of that name (``plugin.key``) by hand.
 
     ``occasion`` is the caller's name of it: the same one again takes nobody in twice.
     """
     if not 0 < len(occasion) <= 80:
         raise InputError("a start needs a name of 1 to 80 letters", field="occasion", remedy="name it, e.g. 618-2027")
-    at, count, found = now(brand), 0, False
+    at, done, found = now(await brand_by_id(brand.id)), Progress(), False
     everybody = pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}).unique().sort("user_id")
     known_names: set[str] = set()
     for cohort, made in await _on(ctx, brand.id):
@@ -244,20 +313,20 @@ async def start(ctx: Context, brand: Brand, name: str, users: Sequence[int], *, 
                     async with ctx.db.connection() as connection:
                         known = await known_of(ctx, connection, brand, [each.audience], at, chunk.to_list())
                     chunk = chunk.filter(known.holds(each.audience, chunk))
-                count += await _all_in(ctx, brand, each, chunk, f"by-{occasion}", by or "by hand", at)
+                done += await _all_in(ctx, brand, each, chunk, f"by-{occasion}", by or "by hand", at)
     if not found:
         raise NotFound(
             f"no playbook {name!r} is on",
             field="playbook",
             remedy=f"on are: {', '.join(sorted(known_names)) or 'none'}",
         )
-    return count
+    return done
 
 
 async def _all_in(
     ctx: Context, brand: Brand, made: Program, users: pl.Series, occasion: str, because: str, at: datetime
-) -> int:
-    count = 0
+) -> Progress:
+    done = Progress()
     for begin in range(0, len(users), CHUNK):
         rows = (
             users.slice(begin, CHUNK)
@@ -265,12 +334,16 @@ async def _all_in(
             .to_frame()
             .select("user_id", occasion=pl.lit(occasion), because=pl.lit(because), rulebook_id=pl.lit(None, pl.Int64))
         )
+        sent: list[pl.DataFrame] = []
         async with ctx.db.transaction() as connection:
             await enrolments.hold(connection, brand.id)
-            count += await _written(ctx, connection, brand, made, rows, at)
+            came = await _written(ctx, connection, brand, made, rows, at, sent)
+            planned = await _plan(connection, brand.id, sent, at)
+        done += planned + Progress(users=came)
+        await _tell(ctx, brand.id, planned)
         if not begin and len(rows) >= MANY:
             await _noted(ctx)
-    return count
+    return done
 
 
 async def _noted(ctx: Context) -> None:
@@ -282,22 +355,11 @@ async def _noted(ctx: Context) -> None:
 # -- moving on ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How many users were moved on, and how many actions were planned for them."""
-
-    users: int = 0
-    actions: int = 0
-
-    def __add__(self, other: Progress) -> Progress:
-        return Progress(self.users + other.users, self.actions + other.actions)
-
-
 async def carry_on(ctx: Context, brand_id: int, *, at: datetime | None = None) -> Progress:
     """Look at all occasions, and move on all who are due."""
     done = Progress()
-    while await take(ctx, brand_id, at=at):
-        pass
+    while (took := await take(ctx, brand_id, at=at)).occasions:
+        done += took
     while (moved := await move_on(ctx, brand_id, at=at)).users:
         done += moved
     return done
@@ -306,10 +368,12 @@ async def carry_on(ctx: Context, brand_id: int, *, at: datetime | None = None) -
 async def move_on(ctx: Context, brand_id: int, *, at: datetime | None = None, limit: int = 10_000) -> Progress:
     """Move up to ``limit`` users on whose next step is due, as far as they get."""
     brand = await brand_by_id(brand_id)
-    at, days = at or now(brand), zone(brand.zone)
-    actions = 0
+    at = at or now(brand)
+    sent: list[pl.DataFrame] = []
     async with ctx.db.transaction() as connection:
         due = await enrolments.take_due(connection, brand_id, at, limit)
+        if due.is_empty():
+            return Progress()
         made = await kept(ctx, connection, brand_id, due.get_column("version_id").unique().to_list())
         heard = await enrolments.heard_of(
             connection,
@@ -323,21 +387,47 @@ async def move_on(ctx: Context, brand_id: int, *, at: datetime | None = None, li
         came = pl.col("heard") | pl.col("id").is_in(sorted(heard))
         due = due.with_columns(heard=pl.when("listens").then(came))
         for (version,), mine in due.group_by("version_id", maintain_order=True):
-            each = made[int(version)]
-            asked = {c for step in mine.get_column("step").unique() for c in each.asks(step)}
-            users = mine.get_column("user_id").unique().to_list() if asked else []
-            known = await known_of(ctx, connection, brand, asked, at, users) if asked else Known(pl.DataFrame())
-            moved = await asyncio.to_thread(advance, each, mine, at, days, known.holds)
+            moved = await _moved(ctx, connection, brand, made[int(version)], mine, at, sent)
             await enrolments.move_on(connection, brand_id, moved.waiting, at)
             await enrolments.end(connection, brand_id, moved.done, "done", at)
-            rows = [_actions(each, step, mine.join(to, on="id", how="semi"), at) for step, to in moved.sent]
-            if rows and len(every := pl.concat(rows)):
-                actions += await plan_actions(connection, brand_id, every, at=at, version_id=int(version))
-    if actions:
-        await ctx.db.signals.tell(brand_id, "action")
+        planned = await _plan(connection, brand_id, sent, at)
+    await _tell(ctx, brand_id, planned)
     if len(due) >= MANY:
         await _noted(ctx)
-    return Progress(len(due), actions)
+    return planned + Progress(users=len(due))
+
+
+async def _moved(
+    ctx: Context,
+    connection: Connection,
+    brand: Brand,
+    made: Program,
+    members: pl.DataFrame,
+    at: datetime,
+    sent: list[pl.DataFrame],
+) -> Advanced:
+    """How far ``members`` get, who are in the playbook; what they are to be ``sent`` is added."""
+    asked = {condition for step in members.get_column("step").unique() for condition in made.asks(step)}
+    users = members.get_column("user_id").unique().to_list() if asked else []
+    known = await known_of(ctx, connection, brand, asked, at, users) if asked else Known(pl.DataFrame())
+    moved = await asyncio.to_thread(advance, made, members, at, zone(brand.zone), known.holds)
+    sent += [_actions(made, step, members.join(to, on="id", how="semi")) for step, to in moved.sent]
+    return moved
+
+
+async def _plan(connection: Connection, brand_id: int, sent: Sequence[pl.DataFrame], at: datetime) -> Progress:
+    """Plan what is to be sent, last in a transaction."""
+    every = [rows for rows in sent if len(rows)]
+    if not every:
+        return Progress()
+    rows = pl.concat(every)
+    planned = await plan_actions(connection, brand_id, rows, at=at)
+    return Progress(actions=planned, urgent=len(rows.filter(pl.col("lane") == URGENT)))
+
+
+async def _tell(ctx: Context, brand_id: int, planned: Progress) -> None:
+    if planned.actions:
+        await ctx.db.signals.tell(brand_id, "action")
 
 
 def _awaited(made: Mapping[int, Program], row: Mapping[str, Any]) -> str:
@@ -345,7 +435,7 @@ def _awaited(made: Mapping[int, Program], row: Mapping[str, Any]) -> str:
     return step.event if isinstance(step, Wait) else ""
 
 
-def _actions(made: Program, each: Instruction, members: pl.DataFrame, at: datetime) -> pl.DataFrame:
+def _actions(made: Program, each: Instruction, members: pl.DataFrame) -> pl.DataFrame:
     step = each.step
     assert isinstance(step, Send | Assign)
     return members.select(
@@ -358,6 +448,7 @@ def _actions(made: Program, each: Instruction, members: pl.DataFrame, at: dateti
         because="because",
         rulebook_id="rulebook_id",
         enrolment_id="id",
+        version_id=pl.col("version_id").cast(pl.Int64),
         step=pl.lit(each.key),
         lane=pl.lit(URGENT if isinstance(step, Send) and step.urgent else ORDINARY),
     )

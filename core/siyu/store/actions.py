@@ -51,11 +51,20 @@ PLANNED = {
     "text": "text",
     "rulebook_id": "bigint",
     "enrolment_id": "bigint",
+    "version_id": "bigint",
     "step": "text",
     "lane": "smallint",
     "body": "jsonb",
 }
-_UNSAID = {"text": "", "body": "{}", "rulebook_id": None, "enrolment_id": None, "step": "", "lane": ORDINARY}
+_UNSAID = {
+    "text": "",
+    "body": "{}",
+    "rulebook_id": None,
+    "enrolment_id": None,
+    "version_id": None,
+    "step": "",
+    "lane": ORDINARY,
+}
 
 
 async def plan_actions(
@@ -64,7 +73,6 @@ async def plan_actions(
     rows: pl.DataFrame,
     *,
     at: datetime,
-    version_id: int | None = None,
     asked_by: str = "",
 ) -> int:
     """Plan an action a row (:data:`PLANNED`), once for each key; returns how many are new.
@@ -72,14 +80,13 @@ async def plan_actions(
     What those of a playbook say is written when they leave.
     """
     rows = rows.with_columns(pl.lit(value).alias(name) for name, value in _UNSAID.items() if name not in rows.columns)
-    planned, given = await give(connection, "planned", PLANNED, rows, first=5)
+    planned, given = await give(connection, "planned", PLANNED, rows, first=4)
     made = await connection.fetch(
         f"{planned} INSERT INTO action"
-        f" (brand_id, {', '.join(PLANNED)}, version_id, asked_by, planned_at, due_at, log)"
-        " SELECT $1, p.*, $2, $4, $3, $3, jsonb_build_array(jsonb_build_array($3::timestamptz, 'planned', '', ''))"
+        f" (brand_id, {', '.join(PLANNED)}, asked_by, planned_at, due_at, log)"
+        " SELECT $1, p.*, $3, $2, $2, jsonb_build_array(jsonb_build_array($2::timestamptz, 'planned', '', ''))"
         " FROM planned p ORDER BY user_id ON CONFLICT (brand_id, key) DO NOTHING RETURNING id",
         brand_id,
-        version_id,
         at,
         asked_by,
         *given,

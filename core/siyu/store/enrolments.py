@@ -13,10 +13,13 @@ from siyu.contract.events import MOMENT
 from siyu.store.db import Connection, Lock, copy_out, fetch, give
 
 __all__ = [
+    "ENROLLED",
+    "ENTERED",
     "all_under_way",
     "by_step",
     "end",
     "enrol",
+    "enter",
     "entered",
     "heard_of",
     "hold",
@@ -194,43 +197,64 @@ async def versions_under_way(connection: Connection, brand_id: int) -> list[int]
 # -- enrolments ---------------------------------------------------------------------------------------------------
 
 
-async def enrol(
-    connection: Connection,
-    brand_id: int,
-    playbook: str,
-    version_id: int,
-    candidates: pl.DataFrame,
-    *,
-    since: datetime | None,
-    at: datetime,
-    lane: int,
-) -> int:
-    """Take users in (:data:`siyu.engine.moving.CANDIDATES`); returns how many.
+async def enter(
+    connection: Connection, brand_id: int, playbook: str, candidates: pl.DataFrame, *, since: datetime | None
+) -> pl.DataFrame:
+    """Those of the candidates (:data:`siyu.engine.moving.CANDIDATES`) who come in (:data:`ENTERED`), each with the
+    ``id`` that they are to have.
 
-    Who is in the playbook, or came in after ``since``, does not come in. The caller holds the brand's playbooks.
+    Who is in the playbook, was by the same occasion, or came in after ``since``, does not come in. The caller holds the
+    brand's playbooks until they are enrolled.
     """
-    if candidates.is_empty():
-        return 0
-    rows, given = await give(connection, "candidate", _CANDIDATE, candidates, first=7)
-    done = await connection.fetchval(
-        f"{rows}, made AS (INSERT INTO enrolment"
-        " (brand_id, playbook, version_id, user_id, occasion, because, rulebook_id, began_at, due_at, lane)"
-        " SELECT $1, $2::varchar, $3, c.*, $4::timestamptz, $4, $6 FROM candidate c"
-        " WHERE NOT EXISTS (SELECT FROM enrolment e WHERE e.brand_id = $1 AND e.playbook = $2::varchar"
-        "   AND e.user_id = c.user_id AND (e.status = 'active' OR e.began_at > $5))"
-        " ON CONFLICT DO NOTHING RETURNING 1) SELECT count(*) FROM made",
+    rows, given = await give(connection, "candidate", _CANDIDATE, candidates, first=4)
+    return await fetch(
+        connection,
+        "SELECT nextval('enrolment_id_seq'), c.* FROM candidate c WHERE NOT EXISTS (SELECT FROM enrolment e"
+        "   WHERE e.brand_id = $1 AND e.playbook = $2::varchar AND e.user_id = c.user_id"
+        "   AND (e.status = 'active' OR e.began_at > $3 OR e.occasion = c.occasion))",
+        brand_id,
+        playbook,
+        since or datetime.max.replace(tzinfo=UTC),
+        *given,
+        schema=ENTERED,
+        given=rows,
+    )
+
+
+async def enrol(
+    connection: Connection, brand_id: int, playbook: str, version_id: int, rows: pl.DataFrame, at: datetime
+) -> None:
+    """Write those who came in (:data:`ENROLLED`) as far as they got."""
+    enrolled, given = await give(connection, "enrolled", ENROLLED, rows, first=5)
+    await connection.execute(
+        f"{enrolled} INSERT INTO enrolment (brand_id, playbook, version_id, began_at, {', '.join(ENROLLED)},"
+        " listens_from, ended_at) SELECT $1, $2::varchar, $3, $4::timestamptz, r.*,"
+        "   CASE WHEN r.listens THEN $4 END, CASE WHEN r.status <> 'active' THEN $4 END FROM enrolled r",
         brand_id,
         playbook,
         version_id,
         at,
-        since or datetime.max.replace(tzinfo=UTC),
-        lane,
         *given,
     )
-    return int(done)
 
 
 _CANDIDATE = {"user_id": "bigint", "occasion": "text", "because": "text", "rulebook_id": "bigint"}
+ENTERED = {
+    "id": pl.Int64(),
+    "user_id": pl.Int64(),
+    "occasion": pl.String(),
+    "because": pl.String(),
+    "rulebook_id": pl.Int64(),
+}
+ENROLLED = {
+    "id": "bigint",
+    **_CANDIDATE,
+    "step": "int",
+    "due_at": "timestamptz",
+    "listens": "bool",
+    "status": "text",
+    "why": "text",
+}
 
 _ENROLMENT = f"SELECT {', '.join('e.' + name for name in ENROLMENTS)} FROM enrolment e"
 

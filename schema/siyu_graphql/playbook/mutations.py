@@ -42,8 +42,10 @@ class PlaybookMutations:
         numbers = users_in(users, found.id, MOST_USERS)
         name, occasion = checked_text(playbook, "playbook"), checked_text(occasion, "occasion")
         started = await playbooks.start(info.context.ctx, found, name, numbers, occasion=occasion, by=by)
-        if started:
-            await info.context.push("playbooks", found.id)
+        if started.urgent:
+            await info.context.push("dispatch", found.id)
+        if started.actions > started.urgent:
+            await info.context.push("campaign", found.id)
         async with info.context.ctx.db.connection() as connection:
             shown = await playbooks_now(info.context.ctx, connection, found.id)
-        return PlaybookPayload(playbook=next(each for each in shown if each.made.name == name), started=started)
+        return PlaybookPayload(playbook=next(each for each in shown if each.made.name == name), started=started.users)

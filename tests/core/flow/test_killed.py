@@ -89,7 +89,7 @@ async def main():
             await run_worker(ctx, await Queue.open(os.environ["REDIS_URL"]))
         else:
             while (
-                await playbooks.take(ctx, brand.id, limit=40)
+                (await playbooks.take(ctx, brand.id, limit=40)).occasions
                 or (await playbooks.move_on(ctx, brand.id, limit=40)).users
                 or await dispatch(ctx, brand.id, limit=40)
             ):

@@ -331,13 +331,13 @@ async def test_a_day_comes_once_for_those_whose_it_is(calls: Context, shop: Bran
     await carry_on(calls, shop.id)
     users = {row.value: row.user_id for row in await Identity.filter(brand_id=shop.id)}
     eve = datetime(2026, 6, 17, 15, 59, tzinfo=UTC)
-    assert await daily(calls, shop.id, at=eve) == 0, "in Shanghai it is still the 17th"
+    assert (await daily(calls, shop.id, at=eve)).users == 0, "in Shanghai it is still the 17th"
     for hours in (1, 2, 12):
         await daily(calls, shop.id, at=eve + hours * HOUR)
     await carry_on(calls, shop.id, at=eve + DAY / 2)
     told = {(row.user_id, row.step) for row in await Action.filter(brand_id=shop.id).exclude(step="keen")}
     assert told == {(users["1"], "wish"), (users["2"], "618")}
-    assert await daily(calls, shop.id, at=eve + 365 * DAY + HOUR) == 2
+    assert (await daily(calls, shop.id, at=eve + 365 * DAY + HOUR)).users == 2
 
 
 async def test_by_hand_everybody_goes_one_way_and_the_same_at_every_time(calls: Context, shop: Brand) -> None:
@@ -346,13 +346,14 @@ async def test_by_hand_everybody_goes_one_way_and_the_same_at_every_time(calls: 
     await Occasion.filter(brand_id=shop.id).delete()
     users = [row.user_id for row in await Identity.filter(brand_id=shop.id)]
     for occasion, new in (("first", 200), ("first", 0), ("second", 0)):
-        assert await start(calls, shop, "calls.by_hand", users, occasion=occasion, by="ann") == new
-    assert (await carry_on(calls, shop.id)).actions == 200
+        done = await start(calls, shop, "calls.by_hand", users, occasion=occasion, by="ann")
+        assert (done.users, done.actions) == (new, new)
+    assert (await carry_on(calls, shop.id)).actions == 0
     ways = {row.user_id: row.step for row in await Action.filter(brand_id=shop.id)}
     assert 25 < sum(way == "a" for way in ways.values()) < 80
     other = await new_brand()
     await plugins.enable(calls, other, "calls")
-    assert await start(calls, other, "calls.by_hand", users, occasion="again") == 200
+    assert (await start(calls, other, "calls.by_hand", users, occasion="again")).users == 200
     await carry_on(calls, other.id)
     assert {row.user_id: row.step for row in await Action.filter(brand_id=other.id)} == ways
     with pytest.raises(NotFound, match="no playbook"):
