@@ -1,10 +1,22 @@
-"""What the engine and the store both do with frames of users."""
+"""What is done with frames in several places."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import polars as pl
 
-__all__ = ["written_over"]
+__all__ = ["moments", "written_over"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moments(series: pl.Series) -> list[datetime]:
+    """The moments (in microseconds, UTC) of a series that has few different ones: each is made once, at a tenth of what
+    Polars takes for all."""
+    numbers = series.to_physical().to_list()
+    made = {number: EPOCH + timedelta(microseconds=number) for number in set(numbers)}
+    return [made[number] for number in numbers]
 
 
 def written_over(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

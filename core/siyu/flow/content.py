@@ -91,8 +91,8 @@ class Entry:
 
 # -- composing ----------------------------------------------------------------------------------------------------
 
-COMPOSED = ("id", "user_id", "version_id", "step", "planned_at", "text", "body")
-"""What must be known of an action to say what it says, besides its channel."""
+COMPOSED = ("id", "user_id", "version_id", "step", "text", "body")
+"""What must be known of an action to say what it says, besides its channel and when it was planned."""
 
 
 async def compose(ctx: Context, connection: Connection, brand: Brand, rows: Sequence[Any]) -> dict[int, Composed]:

@@ -30,6 +30,7 @@ from siyu.flow.ingest import MAX_EVENTS, IncomingEvent, record
 from siyu.flow.tags import Tags
 from siyu.flow.tasks import Tasks
 from siyu.flow.unsubscribe import Leaving, secret, token
+from siyu.frames import moments
 from siyu.store import actions, channels, guarding
 from siyu.store.actions import put_in_outbox
 from siyu.store.db import Database
@@ -266,7 +267,8 @@ class _Delivery:
             self._ailing = not well
 
     def _messages(self, some: pl.DataFrame) -> list[Message]:
-        columns = ("id", "key", "user_id", "text", "purpose", "planned_at", "address", "body")
+        columns = (some.get_column(name) for name in ("id", "key", "user_id", "text", "purpose", "address", "body"))
+        rows = zip(*(column.to_list() for column in columns), moments(some.get_column("planned_at")), strict=True)
         bodies = {body: json.loads(body) for body in some.get_column("body").unique()}
         return [
             Message(
@@ -281,7 +283,7 @@ class _Delivery:
                 bodies[body],
                 token(self._signed_by, Leaving(self._brand.id, user, purpose, self._channel.key)),
             )
-            for number, key, user, text, purpose, planned_at, address, body in some.select(columns).iter_rows()
+            for number, key, user, text, purpose, address, body, planned_at in rows
         ]
 
     @staticmethod

@@ -28,6 +28,7 @@ from siyu.engine.guard import CHECKS, concerns, judge
 from siyu.flow import content
 from siyu.flow.context import Context, zone
 from siyu.flow.programs import kept
+from siyu.frames import moments
 from siyu.store import actions, channels, guarding
 from siyu.store.db import Connection
 from siyu.store.models import Brand
@@ -234,7 +235,9 @@ async def _composed(
     ctx: Context, connection: Connection, brand: Brand, key: str, passed: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """``passed`` with what each says as it stands from now on, and (:data:`_OUT`) those who can be told nothing."""
-    rows = passed.select(content.COMPOSED).with_columns(channel=pl.lit(key)).to_dicts()
+    columns = {name: passed.get_column(name).to_list() for name in content.COMPOSED}
+    columns |= {"planned_at": moments(passed.get_column("planned_at")), "channel": [key] * len(passed)}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     said = await content.compose(ctx, connection, brand, rows)
     wrong = [(action, "failed", "content", each.wrong, None) for action, each in said.items() if each.wrong]
     # Few bodies differ from each other.

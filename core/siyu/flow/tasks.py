@@ -214,7 +214,7 @@ async def _change(
         if row is not None:
             if row["status"] == "done":
                 await _happened(connection, brand, row)
-            await note(connection, brand.id, [(row["status"], task_id)], now(brand), noun="task")
+            await note(connection, brand.id, {row["status"]: [task_id]}, now(brand), noun="task")
     if row is None:
         raise _refusal(await find(ctx, brand, task_id))
     await ctx.db.signals.tell(brand.id, "task")

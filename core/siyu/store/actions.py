@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
@@ -81,18 +80,19 @@ async def plan_actions(
     """
     rows = rows.with_columns(pl.lit(value).alias(name) for name, value in _UNSAID.items() if name not in rows.columns)
     planned, given = await give(connection, "planned", PLANNED, rows, first=4)
-    made = await connection.fetch(
-        f"{planned} INSERT INTO action"
+    made = await connection.fetchval(
+        f"{planned}, made AS (INSERT INTO action"
         f" (brand_id, {', '.join(PLANNED)}, asked_by, planned_at, due_at, log)"
         " SELECT $1, p.*, $3, $2, $2, jsonb_build_array(jsonb_build_array($2::timestamptz, 'planned', '', ''))"
-        " FROM planned p ORDER BY user_id ON CONFLICT (brand_id, key) DO NOTHING RETURNING id",
+        " FROM planned p ORDER BY user_id ON CONFLICT (brand_id, key) DO NOTHING RETURNING id)"
+        " SELECT array_agg(id) FROM made",
         brand_id,
         at,
         asked_by,
         *given,
     )
-    await note(connection, brand_id, (("planned", row["id"]) for row in made), at)
-    return len(made)
+    await note(connection, brand_id, {"planned": made or []}, at)
+    return len(made or [])
 
 
 async def waiting_channels(connection: Connection, brand_id: int, at: datetime, urgent: bool | None) -> list[str]:
@@ -211,7 +211,7 @@ async def write_judged(
         touches,
         *given,
     )
-    await note(connection, brand_id, rows.select("status", "id").iter_rows(), at)
+    await note(connection, brand_id, dict(rows.group_by("status", maintain_order=True).agg("id").iter_rows()), at)
 
 
 _ENTRY = "jsonb_build_array(jsonb_build_array({1}::timestamptz, {0}.status, {0}.reason, {0}.detail))"
@@ -238,23 +238,24 @@ async def settle(
     rows = rows.sort("id")
     settled, given = await give(connection, "settled", SETTLED, rows, first=3)
     done = await connection.fetch(
-        f"{settled} UPDATE action a SET status = o.status, reason = o.reason, detail = o.detail,"
+        f"{settled}, done AS (UPDATE action a SET status = o.status, reason = o.reason, detail = o.detail,"
         " due_at = COALESCE(o.due_at, a.due_at), attempts = a.attempts - (o.status = 'planned')::int,"
         " leased_until = NULL, touched_at = CASE WHEN o.status IN ('sent', 'unknown') THEN a.touched_at END,"
         " done_at = CASE WHEN o.status IN ('sent', 'failed', 'unknown') THEN now() END,"
         f" log = a.log || {_ENTRY.format('o', '$2')} FROM settled o WHERE a.brand_id = $1 AND a.id = o.id"
         " AND a.status IN ('leased', 'unknown') AND (o.status IN ('sent', 'failed')"
-        "   OR (a.status = 'leased' AND a.attempts = o.attempt)) RETURNING a.status, a.id",
+        "   OR (a.status = 'leased' AND a.attempts = o.attempt)) RETURNING a.status, a.id)"
+        " SELECT status, array_agg(id) FROM done GROUP BY status",
         brand_id,
         at,
         *given,
     )
-    statuses = Counter(row["status"] for row in done)
-    back = sum(statuses[each] for each in ("failed", "held", "planned"))
+    by_status: dict[str, list[int]] = dict(done)
+    back = sum(len(by_status.get(each, ())) for each in ("failed", "held", "planned"))
     # Before the lock that the note takes, as whoever leases does.
     await add_used(connection, brand_id, channel, day, -back)
-    await note(connection, brand_id, (tuple(row) for row in done), at)
-    return statuses
+    await note(connection, brand_id, by_status, at)
+    return {status: len(ids) for status, ids in by_status.items()}
 
 
 async def named(connection: Connection, brand_id: int, keys: Sequence[str]) -> dict[str, Any]:
@@ -315,7 +316,10 @@ async def hear(connection: Connection, brand_id: int, reports: Sequence[tuple[st
             brand_id,
             *(list(column) for column in zip(*rows, strict=True)),
         )
-    await note(connection, brand_id, [(status, number) for number, status, *_ in moved], datetime.now(UTC))
+    by_status: dict[str, list[int]] = {}
+    for number, status, *_ in moved:
+        by_status.setdefault(status, []).append(number)
+    await note(connection, brand_id, by_status, datetime.now(UTC))
 
 
 _AFTER_SENT = ("delivered", "opened", "clicked", "replied")

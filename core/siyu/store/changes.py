@@ -8,7 +8,7 @@ one that is seen, and a cursor is a number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
@@ -76,15 +76,22 @@ async def note_decisions(
 
 
 async def note(
-    connection: Connection, brand_id: int, changed: Iterable[tuple[str, int]], at: datetime, *, noun: Noun = "action"
+    connection: Connection,
+    brand_id: int,
+    changed: Mapping[str, Sequence[int]],
+    at: datetime,
+    *,
+    noun: Noun = "action",
 ) -> None:
-    """Note the new statuses of actions or tasks (status, id), in their transaction and last in it."""
-    frame = pl.DataFrame(list(changed), schema={"after": pl.String, "user_id": pl.Int64}, orient="row")
-    if frame.is_empty():
-        return
-    await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", Lock.ACTIONS, brand_id)
-    rows = [(noun, None, None, after, ids) for after, ids in _grouped(frame, "after")]
-    await _write(connection, brand_id, at, rows)
+    """Note the actions or tasks that came into each status, in their transaction and last in it."""
+    rows = [
+        (noun, None, None, after, ids[start : start + BATCH])
+        for after, ids in changed.items()
+        for start in range(0, len(ids), BATCH)
+    ]
+    if rows:
+        await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", Lock.ACTIONS, brand_id)
+        await _write(connection, brand_id, at, rows)
 
 
 def _grouped(frame: pl.DataFrame, *by: str) -> Iterator[tuple[Any, ...]]:

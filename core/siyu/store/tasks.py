@@ -33,7 +33,7 @@ async def make(connection: Connection, brand_id: int, tasks: Sequence[tuple[Any,
         brand_id,
         *(list(column) for column in zip(*tasks, strict=True)),
     )
-    await note(connection, brand_id, [("open", row["id"]) for row in rows], datetime.now(UTC), noun="task")
+    await note(connection, brand_id, {"open": [row["id"] for row in rows]}, datetime.now(UTC), noun="task")
 
 
 async def page(connection: Connection, where: Where, limit: int) -> list[Any]:
@@ -102,6 +102,6 @@ async def escalate(connection: Connection, limit: int) -> list[Any]:
         limit,
     )
     for brand in sorted({row["brand_id"] for row in rows}):
-        mine = [("escalated", row["id"]) for row in rows if row["brand_id"] == brand]
-        await note(connection, brand, mine, datetime.now(UTC), noun="task")
+        mine = [row["id"] for row in rows if row["brand_id"] == brand]
+        await note(connection, brand, {"escalated": mine}, datetime.now(UTC), noun="task")
     return rows
