@@ -160,7 +160,8 @@ async def playbooks_job(given: JobContext, brand_id: int) -> None:
         await _handed_over(given, brand_id, took)
         moved = await playbooks.move_on(given.ctx, brand_id, limit=MOVED_AT_ONCE)
         await _handed_over(given, brand_id, moved)
-        if not took.occasions and not moved.users:
+        # What has come since somebody asks for.
+        if took.occasions < playbooks.CHUNK and not moved.users:
             return
     await given.queue.push("playbooks", brand_id)
 

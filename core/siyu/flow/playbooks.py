@@ -57,6 +57,7 @@ from siyu.store.lake import Lake
 from siyu.store.models import Brand, PluginSetting
 
 __all__ = [
+    "CHUNK",
     "Progress",
     "carry_on",
     "daily",
@@ -70,7 +71,7 @@ __all__ = [
 
 MANY = 1_000
 CHUNK = 2_000
-"""Users that are taken in at a time: nobody else of the brand comes in meanwhile."""
+"""Occasions, or users, that are taken in at a time: nobody else of the brand comes in meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,8 @@ async def take(ctx: Context, brand_id: int, *, at: datetime | None = None, limit
                     users += await _enrol(ctx, connection, brand, each, rows, at, sent)
         planned = await _plan(connection, brand_id, sent, at)
     await _tell(ctx, brand_id, planned)
+    if len(occasions) >= MANY:
+        await _noted(ctx)
     return planned + Progress(len(occasions), users)
 
 
@@ -341,7 +344,7 @@ async def _all_in(
             planned = await _plan(connection, brand.id, sent, at)
         done += planned + Progress(users=came)
         await _tell(ctx, brand.id, planned)
-        if not begin and len(rows) >= MANY:
+        if len(rows) >= MANY:
             await _noted(ctx)
     return done
 
