@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import itertools
 import math
 import os
@@ -316,7 +317,9 @@ async def sent(ctx: Context, brand: Brand) -> int:
 
 
 async def work(database_url: str, redis_url: str, home: str) -> None:
-    """A worker with the plugin of this benchmark."""
+    """A worker with the plugin of this benchmark, otherwise as `siyu worker` is one."""
+    gc.collect()
+    gc.freeze()
     async with open_context(database_url, manager(), Path(home), redis_url=redis_url) as ctx:
         await run_worker(ctx, await Queue.open(redis_url))
 

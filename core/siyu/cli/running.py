@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,6 +117,9 @@ def worker(parent: InheritedOption = None) -> None:
         queue = await Queue.open(at_hand.addresses.redis_url)
         if parent is None:
             out.print("Working. Ctrl-C ends it.")
+        # As the API does: to go through all that is there from the start stops greetings for 50 ms each time.
+        gc.collect()
+        gc.freeze()
         async with serving.stopped(parent) as told, serving.background(at_hand, told, queue):
             await told.wait()
 
