@@ -79,12 +79,14 @@ async def plan_actions(
     What those of a playbook say is written when they leave.
     """
     rows = rows.with_columns(pl.lit(value).alias(name) for name, value in _UNSAID.items() if name not in rows.columns)
+    # User by user, so that two who plan do not wait for each other; to each in the order given, in which they leave.
+    rows = rows.sort("user_id", maintain_order=True)
     planned, given = await give(connection, "planned", PLANNED, rows, first=4)
     made = await connection.fetchval(
         f"{planned}, made AS (INSERT INTO action"
         f" (brand_id, {', '.join(PLANNED)}, asked_by, planned_at, due_at, log)"
         " SELECT $1, p.*, $3, $2, $2, jsonb_build_array(jsonb_build_array($2::timestamptz, 'planned', '', ''))"
-        " FROM planned p ORDER BY user_id ON CONFLICT (brand_id, key) DO NOTHING RETURNING id)"
+        " FROM planned p ON CONFLICT (brand_id, key) DO NOTHING RETURNING id)"
         " SELECT array_agg(id) FROM made",
         brand_id,
         at,

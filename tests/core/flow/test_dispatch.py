@@ -272,3 +272,18 @@ async def test_workers_at_once_never_hand_over_the_same_action(post: Context, sh
     await asyncio.gather(*(worker() for _ in range(5)))
     assert sorted(asked, key=int) == [str(n) for n in range(100)]
     assert (await state(shop))["later"] == ("planned", "")
+
+
+async def test_what_is_planned_together_for_somebody_is_to_leave_in_that_order(house: Context, shop: Brand) -> None:
+    users = await planned(house, shop, *((f"first-{n}", "outbox") for n in range(40)))
+    rows = [
+        {"key": f"{step}/{user}", "user_id": user, "plugin": "post", "playbook": "p", "channel": "outbox", "step": step}
+        | {"purpose": "service", "because": "b"}
+        for step in ("c", "a", "b")
+        for user in reversed(users)
+    ]
+    async with house.db.transaction() as connection:
+        await plan_actions(connection, shop.id, pl.DataFrame(rows), at=NOON)
+    for user in users:
+        made = await Action.filter(brand_id=shop.id, user_id=user).exclude(step="").order_by("id")
+        assert [each.step for each in made] == ["c", "a", "b"]
