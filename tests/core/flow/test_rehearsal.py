@@ -177,11 +177,13 @@ async def test_the_same_kind_of_offer_over_and_over_is_held_and_another_is_not(f
     await plugins.configure(feast, shop, "guard", loose)
     user = await User.get(brand_id=shop.id)
     await start(feast, shop, "calls.gallery", [user.id], occasion="x")
+    await send_due(feast, shop.id, at=NOON)
     told = (await foresee(feast, shop, "calls.gallery", days=7)).expected
-    for day in range(7):
+    for day in range(1, 7):
         await carry_on(feast, shop.id, at=NOON + day * DAY)
         await send_due(feast, shop.id, at=NOON + day * DAY)
     sent = await came_of_it(shop)
+    assert sent.pop("picture_0") == {"": 1}, "it was sent before the preview"
     assert sent == {each.step: {"": each.passing} if each.passing else each.held for each in told}
     assert {step for step, fates in sent.items() if fates == {"variety": 1}} == {"picture_3"}
 

@@ -23,7 +23,7 @@ from siyu.flow.foresee import foresee
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.playbooks import start
 from siyu.flow.refresh import refresh
-from siyu.store.models import Action, Brand, Event, Identity, Tag, TagAssignment, TagHistory
+from siyu.store.models import Action, Brand, Enrolment, Event, Identity, Tag, TagAssignment, TagHistory
 from siyu.testing import Story
 
 NOON = datetime(2026, 5, 1, 4, tzinfo=UTC)
@@ -188,6 +188,7 @@ async def test_a_plugin_that_is_off_takes_its_tags_with_it_and_brings_them_again
 async def test_a_preview_counts_the_tags_that_are_given(ctx: Context, shop: Brand) -> None:
     one, _ = await known(ctx, shop)
     await start(ctx, shop, "courts.courtship", [one], occasion="a")
+    await Enrolment.filter(brand_id=shop.id).update(status="active", ended_at=None)
     told = (await foresee(ctx, shop, "courts.courtship", days=2)).expected
     assert [(each.step, each.channel, each.passing) for each in told] == [("known", "tags", 1), ("courted", "tags", 1)]
     assert await tags(shop) == {}
