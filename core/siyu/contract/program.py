@@ -88,6 +88,13 @@ class Program:
         """The plugin's name and the playbook's key."""
         return f"{self.plugin}.{self.key}"
 
+    def text_key(self, each: Instruction) -> str:
+        """The key of what a step says; empty where it tells nobody anything (a wait, a benefit, a tag)."""
+        step = each.step
+        if not isinstance(step, Send | Assign) or isinstance(step, Grant | AddTag):
+            return ""
+        return (step.template if isinstance(step, Send) else "") or f"{self.name}.{each.key}"
+
     @cached_property
     def content(self) -> dict[str, Any]:
         """As JSON, which :meth:`of` reads again."""

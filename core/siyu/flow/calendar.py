@@ -13,7 +13,7 @@ from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from siyu.contract.errors import InputError
-from siyu.contract.playbooks import Assign, Grant, OnDate, Send
+from siyu.contract.playbooks import AddTag, Assign, OnDate, Send
 from siyu.contract.program import Instruction, Program
 from siyu.engine.days import window_start
 from siyu.engine.moving import ahead
@@ -82,10 +82,9 @@ def _add(
 ) -> None:
     for moment, each in steps:
         step, day = each.step, moment.astimezone(here).date()
-        if not isinstance(step, Send | Assign):
+        if not isinstance(step, Send | Assign) or isinstance(step, AddTag):
             continue
-        said = (step.template if isinstance(step, Send) else "") or f"{made.name}.{each.key}"
-        template = "" if isinstance(step, Grant) else said
+        template = made.text_key(each)
         before = found.get((day, made.name, each.key))
         known = [number for number in (users, before.users if before else None) if number is not None]
         found[day, made.name, each.key] = Entry(

@@ -14,8 +14,8 @@ import polars as pl
 
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.facts import Attribute
-from siyu.contract.playbooks import AddTag, Assign, Grant, MessageKind, Purpose, Send
-from siyu.contract.program import Program, texts
+from siyu.contract.playbooks import Assign, MessageKind, Purpose, Send
+from siyu.contract.program import Instruction, Program, texts
 from siyu.contract.templates import BENEFIT, Template, check, names, template
 from siyu.engine.finish import attribute
 from siyu.flow import plugins
@@ -99,8 +99,13 @@ async def compose(ctx: Context, connection: Connection, brand: Brand, rows: Sequ
     """What actions (``rows`` of their table) say, by id. What was said once stays as it was."""
     new = [row for row in rows if not row["text"] and row["version_id"]]
     made = await kept(ctx, connection, brand.id, {row["version_id"] for row in new})
-    steps = {(row["version_id"], row["step"]): row["channel"] for row in new}
-    said = {(id, key): _said(made[id], key, channel) for (id, key), channel in steps.items()}
+    asked = {(row["version_id"], row["step"]) for row in new}
+    said = {
+        (id, each.key): _said(made[id], each)
+        for id in made
+        for each in made[id].instructions
+        if (id, each.key) in asked
+    }
     own = await store.newest(connection, brand.id, sorted({each.key for each in said.values()})) if said else []
     for each in said.values():
         each.replace(own)
@@ -394,16 +399,15 @@ async def _defaults(ctx: Context, brand: Brand) -> dict[str, _Said]:
     found: dict[str, _Said] = {}
     for made in by_name(ctx, await plugins.cohorts(ctx, brand.id)).values():
         for each in made.instructions:
-            if isinstance(each.step, Send | Assign) and not isinstance(each.step, Grant | AddTag):
-                said = _said(made, each.key, each.step.channel)
+            if made.text_key(each):
+                said = _said(made, each)
                 found.setdefault(said.key, said)
     return found
 
 
-def _said(made: Program, key: str, channel: str) -> _Said:
-    step = next(each.step for each in made.instructions if each.key == key)
-    assert isinstance(step, Send | Assign)
-    return _Said((step.template if isinstance(step, Send) else "") or f"{made.name}.{key}", channel, step)
+def _said(made: Program, each: Instruction) -> _Said:
+    assert isinstance(each.step, Send | Assign)
+    return _Said(made.text_key(each), each.step.channel, each.step)
 
 
 def _kind(step: Send | Assign) -> str:
