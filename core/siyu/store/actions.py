@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from siyu.contract.events import MOMENT
+from siyu.contract.playbooks import BENEFITS
 from siyu.store.changes import note
 from siyu.store.channels import add_used
 from siyu.store.db import Connection, fetch, give
@@ -136,7 +137,8 @@ async def claim(
     somebody who has not been heard of since. With ``after`` only what follows that one: the index still has those that
     left a moment ago, and each claim would look at all of them.
     """
-    query = _CLAIM.format(lanes=_LANES[urgent], after="AND (lane, due_at, id) > ($5, $6, $7)" if after else "")
+    later = "AND (lane, due_at, id) > ($5, $6, $7)" if after else ""
+    query = _CLAIM.format(lanes=_LANES[urgent], after=later, benefits=BENEFITS)
     return await fetch(connection, query, brand_id, channel, at, limit, *(after or ()), schema=CLAIMED)
 
 
@@ -169,8 +171,8 @@ SELECT a.id, a.key, a.user_id, a.plugin, a.playbook, a.step, a.purpose, a.lane, 
 FROM (
     SELECT * FROM action WHERE brand_id = $1 AND channel = $2 AND {lanes} AND due_at <= $3 {after}
         AND status IN ('planned', 'held', 'leased') AND (status <> 'leased' OR leased_until < now())
-        AND (channel = 'benefits' OR enrolment_id IS NULL OR enrolment_id NOT IN (
-            SELECT enrolment_id FROM action WHERE brand_id = $1 AND channel = 'benefits' AND enrolment_id IS NOT NULL
+        AND (channel = '{benefits}' OR enrolment_id IS NULL OR enrolment_id NOT IN (
+            SELECT enrolment_id FROM action WHERE brand_id = $1 AND channel = '{benefits}' AND enrolment_id IS NOT NULL
                 AND status IN ('planned', 'held', 'leased')
         ))
     ORDER BY lane, due_at, id LIMIT $4 FOR UPDATE SKIP LOCKED
