@@ -169,8 +169,8 @@ class Floors:
         async with self._ctx.db.connection() as connection:
             up_to, _ = await closed_up_to(connection, self._brand.id)
             lake = Lake(self._ctx.home, self._brand.id, self._ctx.plugins.catalog)
-            frames = await lake.frames(connection, up_to)
-        self.tables = {name: frame for name, frame in frames.items() if name in self._needed}
+            stored = await lake.tables(connection, up_to)
+        self.tables = {name: table.scan() for name, table in stored.items() if name in self._needed}
 
     async def scan(self) -> None:
         """Every value that the facts need is read once, and forgotten."""

@@ -16,8 +16,9 @@ from siyu import demo
 from siyu.contract.facts import Fact
 from siyu.contract.manager import PluginManager
 from siyu.engine.evaluate import Decider
-from siyu.engine.facts import Frames, compute
+from siyu.engine.facts import compute
 from siyu.engine.fit import fit, fit_facts
+from siyu.engine.history import Frames
 from siyu.engine.rulebook import Rulebook, bind
 from siyu.store.lake import LOG_SCHEMA, tables
 

@@ -130,8 +130,9 @@ class Source:
 
     @property
     def order(self) -> list[str]:
-        """The columns that its rows are put in the order of."""
-        return ["user_id", "at", *(["event_id"] if self.lines else [])]
+        """The columns that its rows are put in the order of. What was given of an attribute lies together."""
+        first = ["name"] if self.kind == PROFILE_UPDATED else []
+        return [*first, "user_id", "at", *(["event_id"] if self.lines else [])]
 
     def column(self, name: str) -> Column | None:
         """The column of that name, if it has one."""

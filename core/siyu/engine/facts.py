@@ -2,8 +2,8 @@
 
 Each table is read once, in the order of its users (:mod:`siyu.engine.segments`). Of the rows that a filter leaves, all
 facts with that filter are made at once: counts are how long the runs of one user are, sums differences of running
-totals, the latest value is that of the last row. What events have brought since the tables were last put in order is
-short: the users whom it concerns are reckoned by themselves and laid over the others.
+totals, the latest value is that of the last row. What has come since the tables were last put in order is short: the
+users whom it concerns are reckoned by themselves and laid over the others.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache, reduce
-from itertools import chain, pairwise
+from functools import cache, lru_cache, reduce
+from itertools import chain
 from operator import or_
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -51,23 +51,20 @@ from siyu.contract.facts import (
 )
 from siyu.engine.days import fixed_offset, window_start
 from siyu.engine.finish import Finish, own_column, part_column, text_column
+from siyu.engine.history import Block, Frames, History
 from siyu.engine.passes import adds_up, base, bounds, is_total_of_repeats, repeats
-from siyu.engine.segments import Segments, aligned, layers, merged, rows_of
+from siyu.engine.segments import Segments, aligned, merged, rows_of
 from siyu.frames import written_over
 
-__all__ = ["Frames", "compute", "compute_all"]
-
-Frames = Mapping[str, pl.LazyFrame]
-"""By name of the table, with the columns of :attr:`siyu.contract.events.Source.schema`. Quickest are rows in the order
-of user, moment and event; a long run of these with a short one behind it is as good."""
+__all__ = ["compute"]
 
 Tables: TypeAlias = Mapping[str, pl.DataFrame]
 """Rows by name of the table."""
 
 MANY = 10_000
 """Of so many rows it pays to look first what they have in common."""
-BLOCK = 1_000_000
-"""Rows of the largest table that are reckoned with at once."""
+TOGETHER = 1_000_000
+"""So many rows of users of different blocks are reckoned with at once."""
 RECENT = 100
 """Facts with windows of up to so many days share the rows of the longest of these windows; the others take all."""
 
@@ -75,7 +72,7 @@ RECENT = 100
 def compute(
     facts: Sequence[Fact],
     catalog: Catalog,
-    frames: Frames,
+    events: History | Frames,
     at: datetime,
     zone: ZoneInfo,
     users: pl.DataFrame | None = None,
@@ -85,97 +82,132 @@ def compute(
     Returns ``user_id`` sorted, and one column a fact under the fact's name: Int64 for counts and days, Float64 for
     money, means and shares, the field's own type for values, an Enum for an attribute that lists its values. The time
     zone decides what a day is.
+
+    Blocks of users are reckoned one on each core, so that memory holds few rows at once, and those are near at hand.
     """
-    found, behind = _in_order(facts, catalog, frames, at, zone, users)
-    return written_over(found, _again(behind, facts, catalog, at, zone)) if behind else found
-
-
-def _in_order(
-    facts: Sequence[Fact],
-    catalog: Catalog,
-    frames: Frames,
-    at: datetime,
-    zone: ZoneInfo,
-    users: pl.DataFrame | None,
-) -> tuple[pl.DataFrame, Tables]:
-    """The facts by the rows that are in order, and of users with rows behind these all that they have."""
+    history = events if isinstance(events, History) else History(events)
     columns = _columns(facts, catalog)
     if users is None:
         # Who has an event is in one of these.
         columns = {source.name: [] for source in catalog.sources if source.lines is None} | columns
-    keys = {source.name: source.order for source in catalog.sources}
-    names = [name for name in columns if name in frames]
-    read = pl.collect_all([frames[name].select(*keys[name], *columns[name]) for name in names])
-    split = {name: layers(_up_to(at, rows), keys[name]) for name, rows in zip(names, read, strict=True)}
-    tables, newer = {name: rows for name, (rows, _) in split.items()}, {name: rest for name, (_, rest) in split.items()}
     wanted = None if users is None else users.select(pl.col("user_id").cast(pl.Int64).sort()).to_series()
-    touched = merged([rest.get_column("user_id").unique().sort() for rest in newer.values() if len(rest)])
+    reader = _Reader(catalog, columns, at)
+    behind = reader.read(history.behind)
+    if not history.blocks:
+        return _again(behind, facts, catalog, at, zone, wanted)
+
+    def block(block: Block, edge: tuple[int, int]) -> tuple[pl.DataFrame, Tables]:
+        newer = {name: _within(rows, edge) for name, rows in behind.items()}
+        mine = None if wanted is None else _within(wanted.to_frame(), edge).to_series()
+        found, both = _in_order(facts, reader, block, newer, mine, zone)
+        if sum(map(len, both.values())) > TOGETHER:
+            return written_over(found, _again(both, facts, catalog, at, zone, _users(both))), {}
+        return found, both
+
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        done = list(pool.map(block, history.blocks, history.ranges))
+        founds, boths = [found for found, _ in done], [both for _, both in done]
+        if not any(boths):
+            return pl.concat(founds)
+        # Of all blocks at once: for the few users of one the number of steps is what takes time.
+        every = _joined(boths)
+        # Named, as some may have no rows but in a table of lines.
+        again = _again(every, facts, catalog, at, zone, _users(every))
+        edges = history.ranges
+        laid: Iterator[pl.DataFrame] = pool.map(
+            lambda found, edge: written_over(found, _within(again, edge)), founds, edges
+        )
+        return pl.concat(laid)
+
+
+@dataclass
+class _Reader:
+    """What is read of tables: ``columns`` by table, up to the moment ``at``."""
+
+    catalog: Catalog
+    columns: Mapping[str, Sequence[str]]
+    at: datetime
+
+    def read(self, frames: Frames) -> Tables:
+        """The tables that are there, now in memory."""
+        sources = [source for source in self.catalog.sources if source.name in self.columns and source.name in frames]
+        found = pl.collect_all(
+            [frames[each.name].select(*dict.fromkeys([*each.order, *self.columns[each.name]])) for each in sources]
+        )
+        return {each.name: self._up_to(rows) for each, rows in zip(sources, found, strict=True)}
+
+    def _up_to(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows up to the moment, which most often are all; in one piece, or each look at two columns would bring
+        the pieces together anew."""
+        newest: Any = rows.get_column("at").max()
+        if newest is not None and newest > self.at:
+            rows = rows.filter(pl.col("at") <= self.at.astimezone(UTC))
+        return rows.rechunk()
+
+    def of(self, tables: Tables, users: pl.Series) -> Tables:
+        """The rows of some users, in the order in which they were."""
+        return {
+            each.name: pl.concat(
+                [tables[each.name].clear(), *(rows_of(rows, users) for _, rows in _parts_of(each, tables[each.name]))]
+            )
+            for each in self.catalog.sources
+            if each.name in tables
+        }
+
+
+def _in_order(
+    facts: Sequence[Fact], reader: _Reader, block: Block, newer: Tables, wanted: pl.Series | None, zone: ZoneInfo
+) -> tuple[pl.DataFrame, Tables]:
+    """The facts by the rows that are in order, and of users with ``newer`` rows all that they have."""
+    tables = reader.read(block.frames)
+    touched = _users(newer)
     # With those who are only in what is behind, so that there is a row to write them over.
-    found = _Now(catalog, tables, at, zone, tuple(facts)).facts(wanted, touched)
+    found = _Now(reader.catalog, tables, reader.at, zone, tuple(facts)).facts(wanted, touched)
     mine = touched if wanted is None else touched.filter(touched.is_in(wanted.implode()))
     if mine.is_empty():
         return found, {}
-    theirs = pl.col("user_id").is_in(mine.implode())
-    return found, {name: pl.concat([rows_of(tables[name], mine), newer[name].filter(theirs)]) for name in names}
+    theirs, mine_too = reader.of(tables, mine), pl.col("user_id").is_in(mine.implode())
+    return found, _joined([theirs, {name: rows.filter(mine_too) for name, rows in newer.items()}])
 
 
-def _up_to(at: datetime, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows up to a moment, which most often are all; in one piece, or each look at two columns would bring the
-    pieces together anew."""
-    newest: Any = rows.get_column("at").max()
-    return (rows if newest is None or newest <= at else rows.filter(pl.col("at") <= at.astimezone(UTC))).rechunk()
+def _joined(several: Sequence[Tables]) -> Tables:
+    """Tables with the rows of all of these."""
+    names = dict.fromkeys(chain(*several))
+    return {name: pl.concat([tables[name] for tables in several if name in tables]) for name in names}
 
 
-def compute_all(
+def _users(tables: Tables) -> pl.Series:
+    """Who has rows, sorted."""
+    return merged([rows.get_column("user_id").unique().sort() for rows in tables.values() if len(rows)])
+
+
+def _within(rows: pl.DataFrame, users: tuple[int, int]) -> pl.DataFrame:
+    return rows.filter((pl.col("user_id") >= users[0]) & (pl.col("user_id") < users[1]))
+
+
+def _parts_of(source: Source, rows: pl.DataFrame) -> Iterator[tuple[Any, pl.DataFrame]]:
+    """The parts of a table in each of which users follow each other: one, or one for each attribute."""
+    if source.order[0] == "user_id":
+        yield None, rows
+        return
+    runs, start = rows.get_column(source.order[0]).rle().struct.unnest(), 0
+    for length, value in runs.iter_rows():
+        yield value, rows.slice(start, length)
+        start += length
+
+
+def _again(
+    behind: Tables,
     facts: Sequence[Fact],
     catalog: Catalog,
-    frames: Frames,
     at: datetime,
     zone: ZoneInfo,
-    users: pl.DataFrame | None = None,
+    wanted: pl.Series | None,
 ) -> pl.DataFrame:
-    """As :func:`compute`, of however many users: a block of them at a time on each core, so that memory holds few rows
-    at once, and those are near at hand."""
-    sizes = pl.collect_all([frame.select(pl.len()) for frame in frames.values()])
-    largest = max(zip((size.item() for size in sizes), frames, strict=True), default=(0, ""))
-    if largest[0] <= BLOCK:
-        return compute(facts, catalog, frames, at, zone, users)
-    ids = frames[largest[1]].select(pl.col("user_id").gather_every(BLOCK, BLOCK)).collect().to_series()
-    edges = list(pairwise([0, *ids.unique().sort(), 2**63 - 1]))
-
-    def of(edge: tuple[int, int]) -> pl.Expr:
-        return (pl.col("user_id") >= edge[0]) & (pl.col("user_id") < edge[1])
-
-    def block(edge: tuple[int, int]) -> tuple[pl.DataFrame, Tables]:
-        some = {name: frame.filter(of(edge)) for name, frame in frames.items()}
-        found, behind = _in_order(facts, catalog, some, at, zone, None if users is None else users.filter(of(edge)))
-        if sum(map(len, behind.values())) > BLOCK:
-            return written_over(found, _again(behind, facts, catalog, at, zone)), {}
-        return found, behind
-
-    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        done = list(pool.map(block, edges))
-        founds, behinds = [found for found, _ in done], [behind for _, behind in done]
-        if not any(behinds):
-            return pl.concat(founds)
-        # Of all blocks at once: for the few users of one the number of steps is what takes time.
-        both: Tables = {
-            name: pl.concat([rows[name] for rows in behinds if rows]) for name in dict.fromkeys(chain(*behinds))
-        }
-        again = _again(both, facts, catalog, at, zone)
-        every: Iterator[pl.DataFrame] = pool.map(
-            lambda found, edge: written_over(found, again.filter(of(edge))), founds, edges
-        )
-        return pl.concat(every)
-
-
-def _again(behind: Tables, facts: Sequence[Fact], catalog: Catalog, at: datetime, zone: ZoneInfo) -> pl.DataFrame:
-    """The facts of users with rows in whatever order."""
+    """The facts of users, or of all, by rows in whatever order."""
     keys = {source.name: source.order for source in catalog.sources}
     tables = {name: rows.sort(keys[name]) for name, rows in behind.items()}
-    # Named, as some may have no rows but in a table of lines.
-    users = merged([Segments(rows).users for rows in tables.values()])
-    return _Now(catalog, tables, at, zone, tuple(facts)).facts(users)
+    return _Now(catalog, tables, at, zone, tuple(facts)).facts(wanted)
 
 
 def _columns(facts: Sequence[Fact], catalog: Catalog) -> dict[str, list[str]]:
@@ -243,23 +275,33 @@ class _Now:
     def facts(self, wanted: pl.Series | None, others: pl.Series | None = None) -> pl.DataFrame:
         """The facts of ``wanted`` users, or of whoever is in the tables and of ``others``; both are sorted."""
         whole = {source.name for source in self.catalog.sources if source.lines is None or wanted is not None}
-        own = {name: Segments(rows) for name, rows in self.tables.items()}
-        known = [each.users for name, each in own.items() if name in whole]
+        own = {
+            (source.name, part): Segments(rows)
+            for source in self.catalog.sources
+            if source.name in self.tables
+            for part, rows in _parts_of(source, self.tables[source.name])
+        }
+        known = [each.users for (name, _), each in own.items() if name in whole]
         users = merged([*known, *(each for each in (wanted, others) if each is not None)])
-        segments = {name: each.over(users) for name, each in own.items()}
-        result = pl.DataFrame([users, *self._passes(users, segments)])
+        # With whoever is missing between them, nobody has to be looked up.
+        rows = pl.int_range(users[0], users[-1] + 1, eager=True).alias("user_id") if _dense(users) else users
+        result = pl.DataFrame([rows, *self._passes(rows, own)])
         finished = self._finished(result.columns)
         once = self._once(result) if len(result) > MANY else {}
         result = result.select("user_id", *(once.get(each.meta.output_name(), each) for each in finished))
-        if wanted is None or len(result) == len(wanted):
-            return result
-        return result.filter(pl.col("user_id").is_in(wanted.implode()))
+        mine = users if wanted is None else wanted
+        return result if len(result) == len(mine) else result.filter(pl.col("user_id").is_in(mine.implode()))
 
-    def _passes(self, users: pl.Series, segments: Mapping[str, Segments]) -> Iterator[pl.Series]:
-        """The columns that facts are made of, a row for each of ``users``."""
+    def _passes(self, users: pl.Series, own: Mapping[tuple[str, Any], Segments]) -> Iterator[pl.Series]:
+        """The columns that facts are made of, a row for each of ``users``; ``own`` is by table and part of it."""
         shared: dict[tuple[Source, bool], list[EventFact]] = defaultdict(list)
-        own: dict[str, EventFact] = {}
+        alone: dict[str, EventFact] = {}
         attributes: dict[str, None] = {}
+
+        @cache
+        def over(name: str, part: str | None = None) -> Segments:
+            return own[name, part].over(users)
+
         for fact in base(self._facts):
             if isinstance(fact, Attribute | DaysUntil | Age):
                 attributes[fact.attribute] = None
@@ -270,16 +312,18 @@ class _Now:
                     shared[source, 0 < (fact.days or 0) <= RECENT].append(fact)
                 if not is_total_of_repeats(fact):
                     continue
-            own[own_column(fact)] = fact
+            alone[own_column(fact)] = fact
         for (source, recent), group in shared.items():
-            if source.name in segments:
+            if (source.name, None) in own:
                 key = source.name, recent
                 if key not in self._made:
                     self._made[key] = self._recipe(source, group, recent)
-                yield from _cooked(segments[source.name], self._made[key])
-        if attributes and PROFILE_UPDATED in segments:
-            yield from _texts(segments[PROFILE_UPDATED], list(attributes))
-        for name, fact in own.items():
+                yield from _cooked(over(source.name), self._made[key])
+        for name in attributes:
+            if (PROFILE_UPDATED, name) in own:
+                given = over(PROFILE_UPDATED, name)
+                yield given.for_all(given.value("value", latest=True)).alias(text_column(name))
+        for name, fact in alone.items():
             value = self._own_value(fact)
             if value is not None:
                 places = aligned(users, value.get_column("user_id"))
@@ -438,6 +482,11 @@ class _Now:
         return found
 
 
+def _dense(users: pl.Series) -> bool:
+    """Whether few are missing between the first and the last of sorted ids."""
+    return len(users) > 0 and bool(users[-1] - users[0] < 1.25 * len(users))
+
+
 def _is_read(fact: Attribute | DaysUntil | Age) -> bool:
     """Whether texts stand for something else, or for themselves."""
     return not isinstance(fact, Attribute) or fact.type != "text"
@@ -496,10 +545,3 @@ def _cooked(segments: Segments, recipe: _Recipe) -> Iterator[pl.Series]:
             yield some.for_all(some.extreme(pl.col(column), greatest)).alias(name)
         for name, latest in parts.moments.items():
             yield some.for_all(some.outermost("at", latest=latest)).alias(name)
-
-
-def _texts(segments: Segments, attributes: list[str]) -> Iterator[pl.Series]:
-    """The latest value of each of the attributes, one a user."""
-    for name in attributes:
-        given = segments.only(segments.rows.get_column("name") == name, ["at", "value"])
-        yield given.for_all(given.value("value", latest=True)).alias(text_column(name))

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import polars as pl
 
-__all__ = ["Segments", "aligned", "layers", "merged", "rows_of"]
+__all__ = ["Segments", "aligned", "consecutive", "merged", "rows_of"]
 
 USER = pl.col("user_id")
 
@@ -45,7 +45,9 @@ class Segments:
         return self.ends - self.counts
 
     def over(self, users: pl.Series) -> Segments:
-        """The same rows by the place among ``users``, who are sorted; those who come to them have none."""
+        """The same rows by the place among ``users``, who are sorted and of whom all are."""
+        if consecutive(users):
+            return Segments(self.rows, self._whose - users[0], len(users))
         places, known = self._whose.rle_id(), aligned(users, self.users)
         if known is not None:
             places = known.is_not_null().arg_true().gather(places)
@@ -128,21 +130,6 @@ class Segments:
         return self.outermost(column, latest=False).gather(self._whose.rle_id())
 
 
-def layers(rows: pl.DataFrame, keys: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """``rows`` as a long run in the order of ``keys`` and a short rest behind it, in that order, too; the rest is empty
-    where there is no such run, and all rows are put in order."""
-    wrong = pl.repeat(False, max(len(rows) - 1, 0), dtype=pl.Boolean, eager=True)
-    for key in reversed(keys):
-        before, after = rows.get_column(key).head(-1), rows.get_column(key).slice(1)
-        wrong = (after < before) | ((after == before) & wrong)
-    breaks = wrong.arg_true() + 1
-    if breaks.is_empty():
-        return rows, rows.clear()
-    if breaks[0] < len(rows) * 3 // 4:
-        return rows.sort(keys), rows.clear()
-    return rows[: breaks[0]], rows[breaks[0] :].sort(keys)
-
-
 def rows_of(rows: pl.DataFrame, users: pl.Series) -> pl.DataFrame:
     """Those of ``rows`` that are of ``users``; both are sorted."""
     ids = rows.get_column("user_id")
@@ -154,10 +141,19 @@ def rows_of(rows: pl.DataFrame, users: pl.Series) -> pl.DataFrame:
 
 def merged(users: Sequence[pl.Series]) -> pl.Series:
     """All of several sorted lists of users, each once, sorted."""
-    if len(users) == 1:
-        return users[0]
-    every = pl.concat(users).sort() if users else pl.Series("user_id", [], pl.Int64)
+    different: list[pl.Series] = []
+    for each in users:
+        if not any(len(each) == len(other) and each.equals(other) for other in different):
+            different.append(each)
+    if len(different) == 1:
+        return different[0]
+    every = pl.concat(different).sort() if different else pl.Series("user_id", [], pl.Int64)
     return every.filter((every != every.shift(-1)).fill_null(True))
+
+
+def consecutive(users: pl.Series) -> bool:
+    """Whether sorted ids have no gaps."""
+    return len(users) > 0 and bool(users[-1] - users[0] == len(users) - 1)
 
 
 def aligned(users: pl.Series, others: pl.Series) -> pl.Series | None:

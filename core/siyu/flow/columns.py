@@ -25,7 +25,7 @@ from siyu.engine.facts import compute
 from siyu.flow.context import Context
 from siyu.flow.filters import FactFilter, FactName
 from siyu.flow.rulebooks import FactKey, Meaning, Present, bound_now
-from siyu.store.lake import Lake
+from siyu.store.lake import Lake, history_of
 
 __all__ = ["Column", "check_tests", "columns", "declarations", "listed", "literal"]
 
@@ -196,8 +196,8 @@ def _matches(name: FactKey, wanted: FactName) -> bool:
 async def _computed(ctx: Context, brand_id: int, facts: list[Fact], at: datetime, days: ZoneInfo) -> pl.DataFrame:
     catalog = ctx.plugins.catalog
     async with ctx.db.view() as connection:
-        frames = await Lake(ctx.home, brand_id, catalog).peek(connection)
-    return await asyncio.to_thread(compute, facts, catalog, frames, at, days)
+        stored = await Lake(ctx.home, brand_id, catalog).peek(connection)
+    return await asyncio.to_thread(compute, facts, catalog, history_of(stored), at, days)
 
 
 def _kind(parts: Meaning) -> Kind:

@@ -61,10 +61,10 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
             await retire(connection, brand_id, merged, at=here.at)
         users = sorted(set(claimed.into.values()))
         bound = here.bound
-        frames = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
+        history = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
         decisions = Decisions(ctx.home, brand_id)
         # As in a refresh, users whose events all lie ahead are not decided yet.
-        reckoning = asyncio.to_thread(compute, bound.facts, ctx.plugins.catalog, frames, here.at, here.days)
+        reckoning = asyncio.to_thread(compute, bound.facts, ctx.plugins.catalog, history, here.at, here.days)
         async with meanwhile(reckoning) as reckoned:
             before = await decisions.of_users(connection, users)
             stood = before if here.mark is None else await decisions.stood(connection, before, here.mark)

@@ -27,11 +27,12 @@ from siyu.contract.facts import Attribute, Fact
 from siyu.engine import dialects
 from siyu.engine.compile import Frame
 from siyu.engine.evaluate import Decider
-from siyu.engine.facts import Frames, compute_all
+from siyu.engine.facts import compute
 from siyu.engine.facts_narwhals import Tables, facts_frame, short_names
 from siyu.engine.finish import codes
+from siyu.engine.history import History
 from siyu.store.decisions import Users
-from siyu.store.lake import Stored
+from siyu.store.lake import Stored, history_of
 
 __all__ = ["ENGINES", "Engine", "Polars", "opened"]
 
@@ -56,20 +57,18 @@ class Polars:
     """On this machine, in this process."""
 
     catalog: Catalog
-    frames: Frames
+    history: History
     at: datetime
     zone: ZoneInfo
 
     def facts(self, wanted: Sequence[Fact], users: pl.DataFrame | None = None) -> pl.DataFrame:
-        return compute_all(wanted, self.catalog, self.frames, self.at, self.zone, users)
+        return compute(wanted, self.catalog, self.history, self.at, self.zone, users)
 
     def decide(self, decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, at: datetime) -> pl.DataFrame:
         return decider.frame(facts, before, at)
 
     def of(self, users: Users) -> Engine:
-        low, below = users
-        mine = (pl.col("user_id") >= low) & (pl.col("user_id") < below)
-        return replace(self, frames={name: frame.filter(mine) for name, frame in self.frames.items()})
+        return replace(self, history=self.history.of(users))
 
 
 class Home(Protocol):
@@ -136,7 +135,7 @@ class Outside:
 def opened(name: str, catalog: Catalog, stored: Mapping[str, Stored], at: datetime, zone: ZoneInfo) -> Iterator[Engine]:
     """The engine of that name with the tables of a brand; what is started for it is stopped at the end."""
     if name == "polars":
-        yield Polars(catalog, {each: table.scan() for each, table in stored.items()}, at, zone)
+        yield Polars(catalog, history_of(stored), at, zone)
         return
     homes = {"duckdb": _duckdb, "spark": _spark}
     if name not in homes:
@@ -144,7 +143,7 @@ def opened(name: str, catalog: Catalog, stored: Mapping[str, Stored], at: dateti
     with homes[name]() as home:
         tables = {}
         for source in catalog.sources:
-            mine = stored.get(source.name, Stored([], pl.DataFrame(schema=source.schema)))
+            mine = stored.get(source.name, Stored({}, [], pl.DataFrame(schema=source.schema)))
             tables[source.name] = _counted(home, home.table(source, mine), mine.persons)
         yield Outside(catalog, tables, at, zone, home)
 

@@ -59,9 +59,9 @@ async def explain_users(
     async with ctx.db.view() as connection:
         here = await bound_now(ctx, connection, brand.id)
         rows = await Decisions(ctx.home, brand.id).standing(connection, users, at)
-        frames = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
+        history = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
     moment, bound = at or here.at, here.bound
-    facts = await asyncio.to_thread(compute, bound.facts, catalog, frames, moment, here.days)
+    facts = await asyncio.to_thread(compute, bound.facts, catalog, history, moment, here.days)
     stands: dict[int, list[Standing]] = {user: [] for user in users}
     for row in rows:
         stands[row["user_id"]].append(_standing(row))

@@ -56,7 +56,7 @@ async def facts_of_users(
     catalog = ctx.plugins.catalog
     async with ctx.db.view() as connection:
         here = await bound_now(ctx, connection, brand.id)
-        frames = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
+        history = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
     wanted: list[tuple[Cohort, dict[FactKey, Fact]]] = []
     for cohort, rulebook in zip(here.bound.cohorts, here.bound.rulebooks, strict=True):
         named = {
@@ -66,7 +66,7 @@ async def facts_of_users(
         }
         wanted.append((cohort, named))
     once = {fact.name: fact for _, named in wanted for fact in named.values()}
-    values = await asyncio.to_thread(compute, list(once.values()), catalog, frames, at or here.at, here.days)
+    values = await asyncio.to_thread(compute, list(once.values()), catalog, history, at or here.at, here.days)
     return {
         row["user_id"]: [_user_fact(key, fact, row[fact.name]) for key, fact in named.items()]
         for cohort, named in wanted

@@ -31,7 +31,7 @@ from siyu.contract.playbooks import (
 )
 from siyu.contract.program import Instruction, Program
 from siyu.engine.cohorts import Cohort
-from siyu.engine.facts import compute, compute_all
+from siyu.engine.facts import compute
 from siyu.engine.moving import (
     AWAKE,
     Advanced,
@@ -53,7 +53,7 @@ from siyu.store import enrolments
 from siyu.store.actions import ORDINARY, URGENT, plan_actions
 from siyu.store.db import Connection, note_sizes
 from siyu.store.decisions import Decisions
-from siyu.store.lake import Lake
+from siyu.store.lake import Lake, history_of
 from siyu.store.models import Brand, PluginSetting
 
 __all__ = [
@@ -117,14 +117,14 @@ async def known_of(
     facts = [leaf for leaf in leaves.values() if isinstance(leaf, Fact)]
     lake, days = Lake(ctx.home, brand.id, ctx.plugins.catalog), zone(brand.zone)
     if users is None:
-        frames = await lake.peek(connection)
-        found = await asyncio.to_thread(compute_all, facts, ctx.plugins.catalog, frames, at, days)
+        every = history_of(await lake.peek(connection))
+        found = await asyncio.to_thread(compute, facts, ctx.plugins.catalog, every, at, days)
     else:
         known = pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}).sort("user_id")
         found = known
         if facts:
-            frames = await lake.of_users(connection, known.get_column("user_id").to_list())
-            found = await asyncio.to_thread(compute, facts, ctx.plugins.catalog, frames, at, days, known)
+            theirs = await lake.of_users(connection, known.get_column("user_id").to_list())
+            found = await asyncio.to_thread(compute, facts, ctx.plugins.catalog, theirs, at, days, known)
     others = [leaf for leaf in leaves.values() if isinstance(leaf, TagOf | StageOf)]
     if others:
         decisions = Decisions(ctx.home, brand.id)

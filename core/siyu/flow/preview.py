@@ -22,7 +22,8 @@ from siyu.engine.cohorts import BUCKETS, Cohort, aligned
 from siyu.engine.diff import Changes, diff
 from siyu.engine.effects import Effect, Flow, Part, Size, effects, flows, sizes
 from siyu.engine.evaluate import Decider
-from siyu.engine.facts import Frames, compute_all
+from siyu.engine.facts import compute
+from siyu.engine.history import History
 from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import plugins
 from siyu.flow.context import Context, aware, now, zone
@@ -32,7 +33,7 @@ from siyu.flow.programs import programs
 from siyu.flow.refresh import judge
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
-from siyu.store.lake import Lake
+from siyu.store.lake import Lake, history_of
 from siyu.store.models import Brand
 from siyu.store.wide import together
 
@@ -114,9 +115,9 @@ async def preview(
     at = at or now(brand)
     days, catalog = zone(brand.zone), ctx.plugins.catalog
     async with ctx.db.view() as connection:
-        frames = await Lake(ctx.home, brand.id, catalog).peek(connection)
+        stored = await Lake(ctx.home, brand.id, catalog).peek(connection)
         stood = await _standing(Decisions(ctx.home, brand.id), connection)
-    groups, facts, failed = await _judged(sides, catalog, frames, at, days)
+    groups, facts, failed = await _judged(sides, catalog, history_of(stored), at, days)
     for rule in failed[1].keys() - failed[0].keys():
         raise failed[1][rule]
 
@@ -129,7 +130,7 @@ async def preview(
         sent_at_once(programs(ctx, group.cohorts[1].on), change.stages)
         for group, change in zip(groups, changes, strict=True)
     )
-    a_day = await _actions_a_day(ctx, brand, groups, frames, facts.get_column("user_id"), at)
+    a_day = await _actions_a_day(ctx, brand, groups, history_of(stored), facts.get_column("user_id"), at)
     today, new = groups[0].rulebooks
     return Preview(at.astimezone(UTC), len(facts), today.version, new.version, tags, stages, Actions(count, *a_day))
 
@@ -151,11 +152,11 @@ class _Group:
 
 
 async def _judged(
-    sides: Sequence[Sequence[Cohort]], catalog: Catalog, frames: Frames, at: datetime, days: ZoneInfo
+    sides: Sequence[Sequence[Cohort]], catalog: Catalog, history: History, at: datetime, days: ZoneInfo
 ) -> tuple[list[_Group], pl.DataFrame, list[Failed]]:
     """The users in groups, the facts of all of them, and of each side what fails."""
     every = [cohort for side in sides for cohort in side]
-    rulebooks, facts, failed = await judge(every, [Polars(catalog, frames, at, days)])
+    rulebooks, facts, failed = await judge(every, [Polars(catalog, history, at, days)])
     found = iter(zip(rulebooks, failed, strict=True))
     judged = [[(cohort, *next(found)) for cohort in side] for side in sides]
     groups = [
@@ -183,7 +184,7 @@ async def _standing(decisions: Decisions, connection: Connection) -> pl.DataFram
 
 
 async def _actions_a_day(
-    ctx: Context, brand: Brand, groups: Sequence[_Group], frames: Frames, users: pl.Series, at: datetime
+    ctx: Context, brand: Brand, groups: Sequence[_Group], history: History, users: pl.Series, at: datetime
 ) -> tuple[float, float, int]:
     """Actions a day under today's rules and the proposed ones, and of how many users they were counted."""
     if users.is_empty() or not any(
@@ -198,8 +199,7 @@ async def _actions_a_day(
     moments = [began + timedelta(days=day) for day in range(DAYS + 1)]
 
     def counted() -> list[int]:
-        mine = _of(frames, some) if len(some) < len(users) else frames
-        mine = dict(zip(mine, (frame.lazy() for frame in pl.collect_all(mine.values())), strict=True))
+        mine = history.held(some)
         counts = [0, 0]
         # Only changes of stage set off actions.
         tracks = [
@@ -210,7 +210,7 @@ async def _actions_a_day(
         before = [[stood, stood] for _ in tracks]
         made = [[programs(ctx, cohort.on) for cohort in group.cohorts] for group in tracks]
         for moment in moments:
-            facts = compute_all(list(wanted.values()), ctx.plugins.catalog, mine, moment, zone(brand.zone))
+            facts = compute(list(wanted.values()), ctx.plugins.catalog, mine, moment, zone(brand.zone))
             for number, group in enumerate(tracks):
                 part = group.decide(facts, before[number], moment, zone(brand.zone))
                 for side, rulebook in enumerate(group.rulebooks):
@@ -223,11 +223,6 @@ async def _actions_a_day(
     counts = await asyncio.to_thread(counted)
     today, new = (count / DAYS * len(users) / len(some) for count in counts)
     return today, new, len(some)
-
-
-def _of(frames: Frames, users: pl.Series) -> Frames:
-    only = pl.LazyFrame({"user_id": users})
-    return {name: frame.join(only, on="user_id", how="semi") for name, frame in frames.items()}
 
 
 # -- replay -------------------------------------------------------------------------------------------------------
@@ -259,12 +254,12 @@ async def replay(
         raise InputError("a change of which plugin?", field="plugin", remedy="name the plugin")
     catalog, days = ctx.plugins.catalog, zone(brand.zone)
     async with ctx.db.view() as connection:
-        frames = await Lake(ctx.home, brand.id, catalog).peek(connection)
+        stored = await Lake(ctx.home, brand.id, catalog).peek(connection)
         stood = await Decisions(ctx.home, brand.id).stages_at(connection, chosen[0])
     before = [stood] * len(sides)
     points = []
     for moment in chosen:
-        groups, facts, _ = await _judged(sides, catalog, frames, moment, days)
+        groups, facts, _ = await _judged(sides, catalog, history_of(stored), moment, days)
         point, before = await asyncio.to_thread(_point, groups, facts, before, moment, days)
         points.append(point)
     return Replay(plugin is not None, tuple(points))

@@ -1,13 +1,14 @@
 """The lake: closed ranges of the event log as Parquet, in the order of users.
 
 The lake is derived from the log and can always be made again from it. A file is written once, under the table's
-name and the hash of its columns, with the range of event ids in its name; of an empty one there is only a marker. What
+name and a hash of how it lies, with the range of event ids in its name; of an empty one there is only a marker. What
 is missing (a lake that was deleted, a kind of event whose plugin came later, a payload with a new field) is written
 when it is next read.
 
 Ranges are merged as they grow, so that nearly all of a table lies in the order of its users, and what came since is
-short: facts are reckoned from that order several times as fast (:mod:`siyu.engine.segments`). A large range lies in
-several files, each of some of the users.
+short: facts are reckoned from that order several times as fast (:mod:`siyu.engine.segments`). A merged range lies in
+several files, each of some of the users, of all tables the same ones: they are read as they are, and reckoned with at
+once.
 """
 
 from __future__ import annotations
@@ -24,22 +25,27 @@ from pathlib import Path
 import polars as pl
 
 from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Column, EventKind, Source
+from siyu.engine.history import MOST, Block, History
 from siyu.store.db import Connection, copy_out, fetch
 from siyu.store.merges import SCHEMA as MERGED
-from siyu.store.merges import counted, mapping, members
+from siyu.store.merges import apart, counted, mapping, members
 
-__all__ = ["LOG_SCHEMA", "Lake", "Stored", "tables"]
+__all__ = ["LOG_SCHEMA", "Lake", "Stored", "history_of", "tables"]
 
 SEAL_FROM = 20_000
 """A tail shorter than this is read from PostgreSQL each time; files of a few rows cost more than they save."""
 RANGE_ROWS = 500_000
 """Events that are read from PostgreSQL at once."""
-FILE_ROWS = 4_000_000
-"""Rows that are put in order at once, and lie in a file."""
+FILE_ROWS = 1_000_000
+"""Rows of the largest table that lie in a file of a merged range, in one piece."""
+EVERY = 1_000
+"""Of so many rows one is looked at to see where a merged range is best cut."""
 GROUP_ROWS = 65_536
-"""Rows that are read at once of a file: of some users few more are read than are theirs."""
+"""Rows that lie in a piece elsewhere: to merge ranges, few more are read of some users than are theirs."""
 BEHIND = 8
 """The ranges behind the first come to no more than this part of it; then all are merged."""
+LAYOUT = 2
+"""Of files that lie otherwise nothing is read; they are written anew."""
 KEPT_SECONDS = 3600
 """Files that were merged are kept for so long: somebody may be reading them."""
 MANY, BYTES_A_USER = 2_000, 100_000
@@ -64,16 +70,49 @@ _SEALED = "INSERT INTO sealed_range (brand_id, first_id, last_id) VALUES ($1, $2
 
 @dataclass(frozen=True)
 class Stored:
-    """A table as it lies: its files, what is in no file yet, and which of the users in both count as others."""
+    """A table as it lies: files in order, by the least user of each; later ones; what is in no file yet; and which of
+    the users in all of these count as others."""
 
-    files: Sequence[Path]
+    ordered: Mapping[int, Path]
+    later: Sequence[Path]
     tail: pl.DataFrame
     persons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MERGED))
 
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return [*self.ordered.values(), *self.later]
+
+    def rows(self) -> pl.LazyFrame:
+        """All of it, for Polars, by whom events came to."""
+        return pl.concat([*_scan(self.files), self.tail.lazy()])
+
     def scan(self) -> pl.LazyFrame:
         """All of it, for Polars, by whom users count as."""
-        parts = [pl.scan_parquet(list(self.files))] if self.files else []
-        return counted(pl.concat([*parts, self.tail.lazy()] if len(self.tail) or not parts else parts), self.persons)
+        return counted(self.rows(), self.persons)
+
+
+def history_of(stored: Mapping[str, Stored]) -> History:
+    """Tables as facts are reckoned from."""
+    cuts = [set(table.ordered) for table in stored.values() if table.ordered]
+    lows = sorted(set.intersection(*cuts)) if cuts else []
+    blocks: list[dict[str, pl.LazyFrame]] = [{} for _ in lows]
+    behind = {}
+    for name, table in stored.items():
+        late = [counted(pl.concat([*_scan(table.later), table.tail.lazy()]), table.persons)]
+        for frames, (low, below) in zip(blocks, pairwise([*lows, MOST]), strict=True):
+            files = [path for each, path in table.ordered.items() if low <= each < below]
+            for frame in _scan(files):
+                frames[name] = frame
+                if len(table.persons):
+                    frames[name], others = apart(frame, table.persons)
+                    late.append(others)
+        behind[name] = pl.concat(late)
+    return History(behind, [Block(low, frames) for low, frames in zip(lows, blocks, strict=True)])
+
+
+def _scan(files: Sequence[Path]) -> list[pl.LazyFrame]:
+    return [pl.scan_parquet(list(files))] if files else []
 
 
 class Lake:
@@ -83,13 +122,6 @@ class Lake:
         self.folder = root / "lake" / str(brand_id)
         self._brand_id = brand_id
         self._catalog = catalog
-
-    async def frames(
-        self, connection: Connection, up_to: int, *, seal_from: int = SEAL_FROM
-    ) -> dict[str, pl.LazyFrame]:
-        """As :meth:`tables`, for Polars."""
-        stored = await self.tables(connection, up_to, seal_from=seal_from)
-        return {name: table.scan() for name, table in stored.items()}
 
     async def tables(self, connection: Connection, up_to: int, *, seal_from: int = SEAL_FROM) -> dict[str, Stored]:
         """All events with ids up to ``up_to`` (which must be closed), by table: sealed files and the tail.
@@ -116,48 +148,48 @@ class Lake:
         ranges = await self._merged(connection, ranges)
         persons = await mapping(connection, self._brand_id)
         stored = {
-            source.name: Stored(
-                self._files(source, ranges), tail.get(source.name, pl.DataFrame(schema=source.schema)), persons
-            )
+            source.name: self._stored(source, ranges, [tail[source.name]] if tail else [], persons)
             for source in self._catalog.sources
         }
         return {name: table for name, table in stored.items() if table.files or len(table.tail)}
 
-    async def peek(self, connection: Connection) -> dict[str, pl.LazyFrame]:
-        """All events that ``connection`` sees, as :meth:`frames` has them, without writing: what is in no file yet is
+    def _stored(
+        self, source: Source, ranges: Sequence[Range], tails: Sequence[pl.DataFrame], persons: pl.DataFrame
+    ) -> Stored:
+        tail = pl.concat(tails) if tails else pl.DataFrame(schema=source.schema)
+        later = [path for one in ranges[1:] for path in self._files(source, one).values()]
+        return Stored(self._files(source, ranges[0]) if ranges else {}, later, tail, persons)
+
+    async def peek(self, connection: Connection) -> dict[str, Stored]:
+        """All events that ``connection`` sees, as :meth:`tables` has them, without writing: what is in no file yet is
         read from PostgreSQL, however much it is."""
         ranges = await self._ranges(connection)
-        found = {source.name: [one for one in ranges if self._exists(source, one)] for source in self._catalog.sources}
         rest = [await self.read(connection, "id > $2", ranges[-1][1] if ranges else 0)]
         for one in ranges:
-            lost = [source for source in self._catalog.sources if one not in found[source.name]]
+            lost = [source for source in self._catalog.sources if not self._exists(source, one)]
             if lost:
                 read = await self.read(connection, "id BETWEEN $2 AND $3", *one, kinds=sorted({s.kind for s in lost}))
                 rest.append({source.name: read[source.name] for source in lost})
         persons = await mapping(connection, self._brand_id)
         return {
-            source.name: counted(
-                pl.concat(
-                    [
-                        *self._scan(source, found[source.name]),
-                        *(frames[source.name].lazy() for frames in rest if source.name in frames),
-                    ]
-                ),
-                persons,
+            source.name: self._stored(
+                source, ranges, [frames[source.name] for frames in rest if source.name in frames], persons
             )
             for source in self._catalog.sources
         }
 
-    async def of_users(self, connection: Connection, users: Sequence[int]) -> dict[str, pl.LazyFrame]:
-        """All events of some users and of those who count as them, as far as ``connection`` sees them; only the tables
-        in which they have any."""
+    async def of_users(self, connection: Connection, users: Sequence[int]) -> History:
+        """All events of some users and of those who count as them, as far as ``connection`` sees them."""
         others = await members(connection, self._brand_id, users)
         everybody = [*users, *others.get_column("user_id")]
         if len(users) >= MANY:
             ranges = await self._ranges(connection)
             if self._quicker(ranges, len(users)):
-                many = await self._of_many(connection, ranges, everybody)
-                return {name: counted(frame, others) for name, frame in many.items()}
+                new = "id > $2 AND user_id = ANY($3::bigint[])"
+                tail = await self.read(connection, new, ranges[-1][1], everybody)
+                stored = {s.name: self._stored(s, ranges, [tail[s.name]], others) for s in self._catalog.sources}
+                mine = pl.col("user_id").is_in(pl.Series(everybody, dtype=pl.Int64).implode())
+                return History({name: counted(table.rows().filter(mine), others) for name, table in stored.items()})
         read = fetch if len(users) <= FEW else copy_out
         log = await read(
             connection,
@@ -171,7 +203,7 @@ class Lake:
         # A table without rows is a pass over nothing for every fact about it, and most users have events of few kinds.
         kinds = log.get_column("kind").unique().sort().to_list()
         frames = await asyncio.to_thread(self._split, log, kinds)
-        return {name: frame.lazy() for name, frame in frames.items() if len(frame)}
+        return History({name: frame.lazy() for name, frame in frames.items() if len(frame)})
 
     def _quicker(self, ranges: Sequence[Range], users: int) -> bool:
         """Whether to read all files takes less time than to look for the events of so many users in PostgreSQL."""
@@ -179,18 +211,6 @@ class Lake:
         if not ranges or any(not self._exists(source, one) for source in sources for one in ranges):
             return False
         return sum(path.stat().st_size for one in ranges for path in self._files_of(one)) < users * BYTES_A_USER
-
-    async def _of_many(
-        self, connection: Connection, ranges: Sequence[Range], users: Sequence[int]
-    ) -> dict[str, pl.LazyFrame]:
-        tail = await self.read(connection, "id > $2 AND user_id = ANY($3::bigint[])", ranges[-1][1], list(users))
-        mine = pl.col("user_id").is_in(pl.Series(users, dtype=pl.Int64).implode())
-        return {
-            source.name: pl.concat(
-                [*(scan.filter(mine) for scan in self._scan(source, ranges)), tail[source.name].lazy()]
-            )
-            for source in self._catalog.sources
-        }
 
     async def read(
         self, connection: Connection, where: str, *args: object, kinds: Sequence[str] | None = None
@@ -283,23 +303,32 @@ class Lake:
 
     def _merge(self, old: Sequence[Range], new: Range, sources: Sequence[Source]) -> None:
         """Write the files of ``new`` from those of ``old``, which lie side by side."""
+        files = {source.name: [path for one in old for path in self._files(source, one).values()] for source in sources}
+        edges = [*self._cuts(new, [each for each in files.values() if each]), MOST]
         for source in sources:
-            files = [path for one in old for path in self._files(source, [one])]
-            marker = self._path(source, new).with_suffix(".parts" if files else ".empty")
-            if files:
-                rows, user = pl.scan_parquet(files), pl.col("user_id")
-                # Every so many of sorted ids are a fair sample of them.
-                every = min(1000, FILE_ROWS)
-                ids = pl.concat([pl.scan_parquet(f).select(user.gather_every(every)) for f in files]).collect()
-                cuts = ids.to_series().sort().gather_every(FILE_ROWS // every, FILE_ROWS // every).unique().to_list()
-                for number, (low, below) in enumerate(pairwise([None, *sorted(cuts), None])):
-                    mine = [user >= low] if low is not None else []
-                    mine += [user < below] if below is not None else []
-                    part = rows.filter(pl.lit(True), *mine).collect().sort(source.order)
-                    _save(part, marker.with_suffix(f".{number:04d}.parquet"))
+            mine = files[source.name]
+            marker = self._path(source, new).with_suffix(".parts" if mine else ".empty")
+            if mine:
+                rows, user = pl.scan_parquet(mine), pl.col("user_id")
+                for low, below in pairwise(edges):
+                    part = rows.filter(user >= low, user < below).collect().sort(source.order)
+                    _save(part, marker.with_suffix(f".{low:020d}.parquet"), len(part))
             marker.touch()
-            for path in files:
+            for path in mine:
                 os.utime(path)
+
+    def _cuts(self, one: Range, tables: Sequence[Sequence[Path]]) -> list[int]:
+        """Where the users of a range are cut: as they are for tables that lie there already, or so that each file of
+        the largest of ``tables`` has as many rows."""
+        there = {low for source in self._catalog.sources for low in self._files(source, one)}
+        if there:
+            return sorted(there)
+        every = min(EVERY, FILE_ROWS)
+        sampled = pl.col("user_id").gather_every(every)
+        samples = [pl.concat([pl.scan_parquet(path).select(sampled) for path in files]).collect() for files in tables]
+        # Every so many of sorted ids are a fair sample of them.
+        ids = max(samples, key=len, default=pl.DataFrame(schema={"user_id": pl.Int64})).to_series().sort()
+        return [0, *ids.gather_every(FILE_ROWS // every, FILE_ROWS // every).unique().sort()]
 
     def _clear(self, ranges: Sequence[Range]) -> None:
         """Remove what was merged, and what a run that died left behind, once nobody can be reading it."""
@@ -309,38 +338,33 @@ class Lake:
                 path.unlink()
 
     def _path(self, source: Source, one: Range) -> Path:
-        columns = hashlib.sha256(repr(sorted(source.schema.items())).encode()).hexdigest()[:8]
-        return self.folder / f"{source.name}-{columns}" / f"{_name(one)}.parquet"
+        shape = repr((LAYOUT, sorted(source.schema.items()), source.order))
+        return self.folder / f"{source.name}-{hashlib.sha256(shape.encode()).hexdigest()[:8]}" / f"{_name(one)}.parquet"
 
     def _exists(self, source: Source, one: Range) -> bool:
         path = self._path(source, one)
         return path.exists() or path.with_suffix(".parts").exists() or path.with_suffix(".empty").exists()
 
-    def _files(self, source: Source, ranges: Sequence[Range]) -> list[Path]:
-        found: list[Path] = []
-        for one in ranges:
-            path = self._path(source, one)
-            if path.exists():
-                found.append(path)
-            elif path.with_suffix(".parts").exists():
-                found += sorted(path.parent.glob(f"{_name(one)}.*.parquet"))
-        return found
+    def _files(self, source: Source, one: Range) -> dict[int, Path]:
+        """The files of a range, by the least user of each."""
+        path = self._path(source, one)
+        if path.exists():
+            return {0: path}
+        if not path.with_suffix(".parts").exists():
+            return {}
+        return {int(part.suffixes[-2][1:]): part for part in sorted(path.parent.glob(f"{_name(one)}.*.parquet"))}
 
     def _files_of(self, one: Range) -> list[Path]:
-        return [path for source in self._catalog.sources for path in self._files(source, [one])]
-
-    def _scan(self, source: Source, ranges: Sequence[Range]) -> list[pl.LazyFrame]:
-        files = self._files(source, ranges)
-        return [pl.scan_parquet(files)] if files else []
+        return [path for source in self._catalog.sources for path in self._files(source, one).values()]
 
 
 def _name(one: Range) -> str:
     return f"{one[0]:020d}-{one[1]:020d}"
 
 
-def _save(frame: pl.DataFrame, path: Path) -> None:
+def _save(frame: pl.DataFrame, path: Path, piece: int = GROUP_ROWS) -> None:
     half = path.with_suffix(f".{os.getpid()}.tmp")
-    frame.write_parquet(half, compression="lz4", statistics=True, row_group_size=GROUP_ROWS)
+    frame.write_parquet(half, compression="lz4", statistics=True, row_group_size=max(piece, 1))
     half.replace(path)
 
 
@@ -364,7 +388,8 @@ def tables(kind: EventKind, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
         pairs = pl.List(pl.Struct({"name": pl.String, "value": pl.String}))
         # An update that gives nothing keeps a row without a name: it still is an event of the user.
         attributes = rows.with_columns(pl.col("payload").str.json_decode(pairs)).explode("payload")
-        return {kind.name: attributes.select("user_id", "at", pl.col("payload").struct.unnest())}
+        table = attributes.select("user_id", "at", pl.col("payload").struct.unnest())
+        return {kind.name: table.sort(kind.sources[0].order)}
     frames = {}
     for source in kind.sources:
         fields = _json_fields(source)

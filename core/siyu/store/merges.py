@@ -23,6 +23,7 @@ from siyu.store.db import Connection, Lock, copy_out
 
 __all__ = [
     "alone",
+    "apart",
     "counted",
     "differing",
     "mapping",
@@ -54,13 +55,16 @@ async def mapping(connection: Connection, brand_id: int) -> pl.DataFrame:
 
 
 def counted(frame: pl.LazyFrame, merged: pl.DataFrame) -> pl.LazyFrame:
-    """``frame`` with every ``user_id`` as the user that they count as. The rows of those who count as others come last,
-    so that the rest stays in the order of users, and of files only those that are asked for are read."""
-    if merged.is_empty():
-        return frame
+    """``frame`` with every ``user_id`` as the user that they count as."""
+    return pl.concat(apart(frame, merged)) if len(merged) else frame
+
+
+def apart(frame: pl.LazyFrame, merged: pl.DataFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """The rows of those who count as themselves, in the order in which they were, and those of others, as the users
+    that they count as."""
     theirs = pl.col("user_id").is_in(merged.get_column("user_id").implode())
     into = pl.col("user_id").replace(merged.get_column("user_id"), merged.get_column("into_id"))
-    return pl.concat([frame.filter(~theirs), frame.filter(theirs).with_columns(into)])
+    return frame.filter(~theirs), frame.filter(theirs).with_columns(into)
 
 
 def differing(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:

@@ -53,7 +53,8 @@ from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Source
 from siyu.contract.facts import EventFact, OneOf, Where
 from siyu.contract.manager import PluginManager
 from siyu.engine import facts as facts_module
-from siyu.engine.facts import Frames, compute, compute_all
+from siyu.engine.facts import compute
+from siyu.engine.history import Block, Frames, History
 from siyu.flow.engines import opened
 from siyu.store.lake import Stored
 
@@ -472,10 +473,18 @@ def test_facts_are_what_the_contract_says(
 
 @settings(max_examples=100, deadline=None)
 @given(
-    history=histories(), wanted=st.lists(facts, min_size=1, max_size=6), chosen=st.none() | st.sets(st.integers(1, 5))
+    history=histories(),
+    wanted=st.lists(facts, min_size=1, max_size=6),
+    chosen=st.none() | st.sets(st.integers(1, 5)),
+    cuts=st.sets(st.integers(2, 70), max_size=4),
+    together=st.integers(0, 9),
 )
 def test_what_came_since_the_tables_were_put_in_order_is_laid_over_them(
-    history: tuple[list[Event], datetime, ZoneInfo], wanted: list[Fact], chosen: set[int] | None
+    history: tuple[list[Event], datetime, ZoneInfo],
+    wanted: list[Fact],
+    chosen: set[int] | None,
+    cuts: set[int],
+    together: int,
 ) -> None:
     events, at, zone = history
     wanted = list({fact.name: fact for fact in wanted}.values())
@@ -485,17 +494,22 @@ def test_what_came_since_the_tables_were_put_in_order_is_laid_over_them(
         for n in range(50, 80)
         for kind, payload in (("order.paid", {"items": [{"category": "tea"}]}), (PROFILE_UPDATED, {"skin": "oily"}))
     ]
-    frames = {}
-    for source in CATALOG.sources:
-        some = [_frame(source, part).collect() for part in ([*events[:6], *crowd], events[6:])]
-        frames[source.name] = pl.concat([some[0].sort(source.order), some[1]]).lazy()
-    found = compute(wanted, CATALOG, frames, at, zone, users)
+    blocks = []
+    for low, below in pairwise([0, *sorted(cuts), 100]):
+        theirs = [event for event in [*events[:6], *crowd] if low <= event.user < below]
+        frames = frames_of(theirs)
+        blocks.append(Block(low, {s.name: frames[s.name].sort(s.order) for s in CATALOG.sources if s.name in frames}))
+    laid = History(frames_of(events[6:]), blocks)
     others = compute(wanted, CATALOG, frames_of([*events, *crowd]), at, zone, users)
-    assert found.equals(others)
-    blocks = pytest.MonkeyPatch()
-    with blocks.context() as patch:
-        patch.setattr(facts_module, "BLOCK", 7)
-        assert compute_all(wanted, CATALOG, frames, at, zone, users).equals(others)
+    with pytest.MonkeyPatch().context() as patch:
+        patch.setattr(facts_module, "TOGETHER", together)
+        assert compute(wanted, CATALOG, laid, at, zone, users).equals(others)
+        everybody = compute(wanted, CATALOG, frames_of([*events, *crowd]), at, zone)
+        some = pl.Series("user_id", [1, 2, 55, 99])
+        held = compute(wanted, CATALOG, laid.held(some), at, zone)
+        assert held.equals(everybody.filter(pl.col("user_id").is_in(some.implode())))
+        part = compute(wanted, CATALOG, laid.of((2, 60)), at, zone)
+        assert part.equals(everybody.filter(pl.col("user_id").is_between(2, 59)))
 
 
 def test_many_rows_are_reckoned_as_few_are() -> None:
@@ -561,7 +575,7 @@ def test_engines_outside_find_the_facts_that_the_contract_says(outside: str, tmp
             files, tail = _frame(source, events[:sealed]).collect(), _frame(source, events[sealed:]).collect()
             files.write_parquet(file)
             if len(files) or len(tail):
-                stored[source.name] = Stored([file] if len(files) else [], tail)
+                stored[source.name] = Stored({0: file} if len(files) else {}, [], tail)
         with opened(outside, CATALOG, stored, at, zone) as engine:
             found = engine.facts(wanted)
         assert found.schema == compute(wanted, CATALOG, frames_of(events), at, zone).schema
@@ -579,7 +593,7 @@ def test_words_are_found_whatever_their_case_in_every_engine(outside: str) -> No
     events = [Event(n, n, "group.message", NOON, {"text": text}) for n, text in enumerate(said, 1)]
     wanted = [Mentions("group.message", word) for word in ("ΟΣ", "οσ", "σ", "İ", "ist", "ä", "Tea", "茶", "\U0001fad6")]
     source = CATALOG.kinds["group.message"].sources[0]
-    stored = {source.name: Stored([], _frame(source, events).collect())}
+    stored = {source.name: Stored({}, [], _frame(source, events).collect())}
     with opened(outside, CATALOG, stored, NOON, ZoneInfo("UTC")) as engine:
         found = engine.facts(wanted)
     assert found.equals(compute(wanted, CATALOG, frames_of(events), NOON, ZoneInfo("UTC")))

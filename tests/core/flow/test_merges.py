@@ -28,7 +28,7 @@ from siyu.flow.preview import preview
 from siyu.flow.refresh import refresh
 from siyu.store import lake as lake_module
 from siyu.store import merges
-from siyu.store.lake import Lake
+from siyu.store.lake import Lake, history_of
 from siyu.store.models import (
     Brand,
     Event,
@@ -313,14 +313,16 @@ async def test_all_readers_see_one_person(house: Context, many: int, monkeypatch
     lake = Lake(house.home, brand.id, house.plugins.catalog)
     async with house.db.connection() as connection:
         up_to = await connection.fetchval("SELECT max(id) FROM event WHERE brand_id = $1", brand.id)
-        for frames in (
-            await lake.frames(connection, up_to, seal_from=10**6),
-            await lake.peek(connection),
+        for history in (
+            history_of(await lake.tables(connection, up_to, seal_from=10**6)),
+            history_of(await lake.peek(connection)),
             await lake.of_users(connection, [one, other + 1]),
         ):
             counts = Counter(
                 (name, user)
+                for frames in (history.behind, *(block.frames for block in history.blocks))
                 for name in ("order.paid", "article.opened")
+                if name in frames
                 for user in frames[name].select("user_id").collect().to_series()
             )
             assert counts == expected

@@ -87,8 +87,8 @@ async def test_the_log_is_closed_no_further_than_every_writer_under_way(house: C
         async with house.db.connection() as connection:
             up_to, mark = await closed_up_to(connection, shop.id)
             assert mark
-            frames = await lake.frames(connection, up_to)
-            return up_to, set(frames["article.opened"].select("topic").collect().to_series())
+            stored = await lake.tables(connection, up_to)
+            return up_to, set(stored["article.opened"].scan().select("topic").collect().to_series())
 
     async with house.db.connection() as slow:
         transaction = slow.transaction()

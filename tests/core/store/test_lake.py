@@ -15,12 +15,11 @@ import pytest
 from polars.testing import assert_frame_equal
 from siyu import EventKind, Line, Money, Payload
 from siyu.contract.events import Catalog
-from siyu.engine.segments import layers
 from siyu.flow.context import Context
 from siyu.store import lake as lake_module
 from siyu.store.db import Connection
 from siyu.store.events import EVENT_SCHEMA, append, closed_up_to
-from siyu.store.lake import Lake, _merge_from
+from siyu.store.lake import Lake, Stored, _merge_from, history_of
 from siyu.store.models import Brand, SealedRange
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -77,8 +76,8 @@ async def write(connection: Connection, brand: Brand, numbers: Iterable[int], se
 
 async def whole(lake: Lake, connection: Connection, *, seal_from: int) -> dict[str, pl.DataFrame]:
     up_to, _ = await closed_up_to(connection, lake._brand_id)
-    frames = await lake.frames(connection, up_to, seal_from=seal_from)
-    return {name: frame.collect() for name, frame in frames.items()}
+    stored = await lake.tables(connection, up_to, seal_from=seal_from)
+    return {name: table.scan().collect() for name, table in stored.items()}
 
 
 async def assert_is_the_log(lake: Lake, connection: Connection, found: dict[str, pl.DataFrame]) -> None:
@@ -115,7 +114,8 @@ async def test_files_and_tail_are_the_log_after_every_batch(
         log = await lake.read(connection, "user_id = ANY($2::bigint[])", users)
         for many in (100, 1):
             monkeypatch.setattr(lake_module, "MANY", many)
-            some = {name: frame.collect() for name, frame in (await lake.of_users(connection, users)).items()}
+            history = await lake.of_users(connection, users)
+            some = {name: frame.collect() for name, frame in history.behind.items()}
             for name, rows in log.items():
                 assert_frame_equal(some.get(name, rows.clear()), rows, check_row_order=False)
 
@@ -132,12 +132,17 @@ async def test_all_but_the_newest_lies_in_the_order_of_users(
         await write(connection, shop, range(5000, 5010))
         found = await whole(lake, connection, seal_from=1)
         await assert_is_the_log(lake, connection, found)
+        history = history_of(await lake.peek(connection))
     assert await SealedRange.filter(brand_id=shop.id).count() == 2
+    assert len(history.blocks) > 3
     for source in house.plugins.catalog.sources:
         if source.name in found:
-            long, rest = layers(found[source.name], source.order)
-            assert len(long) > 10 * len(rest)
-    assert len(list(lake.folder.glob("profile.updated-*/*.0003.parquet"))) == 1
+            blocks = [block.frames[source.name].collect() for block in history.blocks]
+            assert sum(map(len, blocks)) > 10 * len(history.behind[source.name].collect())
+            for rows, (low, below) in zip(blocks, history.ranges, strict=True):
+                assert_frame_equal(rows, rows.sort(source.order))
+                assert rows.get_column("user_id").is_between(low, below, closed="left").all()
+                assert max(rows.n_chunks("all")) == 1
 
 
 async def test_files_that_were_merged_are_kept_while_somebody_may_read_them(
@@ -148,7 +153,7 @@ async def test_files_that_were_merged_are_kept_while_somebody_may_read_them(
     async with house.db.connection() as connection:
         await write(connection, shop, range(100))
         up_to, _ = await closed_up_to(connection, shop.id)
-        before = await lake.frames(connection, up_to, seal_from=1)
+        before = await lake.tables(connection, up_to, seal_from=1)
         files = set(lake.folder.rglob("*"))
         await write(connection, shop, range(100, 200))
         await whole(lake, connection, seal_from=1)
@@ -161,12 +166,10 @@ async def test_files_that_were_merged_are_kept_while_somebody_may_read_them(
         assert not files & {path for path in lake.folder.rglob("*") if path.is_file()}
 
 
-async def assert_is_the_log_up_to(
-    lake: Lake, connection: Connection, frames: Mapping[str, pl.LazyFrame], up_to: int
-) -> None:
+async def assert_is_the_log_up_to(lake: Lake, connection: Connection, stored: Mapping[str, Stored], up_to: int) -> None:
     straight = await lake.read(connection, "id <= $2", up_to)
-    for name, frame in frames.items():
-        assert_frame_equal(frame.collect(), straight[name], check_row_order=False)
+    for name, table in stored.items():
+        assert_frame_equal(table.scan().collect(), straight[name], check_row_order=False)
 
 
 @pytest.mark.parametrize(
