@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache, reduce
 from operator import add
 from zoneinfo import ZoneInfo
@@ -57,6 +57,14 @@ class Finish:
         if self._offset is not None:
             return (moment.dt.replace_time_zone(None) + self._offset).dt.date()
         return moment.dt.convert_time_zone(self.zone.key).dt.date()
+
+    def _days_since(self, moment: pl.Expr) -> pl.Expr:
+        """Days from the day of a moment, which is not later, to today."""
+        if self._offset is None:
+            return (pl.lit(self.today) - self.day(moment)).dt.total_days()
+        # From the last instant of today one division is enough.
+        end = datetime.combine(self.today, time.max, UTC) - self._offset
+        return (pl.lit(end) - moment).dt.total_days()
 
     def value(self, fact: Fact, columns: Sequence[str]) -> pl.Expr:
         """The value of the fact from its parts; tables without rows have none."""
@@ -115,7 +123,7 @@ class Finish:
                 found = parts("max" if latest else "min")
                 outermost = pl.max_horizontal if latest else pl.min_horizontal
                 moment = outermost(*found) if found else pl.lit(None, MOMENT)
-                return (pl.lit(self.today) - self.day(moment)).dt.total_days()
+                return self._days_since(moment)
         raise TypeError(fact)
 
     def _unit(self, fact: EventFact, value: pl.Expr) -> pl.Expr:

@@ -24,14 +24,20 @@ class Segments:
     ``whose`` says that of each row; it is the user, or the place of the user among some number of users.
     """
 
-    def __init__(self, rows: pl.DataFrame, whose: pl.Series | None = None, among: int | None = None) -> None:
+    def __init__(
+        self,
+        rows: pl.DataFrame,
+        whose: pl.Series | None = None,
+        among: int | None = None,
+        runs: tuple[pl.Series, pl.Series] | None = None,
+    ) -> None:
         self.rows = rows
         self._whose = rows.get_column("user_id") if whose is None else whose
         self._among = among
-        runs = self._whose.rle().struct.unnest()
-        self.users = runs.get_column("value").alias(self._whose.name)
+        users, counts = runs or _runs(self._whose)
+        self.users = users
         """Those who have rows, each once."""
-        self.counts = runs.get_column("len")
+        self.counts = counts
         """How many rows each of them has."""
 
     @cached_property
@@ -47,14 +53,16 @@ class Segments:
     def over(self, users: pl.Series) -> Segments:
         """The same rows by the place among ``users``, who are sorted and of whom all are."""
         if consecutive(users):
-            return Segments(self.rows, self._whose - users[0], len(users))
-        places, known = self._whose.rle_id(), aligned(users, self.users)
+            return Segments(self.rows, self._whose - users[0], len(users), (self.users - users[0], self.counts))
+        places, known = pl.int_range(len(users), eager=True), aligned(users, self.users)
         if known is not None:
-            places = known.is_not_null().arg_true().gather(places)
-        return Segments(self.rows, places, len(users))
+            places = known.is_not_null().arg_true()
+        return Segments(self.rows, places.gather(self._whose.rle_id()), len(users), (places, self.counts))
 
     def only(self, flag: pl.Series, columns: Sequence[str] | None = None) -> Segments:
         """Those of the rows that have the flag, with all columns if none are named."""
+        if flag.all():
+            return self
         rows = self.rows if columns is None else self.rows.select(columns)
         # A frame without columns has no rows.
         return Segments(rows.filter(flag) if rows.width else rows, self._whose.filter(flag), self._among)
@@ -130,6 +138,11 @@ class Segments:
         return self.outermost(column, latest=False).gather(self._whose.rle_id())
 
 
+def _runs(whose: pl.Series) -> tuple[pl.Series, pl.Series]:
+    runs = whose.rle().struct.unnest()
+    return runs.get_column("value").alias(whose.name), runs.get_column("len")
+
+
 def rows_of(rows: pl.DataFrame, users: pl.Series) -> pl.DataFrame:
     """Those of ``rows`` that are of ``users``; both are sorted."""
     ids = rows.get_column("user_id")
@@ -147,7 +160,16 @@ def merged(users: Sequence[pl.Series]) -> pl.Series:
             different.append(each)
     if len(different) == 1:
         return different[0]
-    every = pl.concat(different).sort() if different else pl.Series("user_id", [], pl.Int64)
+    different = [each for each in different if len(each)]
+    if not different:
+        return pl.Series("user_id", [], pl.Int64)
+    low, high = min(each[0] for each in different), max(each[-1] for each in different)
+    if high - low < 4 * max(map(len, different)):
+        there = pl.repeat(False, high - low + 1, dtype=pl.Boolean, eager=True)
+        for each in different:
+            there.scatter(each - low, True)
+        return (there.arg_true().cast(pl.Int64) + low).alias("user_id")
+    every = pl.concat(different).sort()
     return every.filter((every != every.shift(-1)).fill_null(True))
 
 
