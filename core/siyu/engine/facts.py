@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache, reduce
-from itertools import chain
+from itertools import chain, pairwise
 from operator import or_
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -51,7 +51,7 @@ from siyu.contract.facts import (
 )
 from siyu.engine.days import fixed_offset, window_start
 from siyu.engine.finish import Finish, own_column, part_column, text_column
-from siyu.engine.history import Block, Frames, History
+from siyu.engine.history import MOST, Block, Frames, History
 from siyu.engine.passes import adds_up, base, bounds, is_total_of_repeats, repeats
 from siyu.engine.segments import Segments, aligned, merged, rows_of
 from siyu.frames import written_over
@@ -206,8 +206,19 @@ def _again(
 ) -> pl.DataFrame:
     """The facts of users, or of all, by rows in whatever order."""
     keys = {source.name: source.order for source in catalog.sources}
-    tables = {name: rows.sort(keys[name]) for name, rows in behind.items()}
-    return _Now(catalog, tables, at, zone, tuple(facts)).facts(wanted)
+
+    def some(edge: tuple[int, int]) -> pl.DataFrame:
+        tables = {name: _within(rows, edge).sort(keys[name]) for name, rows in behind.items()}
+        mine = None if wanted is None else _within(wanted.to_frame(), edge).to_series()
+        return _Now(catalog, tables, at, zone, tuple(facts)).facts(mine)
+
+    largest = max(behind.values(), key=len, default=None)
+    if largest is None or len(largest) < 10 * MANY:
+        return some((0, MOST))
+    every = largest.get_column("user_id").sort()
+    with ThreadPoolExecutor(parts := pl.thread_pool_size()) as pool:
+        cuts = every.gather([len(every) * part // parts for part in range(1, parts)]).unique().sort()
+        return pl.concat(pool.map(some, pairwise([0, *cuts, MOST])))
 
 
 def _columns(facts: Sequence[Fact], catalog: Catalog) -> dict[str, list[str]]:

@@ -168,7 +168,8 @@ def merged(users: Sequence[pl.Series]) -> pl.Series:
         there = pl.repeat(False, high - low + 1, dtype=pl.Boolean, eager=True)
         for each in different:
             there.scatter(each - low, True)
-        return (there.arg_true().cast(pl.Int64) + low).alias("user_id")
+        found: pl.Series = there.arg_true().cast(pl.Int64) + low
+        return found.alias("user_id")
     every = pl.concat(different).sort()
     return every.filter((every != every.shift(-1)).fill_null(True))
 

@@ -83,13 +83,9 @@ class Stored:
         """All of them."""
         return [*self.ordered.values(), *self.later]
 
-    def rows(self) -> pl.LazyFrame:
-        """All of it, for Polars, by whom events came to."""
-        return pl.concat([*_scan(self.files), self.tail.lazy()])
-
     def scan(self) -> pl.LazyFrame:
         """All of it, for Polars, by whom users count as."""
-        return counted(self.rows(), self.persons)
+        return counted(pl.concat([*_scan(self.files), self.tail.lazy()]), self.persons)
 
 
 def history_of(stored: Mapping[str, Stored]) -> History:
@@ -157,8 +153,7 @@ class Lake:
         self, source: Source, ranges: Sequence[Range], tails: Sequence[pl.DataFrame], persons: pl.DataFrame
     ) -> Stored:
         tail = pl.concat(tails) if tails else pl.DataFrame(schema=source.schema)
-        later = [path for one in ranges[1:] for path in self._files(source, one).values()]
-        return Stored(self._files(source, ranges[0]) if ranges else {}, later, tail, persons)
+        return Stored(self._files(source, ranges[0]) if ranges else {}, self._of(source, ranges[1:]), tail, persons)
 
     async def peek(self, connection: Connection) -> dict[str, Stored]:
         """All events that ``connection`` sees, as :meth:`tables` has them, without writing: what is in no file yet is
@@ -185,11 +180,8 @@ class Lake:
         if len(users) >= MANY:
             ranges = await self._ranges(connection)
             if self._quicker(ranges, len(users)):
-                new = "id > $2 AND user_id = ANY($3::bigint[])"
-                tail = await self.read(connection, new, ranges[-1][1], everybody)
-                stored = {s.name: self._stored(s, ranges, [tail[s.name]], others) for s in self._catalog.sources}
-                mine = pl.col("user_id").is_in(pl.Series(everybody, dtype=pl.Int64).implode())
-                return History({name: counted(table.rows().filter(mine), others) for name, table in stored.items()})
+                found = await self._of_many(connection, ranges, everybody)
+                return History({name: counted(rows.lazy(), others) for name, rows in found.items() if len(rows)})
         read = fetch if len(users) <= FEW else copy_out
         log = await read(
             connection,
@@ -211,6 +203,19 @@ class Lake:
         if not ranges or any(not self._exists(source, one) for source in sources for one in ranges):
             return False
         return sum(path.stat().st_size for one in ranges for path in self._files_of(one)) < users * BYTES_A_USER
+
+    async def _of_many(
+        self, connection: Connection, ranges: Sequence[Range], users: Sequence[int]
+    ) -> dict[str, pl.DataFrame]:
+        """The events of users, from all files and, meanwhile, from PostgreSQL."""
+        mine = pl.col("user_id").is_in(pl.Series(users, dtype=pl.Int64).implode())
+        scans = {s.name: scan.filter(mine) for s in self._catalog.sources for scan in _scan(self._of(s, ranges))}
+        async with asyncio.TaskGroup() as both:
+            sealed = both.create_task(asyncio.to_thread(pl.collect_all, list(scans.values())))
+            new = "id > $2 AND user_id = ANY($3::bigint[])"
+            tail = await self.read(connection, new, ranges[-1][1], list(users))
+        parts = [tail, dict(zip(scans, sealed.result(), strict=True))]
+        return {name: pl.concat([part[name] for part in parts if name in part]) for name in tail}
 
     async def read(
         self, connection: Connection, where: str, *args: object, kinds: Sequence[str] | None = None
@@ -303,7 +308,7 @@ class Lake:
 
     def _merge(self, old: Sequence[Range], new: Range, sources: Sequence[Source]) -> None:
         """Write the files of ``new`` from those of ``old``, which lie side by side."""
-        files = {source.name: [path for one in old for path in self._files(source, one).values()] for source in sources}
+        files = {source.name: self._of(source, old) for source in sources}
         edges = [*self._cuts(new, [each for each in files.values() if each]), MOST]
         for source in sources:
             mine = files[source.name]
@@ -354,8 +359,11 @@ class Lake:
             return {}
         return {int(part.suffixes[-2][1:]): part for part in sorted(path.parent.glob(f"{_name(one)}.*.parquet"))}
 
+    def _of(self, source: Source, ranges: Sequence[Range]) -> list[Path]:
+        return [path for one in ranges for path in self._files(source, one).values()]
+
     def _files_of(self, one: Range) -> list[Path]:
-        return [path for source in self._catalog.sources for path in self._files(source, one).values()]
+        return [path for source in self._catalog.sources for path in self._of(source, [one])]
 
 
 def _name(one: Range) -> str:
