@@ -478,6 +478,7 @@ def test_facts_are_what_the_contract_says(
     chosen=st.none() | st.sets(st.integers(1, 5)),
     cuts=st.sets(st.integers(2, 70), max_size=4),
     together=st.integers(0, 9),
+    many=st.sampled_from([1, 10_000]),
 )
 def test_what_came_since_the_tables_were_put_in_order_is_laid_over_them(
     history: tuple[list[Event], datetime, ZoneInfo],
@@ -485,6 +486,7 @@ def test_what_came_since_the_tables_were_put_in_order_is_laid_over_them(
     chosen: set[int] | None,
     cuts: set[int],
     together: int,
+    many: int,
 ) -> None:
     events, at, zone = history
     wanted = list({fact.name: fact for fact in wanted}.values())
@@ -503,6 +505,7 @@ def test_what_came_since_the_tables_were_put_in_order_is_laid_over_them(
     others = compute(wanted, CATALOG, frames_of([*events, *crowd]), at, zone, users)
     with pytest.MonkeyPatch().context() as patch:
         patch.setattr(facts_module, "TOGETHER", together)
+        patch.setattr(facts_module, "MANY", many)
         assert compute(wanted, CATALOG, laid, at, zone, users).equals(others)
         everybody = compute(wanted, CATALOG, frames_of([*events, *crowd]), at, zone)
         some = pl.Series("user_id", [1, 2, 55, 99])
