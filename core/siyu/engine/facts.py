@@ -1,72 +1,39 @@
 """From tables of events to one row of facts a user, as of a moment.
 
-Each table is read once, in the order of its users (:mod:`siyu.engine.segments`). Of the rows that a filter leaves, all
-facts with that filter are made at once: counts are how long the runs of one user are, sums differences of running
-totals, the latest value is that of the last row. What has come since the tables were last put in order is short: the
-users whom it concerns are reckoned by themselves and laid over the others.
+Each table is read once, in the order of its users (:mod:`siyu.engine.reckoning`), a block of users on each core, so
+that memory holds few rows at once, and those are near at hand. What has come since the tables were put in order is
+short: the users whom it concerns are reckoned by themselves and laid over the others.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from functools import cache, lru_cache, reduce
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from itertools import chain, pairwise
-from operator import or_
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from siyu.contract.events import PROFILE_UPDATED, Catalog, Source
-from siyu.contract.facts import (
-    DAY,
-    Age,
-    Attribute,
-    Contains,
-    Count,
-    Cycle,
-    DaysSince,
-    DaysSinceFirst,
-    DaysUntil,
-    Distinct,
-    EventFact,
-    Fact,
-    First,
-    Last,
-    Max,
-    Mean,
-    Mentions,
-    Min,
-    OneOf,
-    Share,
-    Test,
-    Total,
-    Values,
-    Where,
-    Within,
-)
-from siyu.engine.days import fixed_offset, window_start
-from siyu.engine.finish import Finish, own_column, part_column, text_column
+from siyu.contract.events import Catalog
+from siyu.contract.facts import EventFact, Fact, Share
 from siyu.engine.history import MOST, Block, Frames, History
-from siyu.engine.passes import adds_up, base, bounds, is_total_of_repeats, repeats
-from siyu.engine.segments import Segments, aligned, merged, rows_of
+from siyu.engine.passes import base
+from siyu.engine.reckoning import MANY, Reckoning, parts_of
+from siyu.engine.segments import merged, rows_of
 from siyu.frames import written_over
 
 __all__ = ["compute"]
 
 Tables: TypeAlias = Mapping[str, pl.DataFrame]
 """Rows by name of the table."""
+Range: TypeAlias = tuple[int, int]
 
-MANY = 10_000
-"""Of so many rows it pays to look first what they have in common."""
 TOGETHER = 1_000_000
 """So many rows of users of different blocks are reckoned with at once."""
-RECENT = 100
-"""Facts with windows of up to so many days share the rows of the longest of these windows; the others take all."""
 
 
 def compute(
@@ -82,59 +49,97 @@ def compute(
     Returns ``user_id`` sorted, and one column a fact under the fact's name: Int64 for counts and days, Float64 for
     money, means and shares, the field's own type for values, an Enum for an attribute that lists its values. The time
     zone decides what a day is.
-
-    Blocks of users are reckoned one on each core, so that memory holds few rows at once, and those are near at hand.
     """
-    history = events if isinstance(events, History) else History(events)
-    columns = _columns(facts, catalog)
-    if users is None:
-        # Who has an event is in one of these.
-        columns = {source.name: [] for source in catalog.sources if source.lines is None} | columns
     wanted = None if users is None else users.select(pl.col("user_id").cast(pl.Int64).sort()).to_series()
-    reader = _Reader(catalog, columns, at)
-    behind = reader.read(history.behind)
-    if not history.blocks:
-        return _again(behind, facts, catalog, at, zone, wanted)
+    question = _Question(tuple(facts), catalog, at, zone, wanted)
+    return question.answer(events if isinstance(events, History) else History(events))
 
-    def block(block: Block, edge: tuple[int, int]) -> tuple[pl.DataFrame, Tables]:
-        newer = {name: _within(rows, edge) for name, rows in behind.items()}
-        mine = None if wanted is None else _within(wanted.to_frame(), edge).to_series()
-        found, both = _in_order(facts, reader, block, newer, mine, zone)
+
+@dataclass(frozen=True)
+class _Question:
+    """Which facts, at which moment, of which users; of all if none are ``wanted``."""
+
+    facts: tuple[Fact, ...]
+    catalog: Catalog
+    at: datetime
+    zone: ZoneInfo
+    wanted: pl.Series | None
+
+    def answer(self, history: History) -> pl.DataFrame:
+        behind = self._read(history.behind)
+        if not history.blocks:
+            return self._of(behind, self.wanted)
+        edges = history.ranges
+        with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+            done = list(pool.map(lambda block, edge: self._block(block, edge, behind), history.blocks, edges))
+            founds, boths = [found for found, _ in done], [both for _, both in done]
+            if not any(boths):
+                return pl.concat(founds)
+            # Of all blocks at once: for the few users of one the number of steps is what takes time.
+            every = _joined(boths)
+            again = self._of(every, _users(every))
+            return pl.concat(
+                list(pool.map(lambda found, edge: written_over(found, _within(again, edge)), founds, edges))
+            )
+
+    def _block(self, block: Block, edge: Range, behind: Tables) -> tuple[pl.DataFrame, Tables]:
+        """The facts of a block's users by the rows that are in order, and all rows of those who have others behind."""
+        tables, newer = self._read(block.frames), {name: _within(rows, edge) for name, rows in behind.items()}
+        mine = None if self.wanted is None else _within(self.wanted.to_frame(), edge).to_series()
+        touched = _users(newer)
+        # With those who are only in what is behind, so that there is a row to write them over.
+        found = self._reckoned(tables, mine, touched)
+        if mine is not None:
+            touched = touched.filter(touched.is_in(mine.implode()))
+        if touched.is_empty():
+            return found, {}
+        theirs = pl.col("user_id").is_in(touched.implode())
+        both = _joined([self._rows_of(tables, touched), {name: rows.filter(theirs) for name, rows in newer.items()}])
         if sum(map(len, both.values())) > TOGETHER:
-            return written_over(found, _again(both, facts, catalog, at, zone, _users(both))), {}
+            return written_over(found, self._of(both, touched)), {}
         return found, both
 
-    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        done = list(pool.map(block, history.blocks, history.ranges))
-        founds, boths = [found for found, _ in done], [both for _, both in done]
-        if not any(boths):
-            return pl.concat(founds)
-        # Of all blocks at once: for the few users of one the number of steps is what takes time.
-        every = _joined(boths)
-        # Named, as some may have no rows but in a table of lines.
-        again = _again(every, facts, catalog, at, zone, _users(every))
-        edges = history.ranges
-        laid: Iterator[pl.DataFrame] = pool.map(
-            lambda found, edge: written_over(found, _within(again, edge)), founds, edges
-        )
-        return pl.concat(laid)
+    def _of(self, tables: Tables, users: pl.Series | None) -> pl.DataFrame:
+        """The facts of users, or of all, by rows in whatever order. They are named where some may have no rows but in a
+        table of lines."""
+        order = {source.name: source.order for source in self.catalog.sources}
 
+        def some(edge: Range) -> pl.DataFrame:
+            rows = {name: _within(rows, edge).sort(order[name]) for name, rows in tables.items()}
+            return self._reckoned(rows, None if users is None else _within(users.to_frame(), edge).to_series())
 
-@dataclass
-class _Reader:
-    """What is read of tables: ``columns`` by table, up to the moment ``at``."""
+        ids = max((rows.get_column("user_id") for rows in tables.values()), key=len, default=pl.Series())
+        if len(ids) < 10 * MANY:
+            return some((0, MOST))
+        with ThreadPoolExecutor(parts := pl.thread_pool_size()) as pool:
+            cuts = ids.sort().gather([len(ids) * part // parts for part in range(1, parts)]).unique().sort()
+            return pl.concat(list(pool.map(some, pairwise([0, *cuts, MOST]))))
 
-    catalog: Catalog
-    columns: Mapping[str, Sequence[str]]
-    at: datetime
+    def _reckoned(self, tables: Tables, users: pl.Series | None, others: pl.Series | None = None) -> pl.DataFrame:
+        return Reckoning(self.catalog, tables, self.at, self.zone, self.facts).facts(users, others)
 
-    def read(self, frames: Frames) -> Tables:
-        """The tables that are there, now in memory."""
-        sources = [source for source in self.catalog.sources if source.name in self.columns and source.name in frames]
-        found = pl.collect_all(
-            [frames[each.name].select(*dict.fromkeys([*each.order, *self.columns[each.name]])) for each in sources]
-        )
-        return {each.name: self._up_to(rows) for each, rows in zip(sources, found, strict=True)}
+    @cached_property
+    def _columns(self) -> dict[str, list[str]]:
+        """By table, the columns that are looked at."""
+        # Who has an event is in one of these.
+        everybody = [source for source in self.catalog.sources if source.lines is None and self.wanted is None]
+        found: dict[str, dict[str, None]] = {source.name: {} for source in everybody}
+        for fact in base(self.facts):
+            for source in self.catalog.resolve(fact):
+                columns = found.setdefault(source.name, {})
+                if isinstance(fact, EventFact):
+                    filters = (*fact.where, *(fact.of if isinstance(fact, Share) else ()))
+                    columns |= dict.fromkeys([*fact.fields, *(name for name, _ in filters)])
+                else:
+                    columns |= {"value": None}
+        order = {source.name: source.order for source in self.catalog.sources}
+        return {name: list(dict.fromkeys([*order[name], *columns])) for name, columns in found.items()}
+
+    def _read(self, frames: Frames) -> Tables:
+        """The tables that are looked at, now in memory, up to the moment."""
+        names = [name for name in self._columns if name in frames]
+        found = pl.collect_all([frames[name].select(self._columns[name]) for name in names])
+        return {name: self._up_to(rows) for name, rows in zip(names, found, strict=True)}
 
     def _up_to(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows up to the moment, which most often are all; in one piece, or each look at two columns would bring
@@ -144,30 +149,15 @@ class _Reader:
             rows = rows.filter(pl.col("at") <= self.at.astimezone(UTC))
         return rows.rechunk()
 
-    def of(self, tables: Tables, users: pl.Series) -> Tables:
+    def _rows_of(self, tables: Tables, users: pl.Series) -> Tables:
         """The rows of some users, in the order in which they were."""
+        sources = [source for source in self.catalog.sources if source.name in tables]
         return {
             each.name: pl.concat(
-                [tables[each.name].clear(), *(rows_of(rows, users) for _, rows in _parts_of(each, tables[each.name]))]
+                [tables[each.name].clear(), *(rows_of(rows, users) for _, rows in parts_of(each, tables[each.name]))]
             )
-            for each in self.catalog.sources
-            if each.name in tables
+            for each in sources
         }
-
-
-def _in_order(
-    facts: Sequence[Fact], reader: _Reader, block: Block, newer: Tables, wanted: pl.Series | None, zone: ZoneInfo
-) -> tuple[pl.DataFrame, Tables]:
-    """The facts by the rows that are in order, and of users with ``newer`` rows all that they have."""
-    tables = reader.read(block.frames)
-    touched = _users(newer)
-    # With those who are only in what is behind, so that there is a row to write them over.
-    found = _Now(reader.catalog, tables, reader.at, zone, tuple(facts)).facts(wanted, touched)
-    mine = touched if wanted is None else touched.filter(touched.is_in(wanted.implode()))
-    if mine.is_empty():
-        return found, {}
-    theirs, mine_too = reader.of(tables, mine), pl.col("user_id").is_in(mine.implode())
-    return found, _joined([theirs, {name: rows.filter(mine_too) for name, rows in newer.items()}])
 
 
 def _joined(several: Sequence[Tables]) -> Tables:
@@ -181,378 +171,5 @@ def _users(tables: Tables) -> pl.Series:
     return merged([rows.get_column("user_id").unique().sort() for rows in tables.values() if len(rows)])
 
 
-def _within(rows: pl.DataFrame, users: tuple[int, int]) -> pl.DataFrame:
+def _within(rows: pl.DataFrame, users: Range) -> pl.DataFrame:
     return rows.filter((pl.col("user_id") >= users[0]) & (pl.col("user_id") < users[1]))
-
-
-def _parts_of(source: Source, rows: pl.DataFrame) -> Iterator[tuple[Any, pl.DataFrame]]:
-    """The parts of a table in each of which users follow each other: one, or one for each attribute."""
-    if source.order[0] == "user_id":
-        yield None, rows
-        return
-    runs, start = rows.get_column(source.order[0]).rle().struct.unnest(), 0
-    for length, value in runs.iter_rows():
-        yield value, rows.slice(start, length)
-        start += length
-
-
-def _again(
-    behind: Tables,
-    facts: Sequence[Fact],
-    catalog: Catalog,
-    at: datetime,
-    zone: ZoneInfo,
-    wanted: pl.Series | None,
-) -> pl.DataFrame:
-    """The facts of users, or of all, by rows in whatever order."""
-    keys = {source.name: source.order for source in catalog.sources}
-
-    def some(edge: tuple[int, int]) -> pl.DataFrame:
-        tables = {name: _within(rows, edge).sort(keys[name]) for name, rows in behind.items()}
-        mine = None if wanted is None else _within(wanted.to_frame(), edge).to_series()
-        return _Now(catalog, tables, at, zone, tuple(facts)).facts(mine)
-
-    largest = max(behind.values(), key=len, default=None)
-    if largest is None or len(largest) < 10 * MANY:
-        return some((0, MOST))
-    every = largest.get_column("user_id").sort()
-    with ThreadPoolExecutor(parts := pl.thread_pool_size()) as pool:
-        cuts = every.gather([len(every) * part // parts for part in range(1, parts)]).unique().sort()
-        return pl.concat(pool.map(some, pairwise([0, *cuts, MOST])))
-
-
-def _columns(facts: Sequence[Fact], catalog: Catalog) -> dict[str, list[str]]:
-    """By table, the columns that the facts look at."""
-    found: dict[str, dict[str, None]] = {}
-    for fact in base(facts):
-        for source in catalog.resolve(fact):
-            columns = found.setdefault(source.name, {})
-            if isinstance(fact, EventFact):
-                filters = (*fact.where, *(fact.of if isinstance(fact, Share) else ()))
-                columns |= dict.fromkeys([*fact.fields, *(name for name, _ in filters)])
-            else:
-                columns |= {"name": None, "value": None}
-    return {name: list(columns) for name, columns in found.items()}
-
-
-@dataclass
-class _Parts:
-    """What is asked of rows that have one flag in common, by name of the column that it gives."""
-
-    columns: dict[str, None] = field(default_factory=dict)
-    """What is looked at."""
-    counts: dict[str, str | None] = field(default_factory=dict)
-    """How many rows, or how many with a value in a column."""
-    events: dict[str, None] = field(default_factory=dict)
-    """Of lines, how many events they are of."""
-    totals: dict[str, str] = field(default_factory=dict)
-    extremes: dict[str, tuple[str, bool]] = field(default_factory=dict)
-    """Of which column, and whether the greatest or the smallest."""
-    moments: dict[str, bool] = field(default_factory=dict)
-    """Whether the latest or the first."""
-
-
-@dataclass
-class _Recipe:
-    """What is asked of the rows of a table."""
-
-    since: pl.Expr | None
-    """Which rows it is about."""
-    flags: dict[str, pl.Expr] = field(default_factory=dict)
-    parts: dict[str | None, _Parts] = field(default_factory=lambda: defaultdict(_Parts))
-    """By the flag of the rows, None for all of them."""
-
-
-class _Now:
-    """A moment, and the tables as they stood, in order."""
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        tables: Mapping[str, pl.DataFrame],
-        at: datetime,
-        zone: ZoneInfo,
-        facts: tuple[Fact, ...],
-    ) -> None:
-        self.catalog = catalog
-        self.tables = tables
-        self.at, self.zone = at, zone
-        self._facts = facts
-        self._rows = sum(map(len, tables.values()))
-        today, offset = at.astimezone(zone).date(), self._same_offset()
-        self._finish = Finish(catalog, today, zone, offset)
-        self._made = _made(facts, catalog, today, zone.key, offset)
-
-    def facts(self, wanted: pl.Series | None, others: pl.Series | None = None) -> pl.DataFrame:
-        """The facts of ``wanted`` users, or of whoever is in the tables and of ``others``; both are sorted."""
-        whole = {source.name for source in self.catalog.sources if source.lines is None or wanted is not None}
-        own = {
-            (source.name, part): Segments(rows)
-            for source in self.catalog.sources
-            if source.name in self.tables
-            for part, rows in _parts_of(source, self.tables[source.name])
-        }
-        known = [each.users for (name, _), each in own.items() if name in whole]
-        users = merged([*known, *(each for each in (wanted, others) if each is not None)])
-        # With whoever is missing between them, nobody has to be looked up.
-        rows = pl.int_range(users[0], users[-1] + 1, eager=True).alias("user_id") if _dense(users) else users
-        result = pl.DataFrame([rows, *self._passes(rows, own)])
-        finished = self._finished(result.columns)
-        once = self._once(result) if len(result) > MANY else {}
-        result = result.select("user_id", *(once.get(each.meta.output_name(), each) for each in finished))
-        mine = users if wanted is None else wanted
-        return result if len(result) == len(mine) else result.filter(pl.col("user_id").is_in(mine.implode()))
-
-    def _passes(self, users: pl.Series, own: Mapping[tuple[str, Any], Segments]) -> Iterator[pl.Series]:
-        """The columns that facts are made of, a row for each of ``users``; ``own`` is by table and part of it."""
-        shared: dict[tuple[Source, bool], list[EventFact]] = defaultdict(list)
-        alone: dict[str, EventFact] = {}
-        attributes: dict[str, None] = {}
-
-        @cache
-        def over(name: str, part: str | None = None) -> Segments:
-            return own[name, part].over(users)
-
-        for fact in base(self._facts):
-            if isinstance(fact, Attribute | DaysUntil | Age):
-                attributes[fact.attribute] = None
-                continue
-            assert isinstance(fact, EventFact)
-            if adds_up(fact):
-                for source in self.catalog.resolve(fact):
-                    shared[source, 0 < (fact.days or 0) <= RECENT].append(fact)
-                if not is_total_of_repeats(fact):
-                    continue
-            alone[own_column(fact)] = fact
-        for (source, recent), group in shared.items():
-            if (source.name, None) in own:
-                key = source.name, recent
-                if key not in self._made:
-                    self._made[key] = self._recipe(source, group, recent)
-                yield from _cooked(over(source.name), self._made[key])
-        for name in attributes:
-            if (PROFILE_UPDATED, name) in own:
-                given = over(PROFILE_UPDATED, name)
-                yield given.for_all(given.value("value", latest=True)).alias(text_column(name))
-        for name, fact in alone.items():
-            value = self._own_value(fact)
-            if value is not None:
-                places = aligned(users, value.get_column("user_id"))
-                column = value.get_column("value").alias(name)
-                yield column if places is None else column.gather(places)
-
-    def _same_offset(self) -> timedelta | None:
-        """How far the zone is from UTC, where that has not changed since the first event."""
-        if self._rows < MANY:
-            return None
-        moments: list[Any] = [rows.get_column("at").min() for rows in self.tables.values() if len(rows)]
-        first = min(moments)
-        return fixed_offset(self.zone, first, self.at)
-
-    def start(self, days: int) -> pl.Expr:
-        """The first moment of a window: midnight, in the brand's zone, of the first of its days."""
-        return _moment(window_start(self.at, self.zone, days))
-
-    def _recipe(self, source: Source, facts: Sequence[EventFact], recent: bool) -> _Recipe:
-        first = self.start(max(fact.days or 0 for fact in facts)) if recent else None
-        recipe = _Recipe(None if first is None else pl.col("at") >= first)
-        for fact in facts:
-            self._add(fact, source, recipe)
-        return recipe
-
-    def _add(self, fact: EventFact, source: Source, recipe: _Recipe) -> None:
-        """What a fact asks of the rows. Equal parts are one; :class:`Finish` puts them together."""
-
-        def asked(where: Where) -> _Parts:
-            return recipe.parts[self._flag(where, fact.days, source, recipe.flags)]
-
-        def counted(part: str, where: Where) -> None:
-            parts, name = asked(where), part_column(fact, part, source.name)
-            if source.lines:
-                parts.columns["event_id"] = None
-                parts.events[name] = None
-            else:
-                parts.counts[name] = None
-
-        parts = asked(fact.where)
-        parts.columns |= dict.fromkeys(fact.fields)
-        match fact:
-            case Count() | Mentions():
-                counted("n", fact.where)
-            case Share():
-                counted("n", fact.where)
-                counted("of", (*fact.where, *fact.of))
-            case Total() | Mean():
-                parts.totals[part_column(fact, "sum", source.name)] = fact.field
-                if isinstance(fact, Mean):
-                    parts.counts[part_column(fact, "n", source.name)] = fact.field
-            case Max() | Min():
-                part = "max" if isinstance(fact, Max) else "min"
-                parts.extremes[part_column(fact, part, source.name)] = fact.field, part == "max"
-            case DaysSince() | DaysSinceFirst():
-                latest = isinstance(fact, DaysSince)
-                parts.columns["at"] = None
-                parts.moments[part_column(fact, "max" if latest else "min", source.name)] = latest
-            case _:
-                raise TypeError(fact)
-
-    def _flag(self, where: Where, days: int | None, source: Source, flags: dict[str, pl.Expr]) -> str | None:
-        """The column that says whether a row counts; equal filters share one."""
-        if not (where or days):
-            return None
-        name = f"?{where!r}{days}"
-        if name not in flags:
-            flags[name] = pl.all_horizontal(self._terms(where, days, source))
-        return name
-
-    def _terms(self, where: Where, days: int | None, source: Source) -> list[pl.Expr]:
-        recent = [pl.col("at") >= self.start(days)] if days else []
-        return [*recent, *(_test(source, field, test, *recent) for field, test in where)]
-
-    def _own_value(self, fact: EventFact) -> pl.DataFrame | None:
-        """The fact as sorted ``user_id`` and ``value``, or None where there are no rows to look at."""
-        sources = [source for source in self.catalog.resolve(fact) if source.name in self.tables]
-        if not sources:
-            return None
-        wanted = list(dict.fromkeys(["user_id", "at", *fact.fields, *(field for field, _ in fact.where)]))
-        rows = pl.concat([self.tables[source.name].select(wanted) for source in sources])
-        if len(sources) > 1:
-            rows = rows.sort("user_id", "at")
-        rows = rows.filter(pl.lit(True), *self._terms(fact.where, None, sources[0]))
-        if is_total_of_repeats(fact):
-            rows = self._first_days(rows)
-        elif repeats(fact) and (fact.days or fact.fields):
-            # Before the window is: the first day is the first of all.
-            rows = rows.with_columns(Segments(rows).first("at").alias("?first"))
-            rows = rows.filter(self._finish.day(pl.col("at")) > self._finish.day(pl.col("?first")))
-        return self._reckoned(fact, rows.filter(pl.lit(True), *self._terms((), fact.days, sources[0])))
-
-    def _first_days(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows of each user's first day. Days are reckoned for the few rows that may be of it alone."""
-        rows = rows.with_columns(Segments(rows).first("at").alias("?first"))
-        near = rows.filter(pl.col("at") < pl.col("?first") + timedelta(hours=26))
-        return near.filter(self._finish.day(pl.col("at")) == self._finish.day(pl.col("?first")))
-
-    def _reckoned(self, fact: EventFact, rows: pl.DataFrame) -> pl.DataFrame:
-        match fact:
-            case First() | Last():
-                segments = Segments(rows)
-                value = segments.value(fact.field, latest=isinstance(fact, Last)).alias("value")
-                return pl.DataFrame([segments.users, value])
-            case Distinct() if fact.field == DAY:
-                # Of all days, the first is no repeat.
-                first = 1 if repeats(fact) and not fact.days else 0
-                days = self._days(rows)
-                return days.group_by("user_id", maintain_order=True).agg((pl.len() - first).alias("value"))
-            case Distinct():
-                different = rows.select("user_id", pl.col(fact.field).alias("value")).drop_nulls().unique()
-                return different.group_by("user_id").agg(pl.len().alias("value")).sort("user_id")
-            case Total():
-                segments = Segments(rows)
-                return pl.DataFrame([segments.users, segments.total(pl.col(fact.field).fill_null(0)).alias("value")])
-            case Values():
-                texts = rows.select("user_id", pl.col(fact.field).alias("value")).drop_nulls().unique()
-                return texts.group_by("user_id").agg(pl.col("value").sort().str.join("\n")).sort("user_id")
-            case Cycle():
-                days = self._days(rows)
-                gap = (pl.col("day") - pl.col("day").shift(1)).dt.total_days()
-                gaps = days.with_columns(
-                    pl.when(pl.col("user_id") == pl.col("user_id").shift(1)).then(gap).alias("gap")
-                )
-                median = gaps.group_by("user_id").agg(pl.col("gap").median().alias("value"), pl.len().alias("days"))
-                return median.filter(pl.col("days") >= fact.least).sort("user_id")
-        raise TypeError(fact)
-
-    def _days(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Each day on which a user has a row, once: ``user_id`` and ``day``."""
-        days = rows.select("user_id", self._finish.day(pl.col("at")).alias("day"))
-        same = (pl.col("user_id") == pl.col("user_id").shift(1)) & (pl.col("day") == pl.col("day").shift(1))
-        return days.filter(~same.fill_null(False))
-
-    def _once(self, result: pl.DataFrame) -> dict[str, pl.Series]:
-        """The facts that texts are read for, reckoned once for each text that occurs instead of for each user."""
-        found: dict[str, pl.Series] = {}
-        facts = [fact for fact in self._facts if isinstance(fact, Attribute | DaysUntil | Age) and _is_read(fact)]
-        for name in {own_column(fact): None for fact in facts if own_column(fact) in result.columns}:
-            texts = result.get_column(name)
-            different = texts.drop_nulls().unique()
-            if len(different) * 4 < len(texts):
-                mine = [self._finish.value(fact, [name]).alias(fact.name) for fact in facts if own_column(fact) == name]
-                # Behind them all stands what is said of those without.
-                table = pl.concat([different, texts.clear(1)]).to_frame().select(mine)
-                places = texts.cast(pl.Enum(different)).to_physical().cast(pl.UInt32).fill_null(len(different))
-                found |= {column.name: column.gather(places) for column in table}
-        return found
-
-    def _finished(self, columns: Sequence[str]) -> list[pl.Expr]:
-        """The facts from the columns that the passes gave."""
-        key = tuple(columns)
-        if key not in self._made:
-            self._made[key] = [self._finish.value(fact, columns).alias(fact.name) for fact in self._facts]
-        found: list[pl.Expr] = self._made[key]
-        return found
-
-
-def _dense(users: pl.Series) -> bool:
-    """Whether few are missing between the first and the last of sorted ids."""
-    return len(users) > 0 and bool(users[-1] - users[0] < 1.25 * len(users))
-
-
-def _is_read(fact: Attribute | DaysUntil | Age) -> bool:
-    """Whether texts stand for something else, or for themselves."""
-    return not isinstance(fact, Attribute) or fact.type != "text"
-
-
-@lru_cache(maxsize=64)
-def _made(
-    facts: tuple[Fact, ...], catalog: Catalog, today: date, zone: str, offset: timedelta | None
-) -> dict[Any, Any]:
-    """The expressions of facts on a day, as far as they were needed: for one user, to make them is most of the work."""
-    return {}
-
-
-@lru_cache(maxsize=256)
-def _moment(at: datetime) -> pl.Expr:
-    """A moment to compare with. To make one takes longer than to look at a user's events."""
-    return pl.lit(at)
-
-
-def _test(source: Source, field: str, test: Test, *recent: pl.Expr) -> pl.Expr:
-    column = pl.col(field)
-    match test:
-        case OneOf(values):
-            # A few comparisons take less time than a set.
-            held = reduce(or_, (column == each for each in values)) if len(values) <= 8 else column.is_in(list(values))
-        case Contains():
-            # To look into a text takes longer than to see how old it is.
-            column = pl.when(*recent).then(column) if recent else column
-            held = column.str.to_lowercase().str.contains_any(list(test.spellings))
-        case Within():
-            low, high = bounds(test, source, field)
-            held = pl.lit(True)
-            if low is not None:
-                held &= column >= low
-            if high is not None:
-                held &= column <= high
-    return held.fill_null(False)
-
-
-def _cooked(segments: Segments, recipe: _Recipe) -> Iterator[pl.Series]:
-    """What a recipe makes of the rows."""
-    if recipe.since is not None:
-        segments = segments.only(segments.rows.select(recipe.since).to_series())
-    flags = segments.rows.select(**recipe.flags)
-    for flag, parts in recipe.parts.items():
-        some = segments if flag is None else segments.only(flags.get_column(flag), list(parts.columns))
-        if parts.events:
-            events = some.events()
-            yield from (events.for_all(events.counts, without=0).alias(name) for name in parts.events)
-        for name, column in parts.counts.items():
-            counted = some if column is None else some.having(column)
-            yield counted.for_all(counted.counts, without=0).alias(name)
-        for name, column in parts.totals.items():
-            yield some.for_all(some.total(pl.col(column).fill_null(0)), without=0).alias(name)
-        for name, (column, greatest) in parts.extremes.items():
-            yield some.for_all(some.extreme(pl.col(column), greatest)).alias(name)
-        for name, latest in parts.moments.items():
-            yield some.for_all(some.outermost("at", latest=latest)).alias(name)

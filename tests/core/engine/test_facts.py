@@ -53,6 +53,7 @@ from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Source
 from siyu.contract.facts import EventFact, OneOf, Where
 from siyu.contract.manager import PluginManager
 from siyu.engine import facts as facts_module
+from siyu.engine import reckoning
 from siyu.engine.facts import compute
 from siyu.engine.history import Block, Frames, History
 from siyu.flow.engines import opened
@@ -505,7 +506,8 @@ def test_what_came_since_the_tables_were_put_in_order_is_laid_over_them(
     others = compute(wanted, CATALOG, frames_of([*events, *crowd]), at, zone, users)
     with pytest.MonkeyPatch().context() as patch:
         patch.setattr(facts_module, "TOGETHER", together)
-        patch.setattr(facts_module, "MANY", many)
+        for module in (facts_module, reckoning):
+            patch.setattr(module, "MANY", many)
         assert compute(wanted, CATALOG, laid, at, zone, users).equals(others)
         everybody = compute(wanted, CATALOG, frames_of([*events, *crowd]), at, zone)
         some = pl.Series("user_id", [1, 2, 55, 99])
