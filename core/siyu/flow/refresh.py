@@ -1,8 +1,9 @@
 """Step 2 for a whole brand: each night, and whenever its settings have changed. Only here rules are fitted.
 
 A brand of many users goes through in shards, ranges of user ids, so that memory holds one of them at a time: its facts,
-its decisions, its changes. Of all users at once only the facts that rules are fitted to are held. DuckDB and Spark keep
-the facts of every shard until the run ends, and put them aside on disk.
+its decisions, its changes; while these are written, the facts of the next. Of all users at once only the facts that
+rules are fitted to are held. DuckDB and Spark keep the facts of every shard until the run ends, and put them aside on
+disk.
 """
 
 from __future__ import annotations
@@ -108,6 +109,13 @@ async def refresh(
         deciders = [Decider(rulebook, days) for rulebook in rulebooks]
         written, moved = Decided(), Changes.all([])
         quiet: dict[int, int] = {}
+        # Of the shard that is next; taken out, so that nothing else holds them.
+        ahead: list[pl.DataFrame] = []
+        following: asyncio.Task[None] | None = None
+
+        async def reckon(part: Engine) -> None:
+            ahead.append(await asyncio.to_thread(part.facts, needed(rulebooks)))
+
         # Before the lock is held, which it takes, too.
         stands, stood_upto = await earlier
 
@@ -119,7 +127,8 @@ async def refresh(
 
             if len(shards) > 1:
                 await phase("facts", 0.5)
-                facts = await asyncio.to_thread(part.facts, needed(rulebooks))
+                await (following or reckon(part))
+                facts = ahead.pop()
             async with ctx.db.transaction() as writer:
                 await phase("before", 0.5)
                 await lock(writer, brand_id)
@@ -149,6 +158,8 @@ async def refresh(
                     _without(await asyncio.to_thread(diff, rulebook, before, decided, each), newer)
                     for rulebook, decided, each in zip(rulebooks, after, mine, strict=True)
                 ]
+                if users is not shards[-1]:
+                    following = await stack.enter_async_context(meanwhile(reckon(parts[number + 1])))
                 await phase("write", 0.7)
                 ids = await keep_versions(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
                 written += Decided(len(facts))
