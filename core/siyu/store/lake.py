@@ -313,6 +313,9 @@ class Lake:
         for source in sources:
             mine = files[source.name]
             marker = self._path(source, new).with_suffix(".parts" if mine else ".empty")
+            for path in _parts(marker):
+                # Of a run that died before it had written all of them, and may have cut elsewhere.
+                path.unlink()
             if mine:
                 rows, user = pl.scan_parquet(mine), pl.col("user_id")
                 for low, below in pairwise(edges):
@@ -357,7 +360,7 @@ class Lake:
             return {0: path}
         if not path.with_suffix(".parts").exists():
             return {}
-        return {int(part.suffixes[-2][1:]): part for part in sorted(path.parent.glob(f"{_name(one)}.*.parquet"))}
+        return {int(part.suffixes[-2][1:]): part for part in _parts(path)}
 
     def _of(self, source: Source, ranges: Sequence[Range]) -> list[Path]:
         return [path for one in ranges for path in self._files(source, one).values()]
@@ -368,6 +371,11 @@ class Lake:
 
 def _name(one: Range) -> str:
     return f"{one[0]:020d}-{one[1]:020d}"
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files of a merged range, in the order of their users."""
+    return sorted(path.parent.glob(f"{path.stem}.*.parquet"))
 
 
 def _save(frame: pl.DataFrame, path: Path, piece: int = GROUP_ROWS) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
@@ -124,7 +125,7 @@ async def test_all_but_the_newest_lies_in_the_order_of_users(
     house: Context, shop: Brand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lake_module, "RANGE_ROWS", 100)
-    monkeypatch.setattr(lake_module, "FILE_ROWS", 60)
+    monkeypatch.setattr(lake_module, "FILE_ROWS", 30)
     lake = Lake(house.home, shop.id, house.plugins.catalog)
     async with house.db.connection() as connection:
         await write(connection, shop, range(5000))
@@ -143,6 +144,33 @@ async def test_all_but_the_newest_lies_in_the_order_of_users(
                 assert_frame_equal(rows, rows.sort(source.order))
                 assert rows.get_column("user_id").is_between(low, below, closed="left").all()
                 assert max(rows.n_chunks("all")) == 1
+
+
+async def test_a_merge_that_died_leaves_nothing_that_is_read(
+    house: Context, shop: Brand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "RANGE_ROWS", 100)
+    lake = Lake(house.home, shop.id, house.plugins.catalog)
+    saved, parts = lake_module._save, []
+
+    def dies(frame: pl.DataFrame, path: Path, piece: int = lake_module.GROUP_ROWS) -> None:
+        if len(path.suffixes) > 1:
+            parts.append(path)
+        if len(parts) > 6:
+            raise OSError("the disk is full")
+        saved(frame, path, piece)
+
+    async with house.db.connection() as connection:
+        await write(connection, shop, range(1000))
+        with monkeypatch.context() as patch:
+            patch.setattr(lake_module, "FILE_ROWS", 30)
+            patch.setattr(lake_module, "_save", dies)
+            with pytest.raises(OSError, match="full"):
+                await whole(lake, connection, seal_from=1)
+        assert parts[5].exists()
+        monkeypatch.setattr(lake_module, "FILE_ROWS", 200)
+        await assert_is_the_log(lake, connection, await whole(lake, connection, seal_from=1))
+        assert not parts[5].exists()
 
 
 async def test_files_that_were_merged_are_kept_while_somebody_may_read_them(
