@@ -18,8 +18,8 @@ from siyu.contract.manager import PluginManager
 from siyu.engine.evaluate import Decider
 from siyu.engine.facts import compute
 from siyu.engine.fit import fit, fit_facts
-from siyu.engine.history import Frames
 from siyu.engine.rulebook import Rulebook, bind
+from siyu.history import Frames
 from siyu.store.lake import LOG_SCHEMA, tables
 
 SAMPLE = 40

@@ -20,11 +20,11 @@ import polars as pl
 
 from siyu.contract.events import Catalog
 from siyu.contract.facts import EventFact, Fact, Share
-from siyu.engine.history import MOST, Block, Frames, History
 from siyu.engine.passes import base
 from siyu.engine.reckoning import MANY, Reckoning, parts_of
 from siyu.engine.segments import merged, rows_of
 from siyu.frames import written_over
+from siyu.history import MOST, Block, Frames, History
 
 __all__ = ["compute"]
 

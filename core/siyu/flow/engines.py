@@ -30,7 +30,7 @@ from siyu.engine.evaluate import Decider
 from siyu.engine.facts import compute
 from siyu.engine.facts_narwhals import Tables, facts_frame, short_names
 from siyu.engine.finish import codes
-from siyu.engine.history import History
+from siyu.history import History
 from siyu.store.decisions import Users
 from siyu.store.lake import Stored, history_of
 

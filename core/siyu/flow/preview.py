@@ -23,7 +23,6 @@ from siyu.engine.diff import Changes, diff
 from siyu.engine.effects import Effect, Flow, Part, Size, effects, flows, sizes
 from siyu.engine.evaluate import Decider
 from siyu.engine.facts import compute
-from siyu.engine.history import History
 from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import plugins
 from siyu.flow.context import Context, aware, now, zone
@@ -31,6 +30,7 @@ from siyu.flow.engines import Polars
 from siyu.flow.playbooks import sent_at_once
 from siyu.flow.programs import programs
 from siyu.flow.refresh import judge
+from siyu.history import History
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
 from siyu.store.lake import Lake, history_of

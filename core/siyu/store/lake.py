@@ -25,7 +25,7 @@ from pathlib import Path
 import polars as pl
 
 from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, Column, EventKind, Source
-from siyu.engine.history import MOST, Block, History
+from siyu.history import MOST, Block, History
 from siyu.store.db import Connection, copy_out, fetch
 from siyu.store.merges import SCHEMA as MERGED
 from siyu.store.merges import apart, counted, mapping, members

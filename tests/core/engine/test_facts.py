@@ -55,8 +55,8 @@ from siyu.contract.manager import PluginManager
 from siyu.engine import facts as facts_module
 from siyu.engine import reckoning
 from siyu.engine.facts import compute
-from siyu.engine.history import Block, Frames, History
 from siyu.flow.engines import opened
+from siyu.history import Block, Frames, History
 from siyu.store.lake import Stored
 
 from tests.properties import examples
