@@ -19,6 +19,15 @@ from siyu.store.models import Brand
 _numbers = itertools.count()
 
 
+@pytest.fixture(params=["few", "many"])
+def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written goes to the database as few rows do, and as thousands do."""
+    if request.param == "many":
+        for name in ("siyu.store.db.AT_ONCE", "siyu.store.decisions.AT_ONCE"):
+            monkeypatch.setattr(name, 0)
+        monkeypatch.setattr("siyu.store.db.PIECE", 2)
+
+
 @pytest.fixture(scope="module")
 async def house_url(addresses: Addresses, template: str) -> AsyncIterator[str]:
     """A database that the tests of a module share."""

@@ -24,6 +24,7 @@ __all__ = [
     "NOTE",
     "Change",
     "Expired",
+    "Noted",
     "Noun",
     "changes_after",
     "forget",
@@ -37,6 +38,8 @@ Noun: TypeAlias = Literal["action", "stage", "tag", "task"]
 
 BATCH = 100
 """The most users, actions or tasks of a row."""
+Noted: TypeAlias = tuple[Noun, str | None, str | None, str | None, Sequence[int]]
+"""A row: noun, track, before, after and ids, as :class:`Change` has them."""
 KEPT = timedelta(days=7)
 """How long changes can be followed from."""
 ROWS = 200
@@ -66,13 +69,15 @@ class Change:
 
 async def note_decisions(
     connection: Connection, brand_id: int, tags: pl.DataFrame, stages: pl.DataFrame, at: datetime
-) -> None:
+) -> list[Noted]:
     """Note changes as :class:`siyu.engine.diff.Changes` has them, under the brand's decision lock."""
-    rows = [
+    rows: list[Noted] = [
         ("tag", None, None if gained else tag, tag if gained else None, users)
         for tag, gained, users in _grouped(tags, "tag", "gained")
-    ] + [("stage", *row) for row in _grouped(stages, "track", "before", "after")]
+    ]
+    rows += [("stage", *row) for row in _grouped(stages, "track", "before", "after")]
     await _write(connection, brand_id, at, rows)
+    return rows
 
 
 async def note(
@@ -84,7 +89,7 @@ async def note(
     noun: Noun = "action",
 ) -> None:
     """Note the actions or tasks that came into each status, in their transaction and last in it."""
-    rows = [
+    rows: list[Noted] = [
         (noun, None, None, after, ids[start : start + BATCH])
         for after, ids in changed.items()
         for start in range(0, len(ids), BATCH)
@@ -102,12 +107,12 @@ def _grouped(frame: pl.DataFrame, *by: str) -> Iterator[tuple[Any, ...]]:
             yield (*values, ids[start : start + BATCH])
 
 
-async def _write(connection: Connection, brand_id: int, at: datetime, rows: Sequence[tuple[Any, ...]]) -> None:
+async def _write(connection: Connection, brand_id: int, at: datetime, rows: Sequence[Noted]) -> None:
     if rows:
-        await connection.executemany(
-            "INSERT INTO change_batch (brand_id, at, noun, track, before, after, ids)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            [(brand_id, at, *row) for row in rows],
+        await connection.copy_records_to_table(
+            "change_batch",
+            records=[(brand_id, at, *row) for row in rows],
+            columns=["brand_id", "at", "noun", "track", "before", "after", "ids"],
         )
 
 

@@ -20,19 +20,24 @@ import polars as pl
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor
 
+from siyu.contract.errors import InputError
 from siyu.contract.events import MOMENT
 from siyu.store import migrations
 from siyu.store.readers import Readers
 from siyu.store.signals import Signals
 from siyu.telemetry import tracing
 
-__all__ = ["Connection", "Database", "Lock", "copy_in", "copy_out", "fetch", "give", "note_sizes"]
+__all__ = ["AT_ONCE", "Connection", "Database", "Lock", "copy_in", "copy_out", "fetch", "give", "note_sizes"]
 
 AT_ONCE = 5_000
 """Up to so many rows go to a statement as arrays; more are staged by COPY."""
+PIECE = 100_000
+"""Rows that a COPY is handed at a time."""
 MANY = 50
 """From so many rows on it pays to look whether a column has but one value."""
 
+OLDEST = 18
+"""The oldest PostgreSQL whose SQL is spoken here: it returns rows as they were before an update."""
 END_SECONDS = 5.0
 """How long a COPY may go on that was given up, before its connection is."""
 
@@ -94,6 +99,12 @@ class Database:
         if await self._up_to_date():
             return  # Tortoise loads all migrations before it finds that there is nothing to do
         async with self.connection() as lock:
+            if (version := lock.get_server_version().major) < OLDEST:
+                raise InputError(
+                    f"PostgreSQL {version} is too old",
+                    field="DATABASE_URL",
+                    remedy=f"name a PostgreSQL {OLDEST} or newer, or unset it to use the embedded one",
+                )
             # Tortoise takes no lock of its own.
             await lock.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
             try:
@@ -200,15 +211,13 @@ async def give(
     rows: pl.DataFrame,
     *,
     first: int,
-    stage: bool = False,
 ) -> tuple[str, list[Any]]:
     """``rows`` for statements that call them ``name``: what these begin with, and their arguments from ``$first`` on.
 
-    ``columns`` are SQL types by name. Many rows, and those that a statement is to change (``stage``), lie in the
-    temporary table ``staged_name``.
+    ``columns`` are SQL types by name. Many rows lie in the temporary table ``staged_name``.
     """
     rows = rows.select(list(columns))
-    if len(rows) <= AT_ONCE and not stage:
+    if len(rows) <= AT_ONCE:
         return _arrays(name, columns, rows, first)
     table = f"staged_{name}"
     # One for the life of the connection: creating a table for each batch would bloat the catalog.
@@ -217,8 +226,10 @@ async def give(
         f" ON COMMIT DELETE ROWS; TRUNCATE {table}"
     )
     await copy_in(connection, table, rows)
-    # Without statistics a handful of changes is met by a scan of everything.
-    await connection.execute(f"ANALYZE {table}")
+    # Without statistics a handful of changes is met by a scan of everything. Nothing is joined by its long texts, which
+    # would take most of the time.
+    narrow = [column for column, kind in columns.items() if kind != "text"]
+    await connection.execute(f"ANALYZE {table} ({', '.join(narrow or columns)})")
     return f"WITH {name} AS NOT MATERIALIZED (SELECT * FROM {table})", []
 
 
@@ -247,14 +258,18 @@ def _alike(values: pl.Series) -> bool:
 
 async def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> None:
     """COPY a frame into the columns of ``table`` that are named like its own."""
-    if frame.is_empty():
-        return
-    buffer = BytesIO()
-    # Off the event loop: writing a million rows takes a second.
-    # Null is nothing between the commas, on both sides: an empty text is quoted, and no text is mistaken for null.
-    await asyncio.to_thread(frame.write_csv, buffer, include_header=False, quote_style="necessary")
-    buffer.seek(0)
-    await connection.copy_to_table(table, source=buffer, columns=frame.columns, format="csv")
+    if len(frame):
+        await connection.copy_to_table(table, source=_pieces(frame), columns=frame.columns, format="csv")
+
+
+async def _pieces(frame: pl.DataFrame) -> AsyncIterator[bytes]:
+    """A frame as CSV, some of it at a time: the text of a million rows takes hundreds of megabytes."""
+    for rows in frame.iter_slices(PIECE):
+        buffer = BytesIO()
+        # Off the event loop: writing so many takes a tenth of a second.
+        # Null is nothing between the commas, on both sides: an empty text is quoted, and no text is mistaken for null.
+        await asyncio.to_thread(rows.write_csv, buffer, include_header=False, quote_style="necessary")
+        yield buffer.getvalue()
 
 
 async def fetch(

@@ -251,6 +251,7 @@ async def test_undone_is_as_it_was(
     assert not await SettingChange.filter(brand_id=brand.id).exclude(restores=None)
 
 
+@pytest.mark.usefixtures("rows")
 async def test_two_changes_that_were_decided_apart_are_undone_one_at_a_time(house: Context) -> None:
     brand = await brand_after(house, CAST)
     was = await everything(brand)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from siyu.flow.context import Context
 from siyu.store import db
-from siyu.store.db import copy_out
+from siyu.store.db import copy_in, copy_out
 
 SCHEMA = {"i": pl.Int64()}
 
@@ -32,6 +32,25 @@ async def test_a_connection_can_be_used_after_a_copy_that_was_given_up(ctx: Cont
                 pytest.fail(f"after {turns} turns of the loop it is waited for without end")
             assert asked.result() == 1
     assert given_up
+
+
+async def test_what_is_written_by_copy_is_written_whole_or_not_at_all(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "PIECE", 7)
+    frame = pl.DataFrame({"i": range(50)})
+    lengths: set[int] = set()
+    async with ctx.db.connection() as connection:
+        await connection.execute("CREATE TEMPORARY TABLE written (i bigint)")
+        for turns in range(60):
+            writing = asyncio.create_task(copy_in(connection, "written", frame))
+            for _ in range(turns):
+                await asyncio.sleep(0.0005)
+            writing.cancel()
+            await asyncio.wait([writing])
+            lengths.add(await asyncio.wait_for(connection.fetchval("SELECT count(*) FROM written"), 5))
+            await connection.execute("TRUNCATE written")
+    assert lengths == {0, 50}
 
 
 async def test_one_that_does_not_end_is_given_up_with_its_connection(

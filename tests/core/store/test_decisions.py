@@ -75,6 +75,7 @@ async def test_the_very_first_decision_of_a_database_is_newer_than_a_snapshot_ma
         assert standing(await decisions.of_all(connection)) == {1: {"p.a": True}}
 
 
+@pytest.mark.usefixtures("rows")
 async def test_decisions_read_from_a_snapshot_are_those_read_whole(house: Context, shop: Brand, tmp_path: Path) -> None:
     dice = random.Random(5)
     model: Model = {}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+from siyu.contract.errors import InputError
 from siyu.flow.context import Context
-from siyu.store.db import APPS
+from siyu.runtime import Addresses
+from siyu.store.db import APPS, Database
 from tortoise.migrations.autodetector import MigrationAutodetector
 
 
@@ -28,3 +31,19 @@ async def test_every_column_of_a_model_is_there(ctx: Context) -> None:
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
         )
     assert wanted - {(row["table_name"], row["column_name"]) for row in rows} == set()
+
+
+async def test_a_server_that_is_too_old_is_refused_before_anything_is_made(
+    addresses: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("siyu.store.db.OLDEST", 99)
+    db = await Database.open(addresses.database_url, pool=1)
+    try:
+        with pytest.raises(InputError, match="PostgreSQL 18 is too old") as caught:
+            await db.migrate()
+        async with db.connection() as connection:
+            assert await connection.fetchval("SELECT to_regclass('brand')") is None
+    finally:
+        await db.close()
+    assert caught.value.field == "DATABASE_URL"
+    assert "99 or newer" in str(caught.value.remedy)
