@@ -46,6 +46,8 @@ Kind = Literal["number", "text", "flag", "date"]
 
 EXACT = 2**53
 """Whole numbers up to this are the same in double precision."""
+MOST_PARTS, MOST_LEVELS = 100_000, 150
+"""How large the conditions of one rule may be, and how deeply nested each: what is compiled goes down by recursion."""
 
 
 class _Tree:
@@ -53,12 +55,15 @@ class _Tree:
 
     __slots__ = ()
 
+    def parts(self) -> list[_Tree]:
+        """What it is made of, in reading order."""
+        values = (value if isinstance(value, tuple) else (value,) for value in vars(self).values())
+        return [part for value in values for part in value if isinstance(part, _Tree)]
+
     def leaves(self) -> Iterator[Leaf]:
         """The facts it mentions, in reading order."""
-        for value in vars(self).values():
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, _Tree):
-                    yield from part.leaves()
+        for part in self.parts():
+            yield from part.leaves()
 
 
 class Expr(_Tree):
@@ -118,11 +123,16 @@ class Expr(_Tree):
         """Whether the value is one of ``values``."""
         if isinstance(values, str):
             raise RuleError(f"is_in({values!r}) is given one text", remedy="give a list of texts, or compare with ==")
+        if not isinstance(values, Iterable):
+            raise RuleError(f"is_in({values!r}) is given one value", remedy="give a list, or compare with ==")
         return In(self, tuple(lift(value) for value in values))
 
     def is_missing(self) -> Condition:
         """Whether there is no value."""
         return Missing(self)
+
+    def __bool__(self) -> NoReturn:
+        raise RuleError(f"{self!r} has no truth value by itself", remedy="compare it with something: orders > 0")
 
 
 class Leaf(Expr):
@@ -134,6 +144,10 @@ class Leaf(Expr):
     def name(self) -> str:
         """The canonical text of the declaration; equal declarations have equal names."""
         raise NotImplementedError
+
+    def parts(self) -> list[_Tree]:
+        # Not what it keeps in a tuple: the facts that it is made of stand in its expression, too.
+        return [value for value in vars(self).values() if isinstance(value, _Tree)]
 
     def leaves(self) -> Iterator[Leaf]:
         yield self
@@ -276,6 +290,10 @@ class HasTag(Condition):
 
     key: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str) or not self.key:
+            raise RuleError(f"HasTag({self.key!r})", field="key", remedy="give the key of a tag: 'rfm.high_value'")
+
     def __repr__(self) -> str:
         return f"has tag {self.key}"
 
@@ -308,6 +326,31 @@ class Not(Condition):
 
     def __repr__(self) -> str:
         return f"not ({self.term!r})"
+
+
+_LANGUAGE = (Leaf, Lit, Arithmetic, Always, Compare, Between, In, Missing, HasTag, And, Or, Not)
+
+
+def measure(tree: _Tree) -> tuple[int, int]:
+    """How many parts a condition has, and how deeply they are nested. What is mentioned twice counts twice, as it is
+    compiled, and is looked at once: a small tree that shares its parts may be an endless one to read."""
+    sizes: dict[int, tuple[int, int]] = {}
+    todo = [(tree, False)]
+    while todo:
+        part, ready = todo.pop()
+        if id(part) in sizes:
+            continue
+        if not isinstance(part, _LANGUAGE):
+            raise RuleError(
+                f"{type(part).__name__} is no part of a condition", remedy="use what siyu has: & | ~ < == in"
+            )
+        inner = part.parts()
+        if ready or not inner:
+            below = [sizes[id(each)] for each in inner]
+            sizes[id(part)] = 1 + sum(size for size, _ in below), 1 + max((deep for _, deep in below), default=0)
+        else:
+            todo += [(part, True), *((each, False) for each in inner)]
+    return sizes[id(tree)]
 
 
 def lift(value: object) -> Expr:

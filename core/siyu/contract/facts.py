@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from siyu.contract.attributes import KIND_OF, AttributeKind, AttributeType, texts
 from siyu.contract.conditions import EXACT, Expr, Kind, Leaf, Lit, Scalar, lift
@@ -162,6 +162,7 @@ class Attribute(Fact):
         default: Scalar | None = None,
         type: AttributeType | None = None,
     ) -> None:
+        _named(attribute, "attribute")
         values = texts(attribute, values, type)
         # Until the declaration is known, what the default is will do.
         known = type or ("text" if values or default is None else _LIKELY[lift(default).kind])
@@ -210,6 +211,10 @@ class DaysUntil(Fact):
     yearly: bool = False
     kind: Kind = "number"
 
+    def __post_init__(self) -> None:
+        _named(self.attribute, "attribute")
+        _flag(self.yearly, "yearly")
+
     @cached_property
     def name(self) -> str:
         return self._repr(self.attribute, yearly=self.yearly or None)
@@ -228,6 +233,7 @@ class Age(Fact):
     kind: Kind = "number"
 
     def __post_init__(self) -> None:
+        _named(self.attribute, "attribute")
         if self.unit not in ("years", "months"):
             raise RuleError(f"unit={self.unit!r}", field=self.attribute, remedy="units are: years, months")
 
@@ -274,8 +280,9 @@ class Score(Fact):
     def __init__(self, of: Fact, cuts: Sequence[float], *, reverse: bool = False) -> None:
         if not isinstance(of, Fact) or of.kind != "number":
             raise RuleError(f"Score({of!r})", field="of", remedy="give a fact that is a number")
-        if not cuts or not all(isinstance(cut, int | float) and isfinite(cut) for cut in cuts):
-            raise RuleError(f"cuts={cuts!r}", field="cuts", remedy="give at least one number")
+        if not isinstance(cuts, Sequence) or not cuts or not all(map(_finite, cuts)):
+            raise RuleError(f"cuts={cuts!r}", field="cuts", remedy="give a list of at least one number")
+        _flag(reverse, "reverse")
         object.__setattr__(self, "of", of)
         object.__setattr__(self, "cuts", tuple(sorted(map(float, cuts))))
         object.__setattr__(self, "reverse", reverse)
@@ -299,8 +306,8 @@ class EventFact(Fact):
     kind: Kind = "number"
 
     def __init__(self, event: str, where: Mapping[str, Any] | None = None, days: int | None = None) -> None:
-        object.__setattr__(self, "event", event)
-        object.__setattr__(self, "where", _where(where or {}))
+        object.__setattr__(self, "event", _named(event, "event"))
+        object.__setattr__(self, "where", _where({} if where is None else where))
         object.__setattr__(self, "days", _window(days))
 
     @cached_property
@@ -346,8 +353,10 @@ class Cycle(EventFact):
         self, event: str, where: Mapping[str, Any] | None = None, days: int | None = None, *, least: int = 3
     ) -> None:
         super().__init__(event, where, days)
-        if least < 2:
-            raise RuleError(f"least={least}", field="least", remedy="a gap needs two days")
+        if type(least) is not int or least < 2:
+            raise RuleError(
+                f"least={least!r}", field="least", remedy="a gap needs two days: give a whole number from 2"
+            )
         object.__setattr__(self, "least", least)
 
     def _options(self) -> dict[str, object]:
@@ -360,7 +369,7 @@ class _FieldFact(EventFact):
 
     def __init__(self, event: str, field: str, where: Mapping[str, Any] | None = None, days: int | None = None) -> None:
         super().__init__(event, where, days)
-        object.__setattr__(self, "field", field)
+        object.__setattr__(self, "field", _named(field, "field"))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -383,7 +392,7 @@ class _Repeatable(_FieldFact):
         repeat: bool = False,
     ) -> None:
         super().__init__(event, field, where, days)
-        object.__setattr__(self, "repeat", repeat)
+        object.__setattr__(self, "repeat", _flag(repeat, "repeat"))
 
     def _options(self) -> dict[str, object]:
         return {**super()._options(), "repeat": self.repeat or None}
@@ -447,6 +456,8 @@ class _Value(_FieldFact):
         kind: Kind = "text",
     ) -> None:
         super().__init__(event, field, where, days)
+        if kind not in get_args(Kind):
+            raise RuleError(f"kind={kind!r}", field="kind", remedy=f"kinds are: {', '.join(get_args(Kind))}")
         object.__setattr__(self, "kind", kind)
 
     def _options(self) -> dict[str, object]:
@@ -506,14 +517,34 @@ class DaysSinceFirst(_Since):
     __slots__ = ()
 
 
+def _named(value: str, field: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise RuleError(f"{field}={value!r}", field=field, remedy="give its name, a text")
+    return _plain(value)  # type: ignore[no-any-return]
+
+
+def _flag(value: bool, field: str) -> bool:
+    if not isinstance(value, bool):
+        raise RuleError(f"{field}={value!r}", field=field, remedy="use True or False")
+    return value
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
 def _window(days: int | None) -> int | None:
-    if days is not None and not 1 <= days <= MAX_WINDOW_DAYS:
-        raise RuleError(f"a window of {days} days", field="days", remedy=f"use 1 to {MAX_WINDOW_DAYS}, or None")
+    if days is not None and (type(days) is not int or not 1 <= days <= MAX_WINDOW_DAYS):
+        raise RuleError(
+            f"a window of {days!r} days", field="days", remedy=f"use a whole number, 1 to {MAX_WINDOW_DAYS}, or None"
+        )
     return days
 
 
 def _where(where: Mapping[str, Any]) -> Where:
     """The filter in one canonical order, so that equal filters are equal facts."""
+    if not isinstance(where, Mapping) or not all(isinstance(field, str) for field in where):
+        raise RuleError(f"{where!r} is no filter", field="where", remedy="give fields and values: {'category': 'tea'}")
     result: list[tuple[str, Test]] = []
     for field, wanted in sorted(where.items()):
         if isinstance(wanted, Within | Contains):

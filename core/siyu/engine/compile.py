@@ -144,7 +144,7 @@ class _Sums:
             case Lit(value):
                 return nw.lit(value)
             case Arithmetic():
-                if any(expr.leaves()):
+                if _varies(expr):
                     return nw.col(self._column(expr)[0])
                 return nw.lit(_known(expr), nw.Float64)
         raise TypeError(expr)
@@ -156,7 +156,7 @@ class _Sums:
             sides = [
                 self._column(side)[1]
                 for side in (expr.left, expr.right)
-                if isinstance(side, Arithmetic) and any(side.leaves())
+                if isinstance(side, Arithmetic) and _varies(side)
             ]
             level = max(sides, default=-1) + 1
             if level == len(self._levels):
@@ -179,6 +179,11 @@ class _Sums:
                 # Polars divides by what is the same in every row through its inverse, which is wrong in the last digit.
                 result = nw.when(b != 0).then(a / (b + a * 0.0))
         return nw.when(result.is_finite()).then(result)
+
+
+def _varies(expr: Expr) -> bool:
+    """Whether it mentions a fact."""
+    return next(expr.leaves(), None) is not None
 
 
 def _known(expr: Expr) -> float | None:

@@ -126,7 +126,7 @@ async def declarations(ctx: Context, brand_id: int, names: Iterable[FactName]) -
     found: dict[FactName, tuple[str, ...]] = {}
     for name in names:
         with suppress(InputError):
-            found[name] = tuple(fact.name for _, fact in known[_meant(known, name, "")] if fact)
+            found[name] = tuple(fact.name for _, fact in known[_meant(known, name, "")] if fact is not None)
     return found
 
 
@@ -139,13 +139,13 @@ async def columns(ctx: Context, brand_id: int, named: Iterable[tuple[str, FactNa
     asked: list[_Key] = []
     for field, name in named:
         parts = known[_meant(known, name, field)]
-        spelt = tuple((cohort.low, cohort.below, fact.name if fact else None) for cohort, fact in parts)
+        spelt = tuple((cohort.low, cohort.below, fact.name if fact is not None else None) for cohort, fact in parts)
         key = _Key(brand_id, at.astimezone(days).date(), spelt)
         keys[key] = parts
         asked.append(key)
 
     async def make(missing: list[_Key]) -> dict[_Key, Column]:
-        facts = {fact.name: fact for key in missing for _, fact in keys[key] if fact}
+        facts = {fact.name: fact for key in missing for _, fact in keys[key] if fact is not None}
         values = await _computed(ctx, brand_id, list(facts.values()), at, days)
 
         def parted() -> dict[_Key, Column]:
@@ -161,7 +161,7 @@ async def listed(ctx: Context, brand_id: int) -> list[tuple[str, str, str, Fact]
     """The facts that filters and orders can name: plugin, rule, name and the fact. Where a change is being rolled out
     it is the one of the first cohort that has it."""
     known = (await _here(ctx, brand_id)).bound.meanings
-    return [(*name, next(fact for _, fact in parts if fact)) for name, parts in known.items()]
+    return [(*name, next(fact for _, fact in parts if fact is not None)) for name, parts in known.items()]
 
 
 async def _here(ctx: Context, brand_id: int) -> Present:
@@ -179,7 +179,7 @@ def _meant(known: Mapping[FactKey, Meaning], wanted: FactName, field: str) -> Fa
         remedy = f"the rules of {wanted.plugin}: {', '.join(rules)}"
         raise InputError(f"no rule {wanted.rule!r}", field=f"{field}.rule", remedy=remedy)
     found = [each for each in known if _matches(each, wanted) and each[2] == wanted.name]
-    if len({tuple(fact and fact.name for _, fact in known[each]) for each in found}) == 1:
+    if len({tuple(None if fact is None else fact.name for _, fact in known[each]) for each in found}) == 1:
         return found[0]
     if found:
         remedy = f"name the rule too: {', '.join(sorted(rule for _, rule, _ in found))}"
@@ -201,14 +201,14 @@ async def _computed(ctx: Context, brand_id: int, facts: list[Fact], at: datetime
 
 
 def _kind(parts: Meaning) -> Kind:
-    return next(fact.kind for _, fact in parts if fact)
+    return next(fact.kind for _, fact in parts if fact is not None)
 
 
 def _column(parts: Meaning, values: pl.DataFrame, at: datetime) -> Column:
     kind = _kind(parts)
     rows = [
         cohort.of(values).select(
-            "user_id", (pl.col(fact.name) if fact else pl.lit(None)).cast(_TYPES[kind]).alias("value")
+            "user_id", (pl.col(fact.name) if fact is not None else pl.lit(None)).cast(_TYPES[kind]).alias("value")
         )
         for cohort, fact in parts
     ]

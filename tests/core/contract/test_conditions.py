@@ -10,7 +10,7 @@ from functools import reduce
 from typing import Any
 
 import pytest
-from siyu import ALWAYS, Attribute, Condition, Count, RuleError, Total
+from siyu import ALWAYS, Attribute, Condition, Count, HasTag, RuleError, Total
 from siyu.contract.conditions import And, Lit, Or, lift
 
 orders = Count("order.paid")
@@ -47,6 +47,9 @@ class Level(enum.IntEnum):
         (lambda: orders.is_in([1, "x"]), "'x', a text", "one kind"),
         (lambda: orders.is_in([spent]), "takes literals, got Total", "compare facts with =="),  # type: ignore[list-item]
         (lambda: skin.is_in("oily"), "one text", "list of texts"),
+        (lambda: orders.is_in(5), "one value", "give a list"),  # type: ignore[arg-type]
+        (lambda: orders and (spent > 1), "Count('order.paid') has no truth value", "compare it"),
+        (lambda: HasTag(3), "HasTag(3)", "the key of a tag"),  # type: ignore[arg-type]
         (lambda: (orders > 1) & True, "True is not a condition", "brackets"),  # type: ignore[operator]
         (lambda: (orders > 1) | skin, "Attribute('skin') is not a condition", "brackets"),  # type: ignore[operator]
         (lambda: Lit(True, "flag") < Lit(False, "flag"), "True is true or false", "== or !="),

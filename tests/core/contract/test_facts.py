@@ -156,6 +156,24 @@ def test_declarations_that_differ_in_anything_are_different_facts() -> None:
     [
         (lambda: Count("order.paid", days=0), "0 days", "1 to 3660"),
         (lambda: Count("order.paid", days=3661), "3661 days", "1 to 3660"),
+        (lambda: Count("order.paid", days=UNKNOWN), "'colour' days", "a whole number"),
+        (lambda: Count("order.paid", days=7.5), "7.5 days", "a whole number"),  # type: ignore[arg-type]
+        (lambda: Count("order.paid", days=True), "True days", "a whole number"),
+        (lambda: Count(7), "event=7", "its name, a text"),  # type: ignore[arg-type]
+        (lambda: Count(" "), "event=' '", "its name, a text"),
+        (lambda: Count("order.paid", where=UNKNOWN), "'colour' is no filter", "{'category': 'tea'}"),
+        (lambda: Count("order.paid", where={1: "a"}), "{1: 'a'} is no filter", "{'category': 'tea'}"),  # type: ignore[dict-item]
+        (lambda: Share("order.paid", UNKNOWN), "'colour' is no filter", "{'category': 'tea'}"),
+        (lambda: Total("order.paid", 7), "field=7", "its name, a text"),  # type: ignore[arg-type]
+        (lambda: Total("order.paid", "amount", repeat=UNKNOWN), "repeat='colour'", "True or False"),
+        (lambda: Last("order.paid", "store", kind=UNKNOWN), "kind='colour'", "number, text, flag, date"),
+        (lambda: DaysUntil(3), "attribute=3", "its name, a text"),  # type: ignore[arg-type]
+        (lambda: DaysUntil("birthday", yearly=UNKNOWN), "yearly='colour'", "True or False"),
+        (lambda: Age(None), "attribute=None", "its name, a text"),  # type: ignore[arg-type]
+        (lambda: Attribute(3), "attribute=3", "its name, a text"),  # type: ignore[arg-type]
+        (lambda: Cycle("order.paid", least=2.5), "least=2.5", "a whole number"),  # type: ignore[arg-type]
+        (lambda: Score(Count("order.paid"), 5), "cuts=5", "a list"),  # type: ignore[arg-type]
+        (lambda: Score(Count("order.paid"), [True]), "cuts=[True]", "at least one number"),
         (lambda: Count("order.paid", where={"a": []}), "{'a': []}", "a text, a whole number, a flag, Within"),
         (lambda: Count("order.paid", where={"a": 1.5}), "1.5", "a text, a whole number, a flag, Within"),
         (lambda: Count("order.paid", where={"a": None}), "None", "a text, a whole number, a flag, Within"),
