@@ -56,8 +56,8 @@ class ContentAffinity(FittedSegmenter):
             topics.setdefault(topic, []).append((category, lift))
         for topic, found in topics.items():
             bought = Count("order.paid", {"category": [category for category, _ in found]}, p.days)
-            pairs = ", ".join(f"{category} ×{lift:.1f}" for category, lift in found)
-            because = _literal(f"; whose buyers open {topic} more often than others: {pairs}")
+            pairs = ", ".join(f"{category[:40]} ×{lift:.1f}" for category, lift in found)
+            because = _literal(f"; whose buyers open {topic[:40]} more often than others: {pairs}")
             yield Tag(
                 f"interest.affinity_{_key(topic)}",
                 f"内容偏好：{topic[:40]}",

@@ -5,7 +5,7 @@ Plugins are found by entry points of group ``siyu``: the name is the plugin's na
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -73,6 +73,8 @@ class Plugin:
     attributes: tuple[AttributeKind, ...] = ()
     refused: SiyuError | None = None
     """Why it could not be loaded. Its rules stand still; everything else goes on."""
+    check_fact: Callable[[Fact], None] = lambda fact: None
+    """Refuses a fact that cannot be computed over the events and attributes of this installation."""
 
     @cached_property
     def declarations(self) -> dict[str, Declaration]:
@@ -179,7 +181,8 @@ class PluginManager:
             raise PluginError(f"plugin {name} declares {min(twice)!r} twice", field=min(twice), remedy="rename one")
         title = ((module.__doc__ or "").strip() or name).splitlines()[0]
         attributes = tuple(self._attributes[name])
-        plugin = Plugin(name, title, version, {hook: items for hook, items in declared.items() if items}, attributes)
+        declared = {hook: items for hook, items in declared.items() if items}
+        plugin = Plugin(name, title, version, declared, attributes, check_fact=lambda fact: self.catalog.check(fact))
         self.plugins[name] = plugin
         return plugin
 

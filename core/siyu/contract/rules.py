@@ -14,7 +14,7 @@ from itertools import islice
 from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from siyu.contract.conditions import ALWAYS, Condition, Expr
+from siyu.contract.conditions import ALWAYS, MOST_LEVELS, MOST_PARTS, Condition, Expr, measure
 from siyu.contract.errors import RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.params import Params
@@ -29,6 +29,11 @@ State = Mapping[str, Any]
 
 MOST_YIELDED = 10_000
 """How many tags one rule may give; affinities and interests give hundreds."""
+MOST_TITLE, MOST_BECAUSE = 200, 10_000
+"""Letters of a title and of a reason."""
+MOST_STAY = 3_660
+MOST_FACTS = 1_000
+"""How many facts the conditions and reasons of one rule may take, each of them a column for every user."""
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*\Z")
 
@@ -49,8 +54,7 @@ class Tag:
     facts: Mapping[str, Fact] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_key(self.key)
-        _check_condition(self.key, self.when)
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,9 @@ class Stage:
     facts: Mapping[str, Fact] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_key(self.key)
-        _check_condition(self.key, self.when)
-        if self.stay < 0:
-            raise RuleError(f"stay={self.stay}", field=self.key, remedy="use 0 or more days")
+        _check(self)
+        if type(self.stay) is not int or not 0 <= self.stay <= MOST_STAY:
+            raise RuleError(f"stay={self.stay!r}", field=self.key, remedy=f"use 0 to {MOST_STAY} whole days")
 
 
 T = TypeVar("T", bound=Tag | Stage)
@@ -128,7 +131,7 @@ class Segmenter(Rule, ABC):
 
     @abstractmethod
     def tags(self, p: Any) -> Iterable[Tag]:
-        """The tags under parameters ``p``: at most 10,000, and within a second, or the rule is fenced."""
+        """The tags under parameters ``p``: at most 10,000 over 1,000 facts, within a second, or the rule is fenced."""
 
 
 class FittedSegmenter(Rule, ABC):
@@ -179,9 +182,20 @@ def _listed(given: Iterable[T], wanted: type[T], names: Collection[str]) -> list
     found = list(islice(given, MOST_YIELDED + 1))
     if len(found) > MOST_YIELDED:
         raise RuleError(f"it yields more than {MOST_YIELDED:,}", remedy="yield fewer tags")
+    parts, keys, facts = 0, set[str](), set[str]()
     for item in found:
         if not isinstance(item, wanted):
             raise RuleError(f"it yields {item!r}", remedy=f"yield a {wanted.__name__}(...)")
+        if item.key in keys:
+            raise RuleError("it yields this key twice", field=item.key, remedy="give each a key of its own")
+        keys.add(item.key)
+        size, levels = measure(item.when)
+        parts += size
+        if parts > MOST_PARTS or levels > MOST_LEVELS:
+            raise too_large(item.key, parts, levels)
+        facts.update(leaf.name for leaf in (*item.when.leaves(), *item.facts.values()))
+        if len(facts) > MOST_FACTS:
+            raise RuleError(f"more than {MOST_FACTS:,} facts", field=item.key, remedy="take fewer, or several rules")
         for name in placeholders(item.because):
             if name not in names and name not in item.facts:
                 valid = ", ".join(sorted({*names, *item.facts}))
@@ -189,21 +203,51 @@ def _listed(given: Iterable[T], wanted: type[T], names: Collection[str]) -> list
     return found
 
 
+def too_large(key: str, parts: int, levels: int) -> RuleError:
+    """Of conditions that are more than anybody could compile."""
+    return RuleError(
+        f"conditions of {parts:,} parts, nested {levels:,} deep",
+        field=key,
+        remedy=f"stay below {MOST_PARTS:,} parts a rule and {MOST_LEVELS} levels",
+    )
+
+
 def placeholders(template: str) -> list[str]:
     """The names in braces, in order; a malformed template is a :class:`RuleError`."""
     try:
-        return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+        parsed = [part for part in Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise RuleError(f"because={template!r}: {error}", remedy="close every brace, double a literal one") from None
+    for _, name, form, conversion in parsed:
+        # A width of a billion would be a gigabyte for whoever reads it.
+        if form or conversion:
+            raise RuleError(f"because={template!r} says how {name!r} is shown", remedy="put the name alone in braces")
+    return [str(name) for _, name, _, _ in parsed]
 
 
-def _check_key(key: str) -> None:
-    if not _KEY.match(key) or len(key) > 80:
+def _check(item: Tag | Stage) -> None:
+    """Refuse what could not be stored or shown: it would stop the rules of others, too."""
+    key, when = item.key, item.when
+    if not isinstance(key, str) or not _KEY.match(key) or len(key) > 80:
         raise RuleError(f"the key {key!r}", remedy="use lower-case words joined by _ and . (at most 80 letters)")
+    if not isinstance(when, Condition):
+        remedy = "compare it with something" if isinstance(when, Expr) else "build it from facts, e.g. self.orders >= 3"
+        raise RuleError(f"when={when!r} is not a condition", field=key, remedy=remedy)
+    for name, text, most in (("title", item.title, MOST_TITLE), ("because", item.because, MOST_BECAUSE)):
+        # As PostgreSQL keeps texts: without NUL, and Unicode.
+        if not isinstance(text, str) or len(text) > most or "\0" in text or not _unicode(text):
+            remedy = f"give a text of at most {most:,} letters, Unicode without NUL"
+            raise RuleError(f"{name}={_cut(text)}", field=key, remedy=remedy)
+    if not isinstance(item.facts, Mapping) or not all(
+        isinstance(name, str) and isinstance(fact, Fact) for name, fact in item.facts.items()
+    ):
+        raise RuleError(f"facts={_cut(item.facts)}", field=key, remedy="give facts by name: {'bought': Count(...)}")
 
 
-def _check_condition(key: str, when: object) -> None:
-    if isinstance(when, Condition):
-        return
-    remedy = "compare it with something" if isinstance(when, Expr) else "build it from facts, e.g. self.orders >= 3"
-    raise RuleError(f"when={when!r} is not a condition", field=key, remedy=remedy)
+def _unicode(text: str) -> bool:
+    return text.encode(errors="replace").decode() == text
+
+
+def _cut(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"

@@ -9,6 +9,7 @@ import polars as pl
 import polars.selectors as cs
 
 from siyu.contract.budget import Call, make
+from siyu.contract.errors import RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
@@ -19,6 +20,8 @@ __all__ = ["fit", "fit_facts", "fit_fenced"]
 
 FIT_SECONDS = 60.0
 """How long a rule may look at the whole population."""
+MOST_STATE = 4_000_000
+"""Letters of a state, as JSON: it is kept with each version of the rulebook."""
 
 
 def fit_facts(plugins: Iterable[Plugin]) -> list[Fact]:
@@ -69,7 +72,16 @@ def _call(name: Name, rule: FittedSegmenter, p: Params, facts: pl.DataFrame) -> 
         # Codes are the engine's business; in one piece each look at the values takes a part of the time.
         mine = mine.cast({cs.enum(): pl.String}).rechunk()
         # Through JSON, as it will be read: what cannot be kept must not be decided by.
-        state: State = json.loads(json.dumps(rule.fit(mine, p), allow_nan=False))
+        text = json.dumps(rule.fit(mine, p), allow_nan=False)
+        if len(text) > MOST_STATE or "\\u0000" in text:
+            raise RuleError(
+                f"a state of {len(text):,} letters {text:.40}",
+                field=rule.key,
+                remedy=f"learn less, at most {MOST_STATE:,}, and no text with NUL",
+            )
+        state: State = json.loads(text)
+        if not isinstance(state, dict):
+            raise RuleError(f"fit returns {text:.40}", field=rule.key, remedy="return what it learnt by name: a dict")
         return state
 
     return Call(rule.key, (name, p), fitted)

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from siyu.contract.budget import ANSWER_SECONDS, Call, make
-from siyu.contract.conditions import ALWAYS, And, Condition, HasTag, Not, Or
+from siyu.contract.conditions import ALWAYS, MOST_LEVELS, MOST_PARTS, And, Condition, HasTag, Not, Or, measure
 from siyu.contract.errors import PluginError, RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
 from siyu.contract.playbooks import Playbook
 from siyu.contract.program import tags_given
-from siyu.contract.rules import Lifecycle, Rule, Stage, State, Tag, placeholders, stages_of, tags_of
+from siyu.contract.rules import Lifecycle, Rule, Stage, State, Tag, placeholders, stages_of, tags_of, too_large
 
 __all__ = ["Failed", "Name", "Reason", "Rulebook", "Standing", "TagRule", "Track", "bind", "bind_fenced"]
 
@@ -172,8 +173,8 @@ def bind_fenced(
     """As :func:`bind`, but a rule that fails stops nobody else.
 
     It is in the second result, and what it decided by in ``previous`` (the content of an earlier rulebook) is carried
-    over as :class:`Standing`. So are rules in ``fenced``, which are not asked. Errors that are nobody's alone (two
-    plugins for one track, one tag given twice) are raised.
+    over as :class:`Standing`. So are rules in ``fenced``, which are not asked. Of two that give one tag, or rule one
+    track, both fail: which of them is right is for a person to say.
     """
     binder = _Binder(dict(fenced or {}))
     settings: dict[str, Any] = {}
@@ -187,7 +188,7 @@ def bind_fenced(
         for rule in plugin.rules:
             name = (plugin.name, rule.key)
             if name not in binder.failed:
-                calls[name] = _call(name, rule, params[rule.key], states.get(plugin.name, {}).get(rule.key))
+                calls[name] = _call(plugin, rule, params[rule.key], states.get(plugin.name, {}).get(rule.key))
         for playbook in plugin.playbooks:
             name = (plugin.name, playbook.key)
             if name not in binder.failed:
@@ -209,23 +210,31 @@ class _Binder:
                 self.failed[name] = answer
             else:
                 self._take(*answer)
+        self._leave_out()
 
     def _take(self, tags: Sequence[TagRule], track: Track | None) -> None:
         for tag in tags:
             known = self._tags.get(tag.tag.key)
             if known and tag.given and known.given and repr(known.tag) == repr(tag.tag):
                 continue
-            if tag.tag.key in self._tags:
-                raise RuleError("two rules give this tag", field=tag.tag.key, remedy="rename one of them")
+            if known:
+                error = RuleError("two rules give this tag", field=tag.tag.key, remedy="rename one of them")
+                self.failed |= {known.name: error, tag.name: error}
             self._tags[tag.tag.key] = tag
         if track is not None:
-            if track.key in self._tracks:
-                raise PluginError(
-                    f"{track.plugin} and {self._tracks[track.key].plugin} both rule the track {track.key!r}",
+            if other := self._tracks.get(track.key):
+                clash = PluginError(
+                    f"{track.plugin} and {other.plugin} both rule the track {track.key!r}",
                     field=track.plugin,
                     remedy="switch one of them off",
                 )
+                self.failed |= {(other.plugin, track.key): clash, (track.plugin, track.key): clash}
             self._tracks[track.key] = track
+
+    def _leave_out(self) -> None:
+        """What has failed since it answered."""
+        self._tags = {k: t for k, t in self._tags.items() if t.name not in self.failed}
+        self._tracks = {k: t for k, t in self._tracks.items() if (t.plugin, k) not in self.failed}
 
     def rulebook(self, settings: Mapping[str, Any], previous: Mapping[str, Any]) -> Rulebook:
         """What was added, each condition over facts alone; what failed stands as in ``previous``."""
@@ -246,8 +255,7 @@ class _Binder:
             except _Unfounded as unfounded:
                 # Whatever builds on a fenced tag stands still with it.
                 self.failed[unfounded.rule] = unfounded.error
-                self._tags = {k: t for k, t in self._tags.items() if t.name not in self.failed}
-                self._tracks = {k: t for k, t in self._tracks.items() if (t.plugin, k) not in self.failed}
+                self._leave_out()
             else:
                 return Rulebook(tags, tracks, settings, standing)
 
@@ -255,8 +263,18 @@ class _Binder:
         return {key: entry for key, entry in entries.items() if (entry["plugin"], entry.get("rule")) in self.failed}
 
 
-def _call(name: Name, rule: Rule, p: Params, state: State | None) -> Call[_Answer]:
-    return Call(rule.key, (name, p, state), lambda: _ask(name[0], rule, p, state))
+def _call(plugin: Plugin, rule: Rule, p: Params, state: State | None) -> Call[_Answer]:
+    def ask() -> _Answer:
+        tags, track = _ask(plugin.name, rule, p, state)
+        said = [(each.tag.when, each.reason) for each in tags]
+        said += [(s.when, r) for s, r in zip(track.stages, track.reasons, strict=True)] if track else []
+        facts = {leaf.name: leaf for when, reason in said for leaf in (*when.leaves(), *reason.named.values())}
+        for fact in facts.values():
+            if isinstance(fact, Fact):
+                plugin.check_fact(fact)
+        return tags, track
+
+    return Call(rule.key, ((plugin.name, rule.key), p, state), ask)
 
 
 def _ask(plugin: str, rule: Rule, p: Params, state: State | None) -> _Answer:
@@ -291,8 +309,22 @@ class _Expander:
     def __init__(self, tags: Mapping[str, Condition], fenced: Collection[str]) -> None:
         self._tags = tags
         self._fenced = fenced
+        self._known: dict[str, Condition] = {}
 
     def __call__(self, condition: Condition, rule: Name, within: tuple[str, ...] = ()) -> Condition:
+        try:
+            expanded = self._expand(condition, rule, within)
+        except RecursionError:
+            raise _Unfounded(
+                rule, RuleError("tags build on tags without end", remedy="let them build on facts")
+            ) from None
+        # One that builds on no tag was measured when it was yielded.
+        parts, levels = (0, 0) if expanded is condition else measure(expanded)
+        if parts > MOST_PARTS or levels > MOST_LEVELS:
+            raise _Unfounded(rule, too_large("with the tags that it builds on", parts, levels))
+        return expanded
+
+    def _expand(self, condition: Condition, rule: Name, within: tuple[str, ...]) -> Condition:
         match condition:
             case HasTag(key):
                 if key in within:
@@ -302,22 +334,23 @@ class _Expander:
                     )
                 if key in self._fenced:
                     raise _Unfounded(rule, RuleError(f"it builds on {key}, whose rule is fenced", field=key))
-                found = self._tags.get(key)
-                return Not(ALWAYS) if found is None else self(found, rule, (*within, key))
-            case And(terms):
-                return And(tuple(self(term, rule, within) for term in terms))
-            case Or(terms):
-                return Or(tuple(self(term, rule, within) for term in terms))
+                if key not in self._known:
+                    found = self._tags.get(key, Not(ALWAYS))
+                    self._known[key] = self._expand(found, rule, (*within, key))
+                return self._known[key]
+            case And(terms) | Or(terms):
+                inner = tuple(self._expand(term, rule, within) for term in terms)
+                return condition if all(map(operator.is_, terms, inner)) else type(condition)(inner)
             case Not(term):
-                return Not(self(term, rule, within))
+                whole = self._expand(term, rule, within)
+                return condition if whole is term else Not(whole)
         return condition
 
 
 def _track(plugin: str, rule: Lifecycle, p: Params) -> Track:
     stages, settings = tuple(stages_of(rule, p)), p.model_dump(mode="json")
-    keys = [stage.key for stage in stages]
-    if not stages or len(set(keys)) < len(keys) or len(keys) > 200:
-        raise RuleError(f"stages {keys}", field=rule.key, remedy="yield 1 to 200 stages, each key once")
+    if not 1 <= len(stages) <= 200:
+        raise RuleError(f"{len(stages)} stages", field=rule.key, remedy="yield 1 to 200")
     reasons = tuple(_reason(rule, stage, settings, settings) for stage in stages)
     return Track(plugin, rule.key, rule.title, stages, reasons)
 

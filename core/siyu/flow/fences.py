@@ -86,4 +86,6 @@ async def retry(ctx: Context, brand: Brand, name: str) -> None:
 
 
 def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, SiyuError) else f"{type(error).__name__}: {error}"[:500]
+    words = str(error) if isinstance(error, SiyuError) else f"{type(error).__name__}: {error}"[:500]
+    # What PostgreSQL cannot keep would let the fence itself fail.
+    return words[:2_000].replace("\0", "\ufffd").encode(errors="replace").decode()

@@ -391,13 +391,10 @@ async def _check(ctx: Context, row: PluginSetting, would: list[Cohort]) -> list[
     if row.enabled or plugin.refused is None:
         plugin.params(row.params)
     for cohort in would:
-        rulebook, failed = await asyncio.to_thread(bind_fenced, cohort.on, cohort.pinned)
+        _, failed = await asyncio.to_thread(bind_fenced, cohort.on, cohort.pinned)
         for each, params in cohort.on:
             for playbook in each.playbooks if each is plugin else ():
                 program(each.name, playbook, params[playbook.key], ctx.plugins.catalog, ctx.plugins.channels)
-        for fact in rulebook.facts:
-            # A parameter may name an event or a field: one that is not there would stop the facts of all plugins.
-            ctx.plugins.catalog.check(fact)
         for (owner, rule), error in failed.items():
             if owner == plugin.name:
                 if rule in cohort.pinned.get(owner, {}):

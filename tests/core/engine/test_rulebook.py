@@ -18,6 +18,7 @@ from siyu import (
     AttributeKind,
     Count,
     FittedSegmenter,
+    HasTag,
     Lifecycle,
     PluginError,
     RuleError,
@@ -30,7 +31,7 @@ from siyu import (
 )
 from siyu.contract.manager import Plugin, PluginManager
 from siyu.engine.explain import render
-from siyu.engine.rulebook import Rulebook, bind
+from siyu.engine.rulebook import Rulebook, bind, bind_fenced
 
 
 class Loyal(Segmenter):
@@ -53,6 +54,11 @@ class Rich(FittedSegmenter):
 
     def tags(self, p: Any, state: State) -> Iterable[Tag]:
         yield Tag("one.rich", "富", self.spent > state["much"], "{spent} above {much}")
+
+
+class Mood(Lifecycle):
+    def stages(self, p: Any) -> Iterable[Stage]:
+        return [Stage("calm", "Calm")]
 
 
 class Path(Lifecycle):
@@ -178,16 +184,20 @@ def _tags(*tags: Tag) -> type[Segmenter]:
 @pytest.mark.parametrize(
     ("rules", "named"),
     [
-        ((_tags(Tag("one.x", "X", ALWAYS), Tag("one.x", "Y", ALWAYS)),), "one.x: two rules give this tag"),
+        ((_tags(Tag("one.x", "X", ALWAYS), Tag("one.x", "Y", ALWAYS)),), "one.x: it yields this key twice"),
         ((Loyal, _tags(Tag("one.loyal", "X", ALWAYS))), "one.loyal: two rules give this tag"),
-        ((_stages(Stage("x", "X"), Stage("x", "Y")),), "made: stages ['x', 'x']"),
-        ((_stages(),), "made: stages []"),
+        ((_stages(Stage("x", "X"), Stage("x", "Y")),), "x: it yields this key twice"),
+        ((_stages(),), "made: 0 stages"),
+        ((_stages(*(Stage(f"s{n}", "S") for n in range(201))),), "made: 201 stages"),
     ],
 )
-def test_what_is_given_twice_is_refused(rules: tuple[type[Any], ...], named: str) -> None:
-    one = plugin("one", *rules)
+def test_what_is_given_twice_or_without_end_is_refused(rules: tuple[type[Any], ...], named: str) -> None:
+    def bound() -> Rulebook:
+        one = plugin("one", *rules)
+        return bind([(one, one.params())], {})
+
     with pytest.raises(RuleError) as caught:
-        bind([(one, one.params())], {})
+        bound()
     assert named in str(caught.value)
     assert caught.value.remedy
 
@@ -197,6 +207,30 @@ def test_only_one_plugin_may_rule_a_track() -> None:
     with pytest.raises(PluginError, match="two: two and one both rule the track 'path'") as caught:
         bind([(two, two.params()), (one, one.params())], {})
     assert caught.value.remedy == "switch one of them off"
+
+
+def test_two_that_come_to_rule_one_track_are_fenced_and_the_others_go_on() -> None:
+    one, two, three = plugin("one", Path, Loyal), plugin("two", Path), plugin("three", Mood)
+    before = bind([(one, one.params())], {})
+    on = [(each, each.params()) for each in (one, two, three)]
+    rulebook, failed = bind_fenced(on, {}, previous=before.content)
+    assert set(failed) == {("one", "path"), ("two", "path")}
+    assert [track.key for track in rulebook.tracks] == ["mood"]
+    assert list(rulebook.standing.tracks) == ["path"]
+    assert [rule.tag.key for rule in rulebook.tags] == ["one.loyal"]
+
+
+@pytest.mark.parametrize(
+    "builds_on", [lambda tag: (tag | ~ALWAYS) & (tag | ALWAYS), lambda tag: ~tag], ids=["twice", "once"]
+)
+def test_tags_that_build_on_tags_without_end_fail_alone(builds_on: Any) -> None:
+    chain = [Tag("one.n0", "N", ALWAYS)]
+    chain += [Tag(f"one.n{n}", "N", builds_on(HasTag(f"one.n{n - 1}"))) for n in range(1, 1500)]
+    one, two = plugin("one", _tags(*chain)), plugin("two", Mood)
+    rulebook, failed = bind_fenced([(one, one.params()), (two, two.params())], {})
+    assert list(failed) == [("one", "made")]
+    assert str(failed["one", "made"])
+    assert [track.key for track in rulebook.tracks] == ["mood"]
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,28 @@ import asyncio
 import itertools
 import time
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import Any
 
 import polars as pl
 import pytest
 import siyu
-from siyu import Count, DaysSince, Field, FittedSegmenter, Segmenter, State, Tag, hookimpl
+from siyu import (
+    ALWAYS,
+    Condition,
+    Count,
+    DaysSince,
+    Field,
+    FittedSegmenter,
+    Segmenter,
+    State,
+    Tag,
+    Total,
+    hookimpl,
+)
 from siyu.contract.manager import Plugin, PluginManager
 from siyu.engine import fit, rulebook
 from siyu.flow import fences
@@ -28,6 +41,10 @@ from siyu.store.models import Tag as TagRow
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 trouble: dict[str, Any] = {}
+
+
+class Strange(Condition):
+    """Of another's making."""
 
 
 def spin() -> None:
@@ -51,6 +68,7 @@ class Eager(Segmenter):
             spin()
         if "endless" in trouble:
             yield from (Tag(f"fragile.n{n}", "n", self.orders > n) for n in itertools.count())
+        yield from trouble.get("more", lambda: ())()
         yield Tag("fragile.eager", "eager", self.orders >= p.orders, "{orders} orders")
 
 
@@ -82,6 +100,14 @@ def _no_trouble(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     trouble.clear()
     yield
     trouble.clear()
+
+
+def tag(key: str = "x", title: Any = "X", when: Condition = ALWAYS, because: Any = "", facts: Any = None) -> Tag:
+    return Tag(f"fragile.{key}", title, when, because, facts or {})
+
+
+def nested(levels: int, grown: Callable[[Condition, int], Condition]) -> Condition:
+    return reduce(grown, range(levels), Count("order.paid") > 1)
 
 
 def with_fragile(ctx: Context) -> Context:
@@ -118,6 +144,23 @@ async def holders(brand: Brand) -> dict[str, int]:
     ("broken", "rule"),
     [
         ({"tags": ValueError("no luck")}, "eager"),
+        ({"tags": ValueError("no\0luck")}, "eager"),
+        ({"more": lambda: [tag(title=None)]}, "eager"),
+        ({"more": lambda: [tag(title="X" * 201)]}, "eager"),
+        ({"more": lambda: [tag(title="a\0b")]}, "eager"),
+        ({"more": lambda: [tag(because="\ud800")]}, "eager"),
+        ({"more": lambda: [tag(because="{orders:999999999}")]}, "eager"),
+        ({"more": lambda: [tag(facts={"a": 3})]}, "eager"),
+        ({"more": lambda: [tag(facts={"a": Count("order.payed")})]}, "eager"),
+        ({"more": lambda: [tag(when=Total("order.paid", "amonut") > 1)]}, "eager"),
+        ({"more": lambda: [tag("eager")]}, "eager"),
+        ({"more": lambda: [tag(when=Strange())]}, "eager"),
+        ({"more": lambda: [tag(when=nested(5000, lambda held, _: ~held))]}, "eager"),
+        ({"more": lambda: [tag(when=nested(40, lambda held, n: (held | (ALWAYS)) & (held | ~ALWAYS)))]}, "eager"),
+        ({"more": lambda: [tag(f"n{n}", when=Count("order.paid", days=n) > 1) for n in range(1, 1002)]}, "eager"),
+        ({"fit": {"least": 1, "text": "a\0b"}}, "fitted"),
+        ({"fit": {"least": 1, "text": "a" * 4_000_000}}, "fitted"),
+        ({"fit": [1]}, "fitted"),
         ({"fit": {"least": "many"}}, "fitted"),
         ({"fit": {"least": float("nan")}}, "fitted"),
         ({"fit": object()}, "fitted"),
