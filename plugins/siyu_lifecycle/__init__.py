@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import siyu
+from pydantic import ValidationInfo, field_validator
 from siyu import (
     Attribute,
     AttributeKind,
@@ -41,6 +42,15 @@ class UserLifecycle(Lifecycle):
         mature_orders: int = Field(12, ge=2, le=1000, title="窗口内多少单算成熟")
         window_days: int = Field(90, ge=7, le=730, title="成熟的观察窗口（天）")
         stay_days: int = Field(14, ge=0, le=365, title="成长与成熟最少停留天数")
+
+        @field_validator("lost_days")
+        @classmethod
+        def after_dormant(cls, lost: int, given: ValidationInfo) -> int:
+            if lost <= given.data.get("dormant_days", 0) and given.data.get("variant") == "five":
+                raise ValueError(
+                    f"it must be more than dormant_days ({given.data['dormant_days']}), or nobody is ever dormant"
+                )
+            return lost
 
     silent = DaysSince("interaction")
     orders = Count("order.paid")

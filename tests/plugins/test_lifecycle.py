@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 import siyu_lifecycle
-from siyu import Send, StageChanged, hookimpl
+from siyu import PluginError, Send, StageChanged, hookimpl
 from siyu.contract.manager import PluginManager
 from siyu.engine.diff import diff
 from siyu.engine.evaluate import Decider
@@ -83,6 +83,13 @@ def test_of_five_stages(story: str, events: list[Event], at: int, says: tuple[st
 )
 def test_of_four_stages(story: str, events: list[Event], at: int, says: tuple[str, str]) -> None:
     assert stage(events, at, variant="four") == says
+
+
+def test_of_five_stages_the_fourth_comes_before_the_last() -> None:
+    settings = {"dormant_days": 90, "lost_days": 90}
+    with pytest.raises(PluginError, match=r"more than dormant_days \(90\)"):
+        stage(orders(0), 1, **settings)
+    assert stage(orders(0), 1, variant="four", **settings)[0] == "growth"
 
 
 def test_days_are_those_of_the_brand() -> None:

@@ -17,6 +17,7 @@ import typer
 import uvloop
 from pydantic_core import to_jsonable_python
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from siyu import __version__
@@ -115,7 +116,7 @@ def installed_plugins() -> PluginManager:
 
 def fail(message: str) -> NoReturn:
     """Say what is wrong and end."""
-    err.print(f"[red]siyu:[/] {message}", soft_wrap=True, highlight=False)
+    err.print(f"[red]siyu:[/] {escape(message)}", soft_wrap=True, highlight=False)
     raise typer.Exit(2)
 
 
@@ -127,14 +128,17 @@ def pair(text: str, option: str, form: str = "NAME=COLUMN") -> tuple[str, str]:
     return name, value
 
 
-def json_object(text: str) -> dict[str, Any]:
+def json_object(text: str, name: str = "params") -> dict[str, Any]:
     """The JSON object that an argument is."""
     try:
         value = json.loads(text)
+        plain = json.dumps(value, ensure_ascii=False)
     except ValueError:
-        value = None
+        value, plain = None, ""
     if not isinstance(value, dict):
-        fail(f"{text!r} is not a JSON object")
+        fail(f"{name}: {text!r} is not a JSON object; write one like " + """'{"lifecycle": {"dormant_days": 45}}'""")
+    if "\\u0000" in plain or plain.encode(errors="replace").decode() != plain:
+        fail(f"{name}: a text with a NUL or half a character; write whole Unicode characters")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
 from rich.table import Table
 
 from siyu.cli.session import out
@@ -25,7 +26,7 @@ def print_summary(summary: Summary) -> None:
     shown = ""
     for row in summary.examples:
         new = row["user"] != shown
-        table.add_row(row["user"] if new else "", row["title"], row["since"], row["because"])
+        table.add_row(*map(escape, (row["user"] if new else "", row["title"], row["since"], row["because"])))
         shown = row["user"]
     out.print(table)
     acted = ", ".join(f"{count:,} {status}" for status, count in summary.actions.items()) or "none"
@@ -55,6 +56,6 @@ def _counted(what: str, rows: list[tuple[str, str, int]]) -> None:
     table = Table(what, "", "users", "", box=None, pad_edge=False)
     table.columns[2].justify = "right"
     for title, key, users in rows:
-        table.add_row(title, f"[dim]{key}[/]", f"{users:,}", "[cyan]" + "█" * round(30 * users / most) + "[/]")
+        table.add_row(escape(title), f"[dim]{key}[/]", f"{users:,}", "[cyan]" + "█" * round(30 * users / most) + "[/]")
     out.print(table)
     out.print()

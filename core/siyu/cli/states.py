@@ -67,5 +67,6 @@ def plugin_release(name: str, brand: BrandOption, rule: RuleOption = "") -> None
 def _only(ctx: Context, name: str) -> str:
     keys = [rule.key for rule in ctx.plugins.get(name).fitted]
     if len(keys) != 1:
-        raise InputError(f"{name} fits {len(keys)} rules", field="rule", remedy=f"--rule {' or '.join(keys) or '…'}")
+        remedy = f"say which: --rule {' or '.join(keys)}" if keys else "siyu plugin list shows what each declares"
+        raise InputError(f"{name} fits {len(keys) or 'no'} rules", field="rule", remedy=remedy)
     return keys[0]

@@ -107,7 +107,7 @@ def preview(
                 if effect.enter.users or effect.leave.users:
                     counts = (effect.today, effect.proposed, effect.enter.users, effect.leave.users)
                     who = "\n".join(filter(None, (_moved("+", effect.enter), _moved("-", effect.leave))))
-                    table.add_row(effect.title, effect.key, *(f"{count:,}" for count in counts), who)
+                    table.add_row(escape(effect.title), effect.key, *(f"{count:,}" for count in counts), who)
             if table.row_count:
                 out.print(table)
         changed = sum(effect.enter.users + effect.leave.users for effect in (*found.tags, *found.stages))
@@ -125,7 +125,7 @@ def replay(
     brand: BrandOption,
     since: Annotated[str, typer.Option(help="The first day or moment.")],
     until: Annotated[str | None, typer.Option(help="The last one; the brand's present if not given.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Days between two moments.")] = 7,
+    every: Annotated[int, typer.Option(min=1, max=3660, help="Days between two moments.")] = 7,
     plugin: Annotated[str | None, typer.Option(help="Compare with another setting of this plugin.")] = None,
     params: Annotated[str | None, typer.Option(help="The parameters that it would have, JSON.")] = None,
     enable: EnableOption = None,

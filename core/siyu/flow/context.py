@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -82,10 +82,16 @@ def now(brand: Brand) -> datetime:
 
 
 def aware(moment: datetime | None, field: str) -> None:
-    """Refuse a moment that could be any of a day's: :class:`InputError`."""
-    if moment is not None and moment.tzinfo is None:
+    """Refuse a moment that could be any of a day's, or is not on every clock: :class:`InputError`."""
+    if moment is None:
+        return
+    if moment.tzinfo is None:
         raise InputError(
             f"the moment {moment} has no time zone", field=field, remedy="write it like 2027-01-01T00:00:00Z"
+        )
+    if not 1970 <= moment.year < MAXYEAR:
+        raise InputError(
+            f"{moment} lies before 1970 or at the end of time", field=field, remedy="write it like 2027-01-01T00:00:00Z"
         )
 
 

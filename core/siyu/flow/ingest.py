@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import MAXYEAR, UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -148,10 +148,6 @@ def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool
     aware(at, "at")
     if live and at > moment + MAX_AHEAD:
         raise InputError(f"{at} lies in the future", field="at", remedy="send events when they have happened")
-    if not 1970 <= at.year < MAXYEAR:
-        raise InputError(
-            f"{at} lies before 1970 or at the end of time", field="at", remedy="send the moment at which it happened"
-        )
     payload = validated(event, catalog)
     _refuse_unstorable(payload, "payload")
     return {"key": event.id, "kind": event.kind, "at": at.astimezone(UTC), "payload": json.dumps(payload)}

@@ -65,10 +65,6 @@ async def enable(ctx: Context, brand: Brand, name: str, *, percent: int = BUCKET
 
 async def disable(ctx: Context, brand: Brand, name: str, *, percent: int = BUCKETS, by: str = "") -> PluginSetting:
     """Switch a plugin off; the next refresh takes back its tags and stages. Its parameters are kept."""
-    if name == GUARD:
-        raise PluginError(
-            "nothing goes out around the guard", field="plugin", remedy="set the numbers of its checks instead"
-        )
     return await _change(ctx, brand, name, {"enabled": False}, percent, by=by)
 
 
@@ -96,7 +92,9 @@ async def pin(ctx: Context, brand: Brand, name: str, rule: str, version: str, *,
         found = await states.find(connection, brand.id, name, rule, version)
     if found is None:
         raise NotFound(
-            f"no state of {name}.{rule} in the version {version!r}", field="version", remedy="its states have versions"
+            f"no state of {name}.{rule} in the version {version!r}",
+            field="version",
+            remedy=f"siyu plugin states {name}, or plugin {{ fitted {{ states }} }}, lists those that there are",
         )
     return await _change(ctx, brand, name, {}, None, by=by, pin=(rule, found.version))
 
@@ -370,6 +368,10 @@ def _setting(
 ) -> PluginSetting:
     """The setting as it would be, for ``percent`` of the users (None: as ``wanted`` says); not saved."""
     ctx.plugins.get(name)
+    if name == GUARD and wanted.get("enabled") is False:
+        raise PluginError(
+            "nothing goes out around the guard", field="plugin", remedy="set the numbers of its checks instead"
+        )
     new = PluginSetting(brand_id=brand.id, plugin=name, enabled=name == GUARD, params={}, **ALL)
     row = next((row for row in rows if row.plugin == name), new)
     if percent is not None:

@@ -44,6 +44,7 @@ DAYS = 28
 SAMPLE = 20_000
 """Of a larger brand, actions a day are counted for so many users and scaled."""
 WEEK = timedelta(days=7)
+MOST_MOMENTS = 1_000
 
 
 # -- what is told -------------------------------------------------------------------------------------------------
@@ -292,6 +293,8 @@ def moments(since: datetime, until: datetime, every: timedelta) -> list[datetime
     if every <= timedelta(0):
         raise InputError(f"every {every}", field="every", remedy="give a day or more")
     steps = (until - since) // every
+    if steps >= MOST_MOMENTS:
+        raise InputError(f"{steps + 1:,} moments", field="every", remedy=f"ask for at most {MOST_MOMENTS:,}")
     return [until - every * step for step in range(steps, -1, -1)]
 
 

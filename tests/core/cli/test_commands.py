@@ -86,7 +86,7 @@ def test_a_purchase_log_that_nobody_prepared_gives_rfm_tags(siyu: Shell) -> None
     assert "now, pinned" in siyu("plugin", "states", "rfm", "-b", "cdnow")
     siyu("plugin", "release", "rfm", "-b", "cdnow")
     assert "kept to no state" in siyu("plugin", "release", "rfm", "-b", "cdnow", status=2)
-    assert "fits 0 rules" in siyu("plugin", "release", "lifecycle", "-b", "cdnow", status=2)
+    assert "fits no rules" in siyu("plugin", "release", "lifecycle", "-b", "cdnow", status=2)
 
 
 def test_plugins_are_switched_and_configured(siyu: Shell) -> None:
@@ -257,6 +257,14 @@ def test_a_home_that_cannot_be_is_an_error_with_a_remedy(siyu: Shell, tmp_path: 
     assert done.returncode == 2
     assert "SIYU_HOME" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_error_is_shown_as_it_is_and_names_what_is_wrong(siyu: Shell) -> None:
+    assert "no time zone '[red]Mars[/]'" in siyu("brand", "create", "mars", "--zone", "[red]Mars[/]", status=2)
+    siyu("brand", "create", "errors")
+    for text, says in (("[1]", "params: '[1]' is not a JSON object"), ('{"rfm": {"method": "\\u0000"}}', "with a NUL")):
+        assert says in siyu("plugin", "configure", "rfm", text, "-b", "errors", status=2)
+    assert "siyu plugin states rfm" in siyu("plugin", "pin", "rfm", "x", "-b", "errors", status=2)
 
 
 def test_two_users_are_merged_shown_and_parted(siyu: Shell) -> None:

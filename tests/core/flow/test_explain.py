@@ -164,3 +164,5 @@ async def test_nobody_of_that_name_and_no_moment_without_a_zone(ctx: Context, br
         await explain_user(ctx, brand, await user_named(brand, "member", "1"), NOW - timedelta(days=1))
     with pytest.raises(InputError, match="time zone"):
         await explain_user(ctx, brand, 9, datetime(2026, 1, 1))  # noqa: DTZ001
+    with pytest.raises(InputError, match="at the end of time"):
+        await explain_user(ctx, brand, 9, datetime.max.replace(tzinfo=UTC))

@@ -347,6 +347,8 @@ async def test_a_replay_begins_where_users_then_stood(shop: Context, brand: Bran
         ("lifecycle", {}, InputError, "nothing would change"),
         ("lifecycle", {"params": {"lifecycle": {"dormant_days": 0}}}, PluginError, "lifecycle.dormant_days"),
         ("lifecycle", {"params": {"life": {}}}, PluginError, "grouped under"),
+        ("guard", {"enabled": False}, PluginError, "around the guard"),
+        ("lifecycle", {"enabled": True, "at": datetime(1, 1, 1, tzinfo=UTC)}, InputError, "before 1970"),
         ("lifecycle", {"enabled": True, "at": datetime(2026, 1, 1)}, InputError, "time zone"),  # noqa: DTZ001
     ],
 )
@@ -363,6 +365,7 @@ async def test_what_cannot_be_set_cannot_be_previewed(
         ({"since": START, "until": START - timedelta(days=1)}, "later than until"),
         ({"since": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001
         ({"since": START, "until": START, "every": timedelta(0)}, "a day or more"),
+        ({"since": START, "until": START + timedelta(days=1000), "every": timedelta(days=1)}, "1,001 moments"),
         ({"since": START, "until": START, "enabled": True}, "name the plugin"),
     ],
 )
