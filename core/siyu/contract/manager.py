@@ -186,6 +186,15 @@ class PluginManager:
         self.plugins[name] = plugin
         return plugin
 
+    def expect(self, names: Iterable[str]) -> None:
+        """Keep plugins that brands have on and that are not installed (any more) as :attr:`Plugin.refused`: what a
+        deployment has left out must not take back its tags and stages."""
+        for name in names:
+            if name not in self.plugins:
+                remedy = "install it again, or switch it off"
+                error = PluginError("a brand has it on, and it is not installed", field=name, remedy=remedy)
+                self.plugins[name] = Plugin(name, name, "", refused=error)
+
     def check(self) -> None:
         """Check what depends on all plugins: hook names, and that every fact can be computed."""
         if (wrong := self._mistake()) is not None:

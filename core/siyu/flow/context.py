@@ -71,9 +71,14 @@ async def open_context(
         name = await db.name()
         if redis_url is not None:
             db.signals.open(redis_url, name)
+        async with db.connection() as connection:
+            plugins.expect(row["plugin"] for row in await connection.fetch(_ON))
         yield Context(db, plugins, home / "databases" / name, engine)
     finally:
         await db.close()
+
+
+_ON = "SELECT DISTINCT plugin FROM plugin_setting WHERE enabled OR (base->>'enabled')::boolean ORDER BY plugin"
 
 
 def now(brand: Brand) -> datetime:

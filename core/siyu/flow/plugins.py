@@ -51,7 +51,7 @@ __all__ = [
 async def cohorts(ctx: Context, brand_id: int) -> list[Cohort]:
     """The plugins that are on, with their parameters: for all users, or where a change is rolled out, by cohort.
 
-    Plugins no longer installed, and those whose settings a new version of them refuses (see
+    Plugins that cannot be loaded, and those whose settings a new version of them refuses (see
     :func:`siyu.flow.fences.refused`), are passed over.
     """
     async with ctx.db.connection() as connection:

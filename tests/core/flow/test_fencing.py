@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -32,7 +33,7 @@ from siyu.contract.manager import Plugin, PluginManager
 from siyu.engine import fit, rulebook
 from siyu.flow import fences
 from siyu.flow import plugins as settings
-from siyu.flow.context import Context
+from siyu.flow.context import Context, open_context
 from siyu.flow.decide import decide_users
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.refresh import refresh
@@ -263,6 +264,31 @@ async def test_a_plugin_that_cannot_be_loaded_any_more_is_fenced_until_it_can(fr
     await settings.disable(fragile, brand, "fragile")
     await refresh(fragile, brand.id)
     assert await holders(brand) == {}
+
+
+async def test_a_plugin_that_is_gone_while_it_is_on_takes_nothing_with_it(database_url: str, tmp_path: Path) -> None:
+    """As where a deployment has left it out."""
+    good = {"fragile.eager": 1, "fragile.fitted": 1, "fragile.recent": 1}
+    async with open_context(database_url, PluginManager.load(), tmp_path) as opened:
+        ctx = with_fragile(opened)
+        brand = await Brand.create(slug="shop", name="Shop", replayed_to=START)
+        await settings.enable(ctx, brand, "fragile")
+        await buy(ctx, brand, "a", "1", 0)
+        await refresh(ctx, brand.id)
+        assert await holders(brand) == good
+    async with open_context(database_url, PluginManager.load(), tmp_path) as ctx:
+        await buy(ctx, brand, "b", "2", 10)
+        await refresh(ctx, brand.id)
+        assert {fence.rule for fence in await Fence.all()} == {"eager", "fitted", "steady"}
+        assert await holders(brand) == good
+        with pytest.raises(siyu.PluginError, match="not installed"):
+            await settings.configure(ctx, brand, "fragile", {})
+        await settings.disable(ctx, brand, "fragile")
+        await refresh(ctx, brand.id)
+        assert await holders(brand) == {}
+    async with open_context(database_url, PluginManager.load(), tmp_path) as ctx:
+        with pytest.raises(siyu.NotFound, match="no plugin 'fragile'"):
+            ctx.plugins.get("fragile")
 
 
 async def test_fenced_rules_are_tried_again_on_demand(fragile: Context, brand: Brand) -> None:
