@@ -18,7 +18,7 @@ from siyu.contract.manager import GUARD
 from siyu.contract.program import program
 from siyu.contract.rules import State
 from siyu.engine.cohorts import BUCKETS, Cohort, Enabled
-from siyu.engine.rulebook import Failed, Rulebook, bind_fenced
+from siyu.engine.rulebook import Failed, Name, Rulebook, bind_fenced
 from siyu.flow import states
 from siyu.flow.context import Context, ask_refresh
 from siyu.flow.programs import listen
@@ -36,6 +36,7 @@ __all__ = [
     "content_of",
     "disable",
     "enable",
+    "failure",
     "kept_rulebooks",
     "pin",
     "proposed",
@@ -405,9 +406,12 @@ async def _check(ctx: Context, row: PluginSetting, would: list[Cohort]) -> list[
                         field=f"{owner}.{rule}",
                         remedy="pin another, or release it",
                     ) from error
-                if isinstance(error, SiyuError):
-                    raise error
-                raise PluginError(
-                    f"its rule fails: {error!r}", field=f"{owner}.{rule}", remedy="mend the plugin"
-                ) from error
+                raise failure((owner, rule), error) from error
     return would
+
+
+def failure(rule: Name, error: Exception) -> SiyuError:
+    """That a rule fails, for a person to read."""
+    if isinstance(error, SiyuError):
+        return error
+    return PluginError(f"its rule fails: {error!r}", field=".".join(rule), remedy="mend the plugin")

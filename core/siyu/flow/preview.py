@@ -119,8 +119,7 @@ async def preview(
         stored = await Lake(ctx.home, brand.id, catalog).peek(connection)
         stood = await _standing(Decisions(ctx.home, brand.id), connection)
     groups, facts, failed = await _judged(sides, catalog, history_of(stored), at, days)
-    for rule in failed[1].keys() - failed[0].keys():
-        raise failed[1][rule]
+    _refuse_failing(failed, plugin)
 
     def compared() -> tuple[list[Effect], list[Changes]]:
         return effects([group.decide(facts, [stood, stood], at, days) for group in groups], samples)
@@ -171,6 +170,13 @@ async def _judged(
         for cohorts in aligned(*sides)
     ]
     return groups, facts, [{n: e for _, _, each in side for n, e in each.items()} for side in judged]
+
+
+def _refuse_failing(failed: Sequence[Failed], plugin: str) -> None:
+    """Nobody sees what a rule would do that fails: what fails today already is another's, or is the one asked about."""
+    for rule, error in sorted(failed[1].items(), key=lambda each: each[0]):
+        if rule not in failed[0] or rule[0] == plugin:
+            raise plugins.failure(rule, error) from error
 
 
 async def _standing(decisions: Decisions, connection: Connection) -> pl.DataFrame:
@@ -260,9 +266,11 @@ async def replay(
     before = [stood] * len(sides)
     points = []
     for moment in chosen:
-        groups, facts, _ = await _judged(sides, catalog, history_of(stored), moment, days)
+        groups, facts, failed = await _judged(sides, catalog, history_of(stored), moment, days)
         point, before = await asyncio.to_thread(_point, groups, facts, before, moment, days)
         points.append(point)
+    if plugin is not None:
+        _refuse_failing(failed, plugin)
     return Replay(plugin is not None, tuple(points))
 
 

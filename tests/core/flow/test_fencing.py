@@ -36,6 +36,7 @@ from siyu.flow import plugins as settings
 from siyu.flow.context import Context, open_context
 from siyu.flow.decide import decide_users
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.preview import preview, replay
 from siyu.flow.refresh import refresh
 from siyu.store.models import Brand, Fence, SettingChange
 from siyu.store.models import Tag as TagRow
@@ -210,6 +211,27 @@ async def test_a_rule_that_breaks_between_refreshes_is_fenced_for_single_users(f
     assert "just now" in fence.error
     assert (await holders(brand))["fragile.eager"] == 1
     assert (await holders(brand))["fragile.recent"] == 2
+
+
+async def test_what_a_rule_that_cannot_be_fitted_would_do_is_not_shown(ctx: Context, brand: Brand) -> None:
+    ctx = with_fragile(ctx)
+    await buy(ctx, brand, "a", "1", 0)
+    await brand.refresh_from_db()
+    trouble["fit"] = object()
+
+    async def asked() -> None:
+        with pytest.raises(siyu.PluginError, match="its rule fails: TypeError") as caught:
+            await preview(ctx, brand, "fragile", enabled=True, params={})
+        assert caught.value.field == "fragile.fitted"
+        with pytest.raises(siyu.PluginError, match="its rule fails: TypeError"):
+            await replay(ctx, brand, "fragile", enabled=True, params={}, since=START)
+
+    await asked()
+    await settings.enable(ctx, brand, "fragile")
+    await refresh(ctx, brand.id)
+    await asked()
+    # Others can be previewed beside it.
+    assert (await preview(ctx, brand, "lifecycle", enabled=True)).users == 1
 
 
 async def test_settings_that_a_new_version_refuses_fence_the_plugin(fragile: Context, brand: Brand) -> None:
