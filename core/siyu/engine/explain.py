@@ -171,4 +171,6 @@ def worded(value: Any) -> Any:
         return NO_VALUE
     if isinstance(value, float):
         return f"{value:,.2f}".removesuffix(".00")
+    if isinstance(value, list | tuple):
+        return ", ".join(str(worded(each)) for each in value)
     return value

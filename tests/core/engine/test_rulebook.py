@@ -162,6 +162,11 @@ def test_a_reason_that_no_longer_fits_is_shown_as_it_was_written() -> None:
     assert render({}, []) == ""
 
 
+def test_a_parameter_of_many_is_listed_in_a_reason() -> None:
+    reason = {"because": "asked about {words}", "facts": [], "params": {"words": ["奶粉", "转奶"]}}
+    assert render(reason, []) == "asked about 奶粉, 转奶"
+
+
 def test_every_fact_that_is_mentioned_anywhere_is_computed_once() -> None:
     assert [fact.name for fact in book().facts] == sorted(
         [Loyal.count.name, Loyal.city.name, Rich.spent.name, "Count('order.paid', days=9)"]
