@@ -328,6 +328,13 @@ class Not(Condition):
         return f"not ({self.term!r})"
 
 
+def walk(tree: _Tree) -> Iterator[_Tree]:
+    """It and all its parts, in reading order."""
+    yield tree
+    for part in tree.parts():
+        yield from walk(part)
+
+
 _LANGUAGE = (Leaf, Lit, Arithmetic, Always, Compare, Between, In, Missing, HasTag, And, Or, Not)
 
 

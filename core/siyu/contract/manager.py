@@ -20,9 +20,10 @@ from siyu.contract.attributes import AttributeKind
 from siyu.contract.budget import ANSWER_SECONDS, Call, make
 from siyu.contract.channels import Channel
 from siyu.contract.checks import Check
+from siyu.contract.conditions import Compare, Condition, In, Lit, walk
 from siyu.contract.errors import NotFound, PluginError, RuleError, SiyuError
 from siyu.contract.events import Catalog, EventKind
-from siyu.contract.facts import Fact
+from siyu.contract.facts import Attribute, Fact
 from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.params import Params, validate_params
@@ -327,6 +328,12 @@ class PluginManager:
 def _imported(entry: metadata.EntryPoint) -> Any:
     try:
         return entry.load()
+    except SiyuError as error:
+        # Facts are declared, and so refused, while the module is imported.
+        field = ": ".join(filter(None, (entry.name, error.field)))
+        raise PluginError(
+            f"the plugin cannot be imported: {error.message}", field=field, remedy=error.remedy
+        ) from error
     except Exception as error:
         raise PluginError(
             f"the plugin cannot be imported: {error!r}",
@@ -355,6 +362,24 @@ def _check_playbook(plugin: Plugin, playbook: Playbook, catalog: Catalog, channe
         raise given
 
 
+def _check_values(condition: Condition) -> None:
+    """Refuse to compare an attribute with a text that is none of its values: it would hold for nobody, ever."""
+    for part in walk(condition):
+        match part:
+            case Compare(op="==" | "!=", left=Attribute() as it, right=Lit(value)):
+                wanted = [value]
+            case In(value=Attribute() as it, choices=choices):
+                wanted = [choice.value for choice in choices if isinstance(choice, Lit)]
+            case _:
+                continue
+        if strange := [value for value in wanted if it.values and value not in it.values]:
+            raise RuleError(
+                f"{strange[0]!r} is no value of {it.attribute}",
+                field=it.attribute,
+                remedy=f"its values are: {', '.join(it.values)}",
+            )
+
+
 def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
     """Refuse at load what could only fail at night."""
     where = f"{plugin.name}.{rule.key}"
@@ -372,6 +397,7 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
             for leaf in (*item.when.leaves(), *item.facts.values()):
                 if isinstance(leaf, Fact):
                     catalog.check(leaf)
+            _check_values(item.when)
     except SiyuError as error:
         raise RuleError(
             error.message, field=f"{where}: {error.field or ''}".rstrip(": "), remedy=error.remedy

@@ -162,6 +162,16 @@ def test_a_fact_made_within_a_rule_says_what_is_declared() -> None:
     assert "the rule's class" in str(caught.value.remedy)
 
 
+@pytest.mark.parametrize(
+    "ask", [lambda it: it == "drie", lambda it: it != "drie", lambda it: it.is_in(["dry", "drie"])]
+)
+def test_a_text_that_is_no_value_of_an_attribute_is_refused(ask: Callable[[Any], Any]) -> None:
+    with pytest.raises(RuleError, match="'drie' is no value of skin_type") as caught:
+        load(plugin([SKIN], lambda rule: ~ask(rule.skin), skin=Attribute("skin_type")))
+    assert caught.value.remedy == "its values are: dry, oily"
+    load(plugin([SKIN], lambda rule: rule.skin.is_in(["oily"]) | (rule.skin > "drie"), skin=Attribute("skin_type")))
+
+
 def test_what_two_plugins_declare_in_the_same_way_is_one_attribute() -> None:
     private = AttributeKind("birthday", "出生日期", "date", personal=True)
     manager = load(plugin([BORN]), yours=plugin([private]))

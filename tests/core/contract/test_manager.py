@@ -323,6 +323,13 @@ def siyu_event_kinds():
 """
 
 
+DECLARED = """
+from siyu import Count
+
+orders = Count("order.paid", days=0)
+"""
+
+
 def rule(body: str, hook: str = "siyu_segmenters", kind: str = "{name}.happened") -> str:
     return RULE.replace("{body}", body).replace("{hook}", hook).replace("{kind!r}", repr(kind))
 
@@ -331,6 +338,14 @@ def rule(body: str, hook: str = "siyu_segmenters", kind: str = "{name}.happened"
     ("entry", "code", "shown", "says", "rules", "kind"),
     [
         ("broken", "import nothing_of_that_name", "broken", "nothing_of_that_name", 0, False),
+        (
+            "broken",
+            DECLARED,
+            "broken",
+            "broken: days: the plugin cannot be imported: a window of 0 days (use",
+            0,
+            False,
+        ),
         ("broken", rule("return 1 / 0"), "broken", "ZeroDivisionError", 1, True),
         ("broken", rule("while True: pass"), "broken", "no answer after 1 s", 1, True),
         (
@@ -346,7 +361,7 @@ def rule(body: str, hook: str = "siyu_segmenters", kind: str = "{name}.happened"
         ("rfm", rule("return []"), "rfm (plugin_rfm)", "two plugins have this name", 0, False),
         ("core", rule("return []"), "core (plugin_core)", "already registered", 0, False),
     ],
-    ids=["import", "raises", "hangs", "endless", "hook", "kind", "our name", "the name of the core"],
+    ids=["import", "fact", "raises", "hangs", "endless", "hook", "kind", "our name", "the name of the core"],
 )
 def test_an_installed_plugin_with_a_mistake_is_refused_alone(
     tmp_path: Path,
