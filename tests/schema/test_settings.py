@@ -127,6 +127,7 @@ async def test_the_status_of_a_plugin_says_what_is_wrong_since_when_and_until_it
 ) -> None:
     nothing: dict[str, Any] = {"error": None, "since": None, "lastGood": None, "fences": []}
     assert await status(api) == {"state": "OFF", **nothing}
+    await refresh(api.ctx, brand.id)
     await change(api, ENABLE, "rfm")
     assert await status(api) == {"state": "ON", **nothing}
     await refresh(api.ctx, brand.id)

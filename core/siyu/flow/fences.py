@@ -15,7 +15,15 @@ from siyu.flow.plugins import KeptRulebook, bind_cohorts, cohorts, kept_rulebook
 from siyu.store.db import Connection
 from siyu.store.models import Brand, Fence, PluginSetting
 
-__all__ = ["note", "refused", "refused_of", "retry"]
+__all__ = ["LAST_GOOD", "note", "refused", "refused_of", "retry"]
+
+
+LAST_GOOD = """CASE WHEN NOT EXISTS (
+    SELECT FROM setting_change c WHERE c.brand_id = b.id AND c.plugin = p.name AND c.at > b.refreshed_at
+        AND (c.after->>'enabled')::boolean AND NOT (c.before->>'enabled')::boolean
+) THEN b.refreshed_at END"""
+"""SQL of when the rules of a plugin ``p`` that are not fenced last decided for all of a brand ``b``; not before it was
+switched on."""
 
 
 async def refused(ctx: Context, brand_id: int) -> Failed:
@@ -56,7 +64,7 @@ async def note(connection: Connection, brand_id: int, failed: Failed, *, all_ask
         )
     await connection.executemany(
         "INSERT INTO fence (brand_id, plugin, rule, error, since, last_good)"
-        " SELECT $1, $2, $3, $4, now(), refreshed_at FROM brand WHERE id = $1"
+        f" SELECT $1, $2, $3, $4, now(), {LAST_GOOD} FROM brand b, (SELECT $2::text AS name) p WHERE b.id = $1"
         " ON CONFLICT (brand_id, plugin, rule) DO UPDATE SET error = excluded.error",
         [(brand_id, plugin, rule, _words(error)) for (plugin, rule), error in failed.items()],
     )

@@ -10,6 +10,7 @@ import strawberry
 from siyu import PluginError
 from siyu.contract.manager import GUARD
 from siyu.contract.manager import Plugin as Installed
+from siyu.flow.fences import LAST_GOOD
 from siyu.store.db import Connection
 from siyu.store.models import PluginSetting
 
@@ -69,7 +70,7 @@ async def status_of(info: Info, brand_id: int, plugin: Installed, setting: Plugi
     elif fences:
         state, good = PluginState.FENCED, _good(fences)
     else:
-        state, good = PluginState.ON, await loaders.load(_refreshed, brand_id, brand_id)
+        state, good = PluginState.ON, await loaders.load(_last_good, brand_id, plugin.name)
     return PluginStatus(
         state=PluginState.REFUSED if refused else state,
         error=refused or next((each.error for each in fences), None) or _left_out(info, plugin),
@@ -115,6 +116,11 @@ async def _fences(connection: Connection, brand_id: int, plugins: Sequence[str])
     return found
 
 
-async def _refreshed(connection: Connection, brand_id: int, brands: Sequence[int]) -> dict[int, datetime | None]:
-    """Batch of one: when the brand was last refreshed."""
-    return {brand_id: await connection.fetchval("SELECT refreshed_at FROM brand WHERE id = $1", brand_id)}
+async def _last_good(connection: Connection, brand_id: int, plugins: Sequence[str]) -> dict[str, datetime | None]:
+    """Batch: when rules that do not fail last decided for the whole brand, by plugin."""
+    rows = await connection.fetch(
+        f"SELECT p.name, {LAST_GOOD} AS good FROM brand b, unnest($2::text[]) p (name) WHERE b.id = $1",
+        brand_id,
+        plugins,
+    )
+    return {row["name"]: row["good"] for row in rows}

@@ -227,8 +227,11 @@ async def test_what_a_rule_that_cannot_be_fitted_would_do_is_not_shown(ctx: Cont
             await replay(ctx, brand, "fragile", enabled=True, params={}, since=START)
 
     await asked()
+    await refresh(ctx, brand.id)
     await settings.enable(ctx, brand, "fragile")
     await refresh(ctx, brand.id)
+    [fence] = await Fence.filter(brand_id=brand.id)
+    assert (fence.rule, fence.last_good) == ("fitted", None), "it has never been good"
     await asked()
     # Others can be previewed beside it.
     assert (await preview(ctx, brand, "lifecycle", enabled=True)).users == 1
