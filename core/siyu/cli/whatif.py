@@ -172,10 +172,14 @@ def _tree(found: explaining.Explanation, user: str, days: str, at: datetime) -> 
     tags = tree.add("tags")
     for tag in found.tags:
         _add(tags, tag, True)
-    if found.gone:
-        gone = tree.add("stands, though the rulebook no longer has the rule")
-        for each in found.gone:
-            gone.add(f"{each.key}, {_since(each)}")
+    for why, standing in (
+        ("stands, though the rulebook no longer has the rule", found.gone),
+        ("stands because the rule fails: siyu plugin list", found.fenced),
+    ):
+        if standing:
+            branch = tree.add(why)
+            for each in standing:
+                branch.add(f"{each.key}, {_since(each)}")
     return tree
 
 

@@ -28,7 +28,7 @@ class Explanation:
     """Every tag and track of the rulebook ``version``, tried for a user ``at`` a moment.
 
     ``gone`` are the tags and stages that stand although the rulebook no longer has their rules: the next refresh
-    takes them back.
+    takes them back. ``fenced`` are those that stand because their rule fails: they stay until it is tried again.
     """
 
     user_id: int
@@ -37,6 +37,7 @@ class Explanation:
     tags: tuple[TriedTag, ...]
     tracks: tuple[TriedTrack, ...]
     gone: tuple[Standing, ...]
+    fenced: tuple[Standing, ...]
 
 
 async def explain(ctx: Context, brand: Brand, user_id: int, at: datetime | None = None) -> Explanation:
@@ -75,8 +76,13 @@ async def explain_users(
 def _explanation(decider: Decider, facts: Mapping[str, Any], stands: Sequence[Standing], at: datetime) -> Explanation:
     tags, tracks = engine.explain(decider, facts, stands, at)
     known = {(None, tag.key) for tag in tags} | {(track.key, s.key) for track in tracks for s in track.stages}
-    gone = tuple(each for each in stands if (each.track, each.key) not in known)
-    return Explanation(facts["user_id"], at.astimezone(UTC), decider.rulebook.version, tags, tracks, gone)
+    left = [each for each in stands if (each.track, each.key) not in known]
+    kept = decider.rulebook.standing
+    fenced = tuple(
+        each for each in left if (each.key in kept.tags if each.track is None else each.track in kept.tracks)
+    )
+    gone = tuple(each for each in left if each not in fenced)
+    return Explanation(facts["user_id"], at.astimezone(UTC), decider.rulebook.version, tags, tracks, gone, fenced)
 
 
 def _standing(row: Any) -> Standing:

@@ -119,6 +119,9 @@ class Explanation:
     gone: list[Standing] = strawberry.field(
         description="What still stands although the rulebook no longer has its rule; the next refresh takes it back."
     )
+    fenced: list[Standing] = strawberry.field(
+        description="What stands because its rule fails (`plugin.status`): it stays until the rule is tried again."
+    )
 
     @classmethod
     def of(cls, it: core.Explanation) -> Explanation:
@@ -129,6 +132,7 @@ class Explanation:
             tags=[TriedTag.of(tag) for tag in it.tags],
             tracks=[TriedTrack.of(track) for track in it.tracks],
             gone=[Standing.of(each) for each in it.gone],
+            fenced=[Standing.of(each) for each in it.fenced],
         )
 
 

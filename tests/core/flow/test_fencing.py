@@ -35,6 +35,8 @@ from siyu.flow import fences
 from siyu.flow import plugins as settings
 from siyu.flow.context import Context, open_context
 from siyu.flow.decide import decide_users
+from siyu.flow.explain import explain
+from siyu.flow.identities import user_named
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.preview import preview, replay
 from siyu.flow.refresh import refresh
@@ -314,6 +316,15 @@ async def test_a_plugin_that_is_gone_while_it_is_on_takes_nothing_with_it(databa
     async with open_context(database_url, PluginManager.load(), tmp_path) as ctx:
         with pytest.raises(siyu.NotFound, match="no plugin 'fragile'"):
             ctx.plugins.get("fragile")
+
+
+async def test_what_a_fenced_rule_has_decided_is_explained_as_such(fragile: Context, brand: Brand) -> None:
+    trouble["tags"] = ValueError("no luck")
+    await refresh(fragile, brand.id)
+    found = await explain(fragile, brand, await user_named(brand, "member", "1"))
+    assert [(each.key, each.because) for each in found.fenced] == [("fragile.eager", "1 orders")]
+    assert found.gone == ()
+    assert [tag.key for tag in found.tags] == ["fragile.fitted", "fragile.recent"]
 
 
 async def test_fenced_rules_are_tried_again_on_demand(fragile: Context, brand: Brand) -> None:
