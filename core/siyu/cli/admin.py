@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, Session, bars, json_object, local, out, session
+from siyu.cli.session import BrandOption, Session, author, bars, json_object, local, out, session
 from siyu.cli.show import print_done
 from siyu.contract.errors import InputError
 from siyu.contract.manager import GUARD
@@ -60,7 +60,7 @@ def brand_create(
             replayed_to=datetime.fromtimestamp(0, UTC) if replay else None,
         )
         for each in chosen:
-            await plugins.enable(at_hand.ctx, made, each, by="cli")
+            await plugins.enable(at_hand.ctx, made, each, by=author())
         out.print(
             f"Brand {slug} made"
             + (f", with {', '.join(chosen)}." if chosen else ". Switch plugins on: siyu plugin enable --help")
@@ -120,13 +120,13 @@ PercentOption = Annotated[
 @plugin.command("enable")
 def plugin_enable(name: str, brand: BrandOption, percent: PercentOption = 100) -> None:
     """Switch a plugin on for a brand, and decide anew."""
-    change(brand, lambda ctx, target: plugins.enable(ctx, target, name, percent=percent, by="cli"))
+    change(brand, lambda ctx, target: plugins.enable(ctx, target, name, percent=percent, by=author()))
 
 
 @plugin.command("disable")
 def plugin_disable(name: str, brand: BrandOption, percent: PercentOption = 100) -> None:
     """Switch a plugin off for a brand; its tags and stages are taken back, its parameters kept."""
-    change(brand, lambda ctx, target: plugins.disable(ctx, target, name, percent=percent, by="cli"))
+    change(brand, lambda ctx, target: plugins.disable(ctx, target, name, percent=percent, by=author()))
 
 
 @plugin.command("configure")
@@ -138,7 +138,7 @@ def plugin_configure(
 ) -> None:
     """Set the parameters of a plugin for a brand, and decide anew."""
     values = json_object(params)
-    change(brand, lambda ctx, target: plugins.configure(ctx, target, name, values, percent=percent, by="cli"))
+    change(brand, lambda ctx, target: plugins.configure(ctx, target, name, values, percent=percent, by=author()))
 
 
 @plugin.command("roll-out")
@@ -146,13 +146,13 @@ def plugin_roll_out(
     name: str, percent: Annotated[int, typer.Argument(min=1, max=100, help="Of 100 users.")], brand: BrandOption
 ) -> None:
     """Let a change that was made with --percent hold for more users, or fewer, and decide anew."""
-    change(brand, lambda ctx, target: plugins.roll_out(ctx, target, name, percent, by="cli"))
+    change(brand, lambda ctx, target: plugins.roll_out(ctx, target, name, percent, by=author()))
 
 
 @plugin.command("undo")
 def plugin_undo(name: str, brand: BrandOption) -> None:
     """Take back the newest change of a plugin's setting, and the decisions that it made; again, the one before it."""
-    change(brand, lambda ctx, target: plugins.undo(ctx, target, name, by="cli"))
+    change(brand, lambda ctx, target: plugins.undo(ctx, target, name, by=author()))
 
 
 def _on(name: str, row: PluginSetting | None) -> str:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, Session, out, session
+from siyu.cli.session import BrandOption, Session, author, out, session
 from siyu.flow import benefits
 from siyu.flow.context import brand_by_slug
 
@@ -43,7 +43,7 @@ def benefit_set(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        made = await benefits.put(at_hand.ctx, target, key, stock=stock, title=title, expires_days=days, by="cli")
+        made = await benefits.put(at_hand.ctx, target, key, stock=stock, title=title, expires_days=days, by=author())
         out.print(f"{made.given:,} of {made.stock:,} {made.key} are given.")
 
     session(work)

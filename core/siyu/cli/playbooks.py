@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, json_object, out, pair, print_json, session
+from siyu.cli.session import BrandOption, JsonOption, Session, author, json_object, out, pair, print_json, session
 from siyu.contract.errors import InputError, NotFound
 from siyu.contract.program import Program
 from siyu.flow import playbooks, plugins, segments
@@ -182,7 +182,7 @@ def playbook_start(
             selection = await select(ctx, target.id, segments.filter_in(await segments.find(target, segment)))
             async with ctx.db.connection() as connection:
                 users = (await selection.ids(connection)).to_list()
-        started = await playbooks.start(ctx, target, name, users, occasion=occasion, by="cli")
+        started = await playbooks.start(ctx, target, name, users, occasion=occasion, by=author())
         done = await carry_out(ctx, target.id)
         out.print(f"{started.users:,} users came in, {started.actions + done.actions:,} actions planned")
 

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, json_object, local, out, print_json, session
+from siyu.cli.session import BrandOption, JsonOption, Session, author, json_object, local, out, print_json, session
 from siyu.flow import segments
 from siyu.flow.context import brand_by_slug
 from siyu.flow.selection import counted
@@ -48,7 +48,7 @@ def segment_create(
     wanted = json_object(filter)
 
     async def work(at_hand: Session) -> None:
-        made = await segments.create(at_hand.ctx, await brand_by_slug(brand), name, wanted, title=title, by="cli")
+        made = await segments.create(at_hand.ctx, await brand_by_slug(brand), name, wanted, title=title, by=author())
         out.print(f"Segment {made.name} made. Count it: siyu segment count {made.name} -b {brand}")
 
     session(work)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from siyu.cli.session import BrandOption, Session, out, pair, session
+from siyu.cli.session import BrandOption, Session, author, out, pair, session
 from siyu.contract.playbooks import MessageKind, Purpose, Send
 from siyu.flow import sending
 from siyu.flow.context import brand_by_slug
@@ -38,7 +38,7 @@ def send(
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
         users = [await user_named(target, *each) for each in names]
-        planned = await sending.send(at_hand.ctx, target, users, message, key=key, by="cli")
+        planned = await sending.send(at_hand.ctx, target, users, message, key=key, by=author())
         await carry_out(at_hand.ctx, target.id)
         out.print(f"{planned:,} messages planned; `siyu why --user …` tells what became of each")
 

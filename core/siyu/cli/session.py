@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ __all__ = [
     "JsonOption",
     "Session",
     "api",
+    "author",
     "bars",
     "err",
     "fail",
@@ -107,6 +109,14 @@ def api() -> Any:
         module: ModuleType = entry.load()
         return module
     raise PluginError("no API is installed", field=API_GROUP, remedy="reinstall siyu")
+
+
+def author() -> str:
+    """Who gives the command, as the history of what it changes names them."""
+    try:
+        return f"cli:{getpass.getuser()[:100]}"
+    except (OSError, KeyError):  # a container may run as a number that has no name
+        return "cli"
 
 
 def installed_plugins() -> PluginManager:

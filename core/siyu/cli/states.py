@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from siyu.cli.admin import change, plugin
-from siyu.cli.session import BrandOption, JsonOption, Session, local, out, print_json, session
+from siyu.cli.session import BrandOption, JsonOption, Session, author, local, out, print_json, session
 from siyu.contract.errors import InputError
 from siyu.flow import plugins, states
 from siyu.flow.context import Context, brand_by_slug
@@ -55,13 +55,13 @@ def plugin_pin(
     rule: RuleOption = "",
 ) -> None:
     """Restore a state that a rule had, and decide anew: it is kept, and not fitted, until it is released."""
-    change(brand, lambda ctx, target: plugins.pin(ctx, target, name, rule or _only(ctx, name), version, by="cli"))
+    change(brand, lambda ctx, target: plugins.pin(ctx, target, name, rule or _only(ctx, name), version, by=author()))
 
 
 @plugin.command("release")
 def plugin_release(name: str, brand: BrandOption, rule: RuleOption = "") -> None:
     """Fit a rule again that is kept to a state, and decide anew."""
-    change(brand, lambda ctx, target: plugins.release(ctx, target, name, rule or _only(ctx, name), by="cli"))
+    change(brand, lambda ctx, target: plugins.release(ctx, target, name, rule or _only(ctx, name), by=author()))
 
 
 def _only(ctx: Context, name: str) -> str:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, fail, json_object, out, pair, print_json, session
+from siyu.cli.session import BrandOption, JsonOption, Session, author, fail, json_object, out, pair, print_json, session
 from siyu.contract.playbooks import MessageKind
 from siyu.flow import content
 from siyu.flow.content import Entry
@@ -75,7 +75,7 @@ def template_set(
             language=language,
             kind=kind,
             purpose=purpose,
-            by="cli",
+            by=author(),
         )
         out.print(f"Version {made.version} of {key}. See it: siyu template preview {key} KIND=VALUE -b {brand}")
 
@@ -88,7 +88,7 @@ def template_end(key: Key, brand: BrandOption, channel: ChannelOption = "", lang
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        await content.end_text(at_hand.ctx, target, key, channel=channel, language=language, by="cli")
+        await content.end_text(at_hand.ctx, target, key, channel=channel, language=language, by=author())
         out.print(f"The text {key} of {brand} is ended; its versions are kept.")
 
     session(work)
@@ -132,7 +132,7 @@ def template_voice(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        found = voice_of(target) if wanted is None else await set_voice(target, wanted, by="cli")
+        found = voice_of(target) if wanted is None else await set_voice(target, wanted, by=author())
         print_json(found)
 
     session(work)

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, Session, local, out, pair, session
+from siyu.cli.session import BrandOption, Session, author, local, out, pair, session
 from siyu.flow.context import brand_by_slug
 from siyu.flow.decide import decide_users
 from siyu.flow.identities import user_named
@@ -39,7 +39,7 @@ def user_merge(
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
         users = [await user_named(target, *name) for name in names]
-        made = await merge_users(at_hand.ctx, target, users[0], users[1], by="cli", reason=why, force=force)
+        made = await merge_users(at_hand.ctx, target, users[0], users[1], by=author(), reason=why, force=force)
         await decide_users(at_hand.ctx, target.id)
         out.print(f"Merged. To undo it: siyu user unmerge {made.id} -b {brand}")
 
@@ -55,7 +55,7 @@ def user_unmerge(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        parted = await unmerge_users(at_hand.ctx, target, number, by="cli")
+        parted = await unmerge_users(at_hand.ctx, target, number, by=author())
         await decide_users(at_hand.ctx, target.id)
         out.print(f"Users {parted.users[0]} and {parted.users[1]} are two again.")
 

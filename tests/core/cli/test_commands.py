@@ -267,6 +267,12 @@ def test_an_error_is_shown_as_it_is_and_names_what_is_wrong(siyu: Shell) -> None
     assert "siyu plugin states rfm" in siyu("plugin", "pin", "rfm", "x", "-b", "errors", status=2)
 
 
+def test_a_change_is_signed_by_who_gave_the_command(siyu: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "ann")
+    siyu("brand", "create", "signed", "--enable", "rfm")
+    assert re.search(r"cli:ann .* rfm ", siyu("plugin", "history", "-b", "signed"))
+
+
 def test_two_users_are_merged_shown_and_parted(siyu: Shell) -> None:
     siyu("brand", "create", "people", "--replay", "--enable", "lifecycle")
     for kind, value in (("openid", "o"), ("phone", "139")):
