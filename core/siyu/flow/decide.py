@@ -6,7 +6,7 @@ Here for the users with new events, in small batches, moments after them; :mod:`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,15 +14,16 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from siyu.engine.diff import Changes, diff
+from siyu.engine.diff import Changes, diff, diff_few
 from siyu.engine.evaluate import Decider
 from siyu.engine.facts import compute
+from siyu.engine.facts_python import compute_few
 from siyu.flow.context import Context
-from siyu.flow.rulebooks import present
+from siyu.flow.rulebooks import Present, present
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions, lock
 from siyu.store.enrolments import note_changes
-from siyu.store.events import claim
+from siyu.store.events import claim, log_of, rows_by_table
 from siyu.store.lake import Lake
 from siyu.store.merges import retire
 
@@ -30,7 +31,12 @@ __all__ = ["Decided", "decide_users", "meanwhile", "tell", "write"]
 
 T = TypeVar("T")
 
-FEW = 1500
+FEW = 100
+"""Up to so many users facts are reckoned and decisions compared by loops: for one user 0.3 ms instead of 6, with 81
+facts and 80 tags; they cross at 120 users with six events each."""
+FEW_ROWS = 1_000
+"""Up to so many events of theirs."""
+SOME = 1500
 """Up to so many users the generated Python is faster than a frame (measured with 67 tags: they cross at 1,500 rows)."""
 
 
@@ -60,27 +66,61 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
         if merged := [user for user, into in claimed.into.items() if user != into]:
             await retire(connection, brand_id, merged, at=here.at)
         users = sorted(set(claimed.into.values()))
-        bound = here.bound
-        history = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
-        decisions = Decisions(ctx.home, brand_id)
-        # As in a refresh, users whose events all lie ahead are not decided yet.
-        reckoning = asyncio.to_thread(compute, bound.facts, ctx.plugins.catalog, history, here.at, here.days)
-        async with meanwhile(reckoning) as reckoned:
-            before = await decisions.of_users(connection, users)
-            stood = before if here.mark is None else await decisions.stood(connection, before, here.mark)
-            facts = await reckoned
-
-        def decided() -> list[Changes]:
-            pairs = zip(bound.cohorts, bound.deciders, strict=True)
-            return [_decide(decider, cohort.of(facts), before, stood, here.at) for cohort, decider in pairs]
-
+        log = None
+        if len(users) <= FEW and here.mark is None:
+            log = await log_of(connection, brand_id, users, ctx.plugins.catalog.kinds, FEW_ROWS)
+        changed = (
+            await _decide_many(ctx, connection, brand_id, here, users)
+            if log is None
+            else await _decide_few(ctx, connection, brand_id, here, users, log)
+        )
         written = Decided(len(claimed.into))
-        for rulebook_id, changes in zip(ids, await asyncio.to_thread(decided), strict=True):
+        for rulebook_id, changes in zip(ids, changed, strict=True):
             written += await write(
                 ctx, connection, brand_id, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
             )
     await tell(ctx, brand_id)
     return written
+
+
+async def _decide_few(
+    ctx: Context, connection: Connection, brand_id: int, here: Present, users: Sequence[int], log: Sequence[Any]
+) -> list[Changes]:
+    """What changes for users, for each cohort; user by user, for whom a frame is not worth its while."""
+    bound, catalog = here.bound, ctx.plugins.catalog
+    before = await Decisions(ctx.home, brand_id).of_few(connection, users)
+
+    def changes() -> list[Changes]:
+        facts = compute_few(bound.facts, catalog, rows_by_table(catalog, log), here.at, here.days)
+        found = []
+        for cohort, decider in zip(bound.cohorts, bound.deciders, strict=True):
+            mine = [user for user in facts if user in cohort]
+            after = {user: decider.user(facts[user], before.get(user, {}), here.at) for user in mine}
+            found.append(diff_few(decider.rulebook, before, after, facts))
+        return found
+
+    return await asyncio.to_thread(changes)
+
+
+async def _decide_many(
+    ctx: Context, connection: Connection, brand_id: int, here: Present, users: Sequence[int]
+) -> list[Changes]:
+    """The same by frames, and of an undo."""
+    bound = here.bound
+    history = await Lake(ctx.home, brand_id, ctx.plugins.catalog).of_users(connection, users)
+    decisions = Decisions(ctx.home, brand_id)
+    # As in a refresh, users whose events all lie ahead are not decided yet.
+    reckoning = asyncio.to_thread(compute, bound.facts, ctx.plugins.catalog, history, here.at, here.days)
+    async with meanwhile(reckoning) as reckoned:
+        before = await decisions.of_users(connection, users)
+        stood = before if here.mark is None else await decisions.stood(connection, before, here.mark)
+        facts = await reckoned
+
+    def changes() -> list[Changes]:
+        pairs = zip(bound.cohorts, bound.deciders, strict=True)
+        return [_decide(decider, cohort.of(facts), before, stood, here.at) for cohort, decider in pairs]
+
+    return await asyncio.to_thread(changes)
 
 
 @asynccontextmanager
@@ -100,7 +140,7 @@ async def tell(ctx: Context, brand_id: int) -> None:
 
 
 def _decide(decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, stood: pl.DataFrame, at: datetime) -> Changes:
-    if len(facts) > FEW:
+    if len(facts) > SOME:
         after = decider.frame(facts, stood, at)
     else:
         past: dict[int, dict[str, Any]] = {row["user_id"]: row for row in stood.iter_rows(named=True)}

@@ -69,6 +69,17 @@ class Decisions:
             stages = rows.filter(pl.col("track").is_not_null()).select(list(STAGE_SCHEMA))
         return wide(pl.DataFrame({"user_id": pl.Series(users, dtype=pl.Int64)}), tags, stages)
 
+    async def of_few(self, connection: Connection, users: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """As :meth:`of_users`, by user: of tags those that stand."""
+        found: dict[int, dict[str, Any]] = {}
+        for user, track, stage, since, tag in await connection.fetch(_OF_USERS, self._brand_id, list(users)):
+            mine = found.setdefault(user, {})
+            if track is None:
+                mine[tag] = True
+            else:
+                mine |= {f"@{track}": stage, f"@{track}.since": since}
+        return found
+
     async def stages_at(self, connection: Connection, at: datetime, users: Sequence[int] | None = None) -> pl.DataFrame:
         """Where users (all if not given) stood at a past moment, as the engine's wide frame, without tags."""
         only, args = ("", ()) if users is None else (" AND user_id = ANY($3::bigint[])", (list(users),))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from typing import Any
 
 import polars as pl
 
-from siyu.contract.events import CONSENT_GIVEN, CONSENT_WITHDRAWN, MOMENT, PROFILE_UPDATED
+from siyu.contract.events import CONSENT_GIVEN, CONSENT_WITHDRAWN, MOMENT, PROFILE_UPDATED, Catalog, ColumnType
 from siyu.store.consents import KEEP
 from siyu.store.db import Connection, Lock, copy_out, give
 from siyu.store.merges import LATEST
@@ -21,7 +24,9 @@ __all__ = [
     "claim",
     "closed_up_to",
     "hold_identities",
+    "log_of",
     "resolve",
+    "rows_by_table",
     "users_since",
 ]
 
@@ -52,9 +57,9 @@ async def append(connection: Connection, brand_id: int, events: pl.DataFrame, *,
     Users that are not known yet are made. Events whose key the brand has already are left out. The users touched are
     marked dirty, or (for bulk) the caller marks the whole brand as due for a refresh.
     """
-    await _join_writers(connection, brand_id)
     incoming, given = await give(connection, "incoming", _COLUMNS, events, first=2)
-    await connection.execute(f"{incoming}, {_NEW_USERS}", brand_id, *given)
+    if await connection.fetchval(f"{incoming} {_ANY_UNKNOWN}", brand_id, *given):
+        await connection.execute(f"{incoming}, {_NEW_USERS}", brand_id, *given)
     await connection.execute(f"{incoming}, {_HOLD_USERS}", brand_id, *given)
     row = await connection.fetchrow(f"{incoming}, {_APPEND.format(marked=mark_dirty)}", brand_id, *given)
     if row["profiles"]:
@@ -134,6 +139,66 @@ async def claim(connection: Connection, brand_id: int, limit: int) -> Claimed:
     )
 
 
+async def log_of(
+    connection: Connection, brand_id: int, users: Sequence[int], kinds: Iterable[str], most: int
+) -> list[Any] | None:
+    """The events of some users, and of those who count as them, as rows of the log: user_id, id, kind, at, payload.
+    None if they have more than ``most``."""
+    rows: list[Any] = await connection.fetch(_OF_USERS, brand_id, list(users), list(kinds), most + 1)
+    return rows if len(rows) <= most else None
+
+
+_OF_USERS = """
+WITH mine AS MATERIALIZED (
+    SELECT id AS user_id, id AS into_id FROM unnest($2::bigint[]) u (id)
+    UNION ALL SELECT user_id, into_id FROM merged_user WHERE brand_id = $1 AND into_id = ANY($2::bigint[])
+)
+SELECT mine.into_id AS user_id, e.id, e.kind, e.at, e.payload::text
+FROM mine JOIN event e ON e.brand_id = $1 AND e.user_id = mine.user_id WHERE e.kind = ANY($3::text[]) LIMIT $4
+"""
+
+
+def rows_by_table(catalog: Catalog, log: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the log as the rows of tables (:attr:`siyu.contract.events.Source.schema`), as the lake has them."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for user, number, kind, at, text in log:
+        payload = json.loads(text) or {}
+        fixed = {"user_id": user, "at": at, "event_id": number}
+        if kind == PROFILE_UPDATED:
+            # An update that gives nothing still is an event of the user.
+            given = [{"name": name, "value": _read("text", value)} for name, value in payload.items()]
+            tables.setdefault(kind, []).extend({**fixed, **each} for each in given or [{"name": None, "value": None}])
+            continue
+        for source in catalog.kinds[kind].sources:
+            lines = (
+                [payload]
+                if source.lines is None
+                else [line for line in payload.get(source.lines) or () if line is not None]
+            )
+            tables.setdefault(source.name, []).extend(
+                {**fixed, **{each.name: _read(each.type, line.get(each.name)) for each in source.columns}}
+                for line in lines
+            )
+    return tables
+
+
+def _read(kind: ColumnType, value: Any) -> Any:
+    """A value of a payload as its column holds it."""
+    if value is None:
+        return None
+    match kind:
+        case "text":
+            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        case "integer":
+            return int(value)
+        case "money":
+            return round(value * 100)
+        case "date":
+            return date.fromisoformat(value)
+        case "flag":
+            return value
+
+
 async def closed_up_to(connection: Connection, brand_id: int) -> tuple[int, int]:
     """The newest event id such that no smaller one can still appear, and the newest mark of a dirty user.
 
@@ -168,6 +233,13 @@ async def _join_writers(connection: Connection, brand_id: int) -> None:
 
 
 _COLUMNS = {name: "timestamptz" if dtype == MOMENT else "text" for name, dtype in EVENT_SCHEMA.items()}
+
+# The lock as in _join_writers. Who is known stays known, whatever others have done until the lock is there.
+_ANY_UNKNOWN = f"""
+SELECT EXISTS (SELECT FROM incoming e WHERE NOT EXISTS (
+    SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity))
+FROM pg_advisory_xact_lock_shared({int(Lock.EVENTS)}, $1)
+"""
 
 _NEW_USERS = f"""
 unknown AS MATERIALIZED (

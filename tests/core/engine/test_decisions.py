@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from siyu import ALWAYS, Attribute, Condition, Count, DaysSince, Stage, Tag, Total
 from siyu.contract.events import MOMENT
-from siyu.engine.diff import FEW, Changes, diff
+from siyu.engine.diff import FEW, Changes, diff, diff_few
 from siyu.engine.evaluate import Decider
 from siyu.engine.rulebook import Reason, Rulebook, TagRule, Track
 
@@ -180,6 +180,31 @@ def test_what_stood_and_the_changes_make_what_stands(world: tuple[Rulebook, pl.D
         assert held == (expected[user] if user in decided else untouched[user])
     again = diff(rulebook, after, after, facts)
     assert len(again) == 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(world=worlds())
+def test_a_few_users_are_compared_as_many_are(world: tuple[Rulebook, pl.DataFrame, pl.DataFrame]) -> None:
+    rulebook, facts, before = world
+    decider = Decider(rulebook, SHANGHAI)
+    past, values = by_user(before), by_user(facts)
+    after = {user: decider.user(mine, past.get(user, {}), NOW) for user, mine in values.items()}
+    few = diff_few(rulebook, past, after, values)
+    many = diff(rulebook, before, decider.frame(facts, before, NOW), facts)
+    assert few.tags.schema == many.tags.schema
+    assert few.stages.schema == many.stages.schema
+    assert noted(few) == noted(many)
+
+
+def by_user(frame: pl.DataFrame) -> dict[int, dict[str, Any]]:
+    """By user, what there is of each."""
+    return {row.pop("user_id"): row for row in frame.iter_rows(named=True)}
+
+
+def noted(changes: Changes) -> list[tuple[Any, ...]]:
+    """Changes in one order, with reasons as data."""
+    told = [*changes.tags.iter_rows(), *changes.stages.iter_rows()]
+    return sorted(((*what, json.loads(why)) for *what, why in told), key=repr)
 
 
 @settings(max_examples=100, deadline=None)

@@ -55,6 +55,7 @@ from siyu.contract.manager import PluginManager
 from siyu.engine import facts as facts_module
 from siyu.engine import reckoning
 from siyu.engine.facts import compute
+from siyu.engine.facts_python import compute_few
 from siyu.flow.engines import opened
 from siyu.history import Block, Frames, History
 from siyu.store.lake import Stored
@@ -467,9 +468,15 @@ def test_facts_are_what_the_contract_says(
     found = compute(wanted, CATALOG, frames_of(arrived), at, zone)
     seen = sorted({e.user for e in events if e.at <= at and (e.kind != PROFILE_UPDATED or e.payload)})
     assert found.get_column("user_id").to_list() == seen
+    tables = {name: frame.collect().rows(named=True) for name, frame in frames_of(arrived).items()}
+    few = compute_few(wanted, CATALOG, tables, at, zone)
+    assert list(few) == seen
     for row in found.iter_rows(named=True):
         for fact in wanted:
-            assert row[fact.name] == expected(fact, row["user_id"], events, at, zone), (fact, row["user_id"])
+            value = expected(fact, row["user_id"], events, at, zone)
+            assert row[fact.name] == value, (fact, row["user_id"])
+            # By their texts: of the same type, too.
+            assert repr(few[row["user_id"]][fact.name]) == repr(row[fact.name]), (fact, row["user_id"], "by loops")
 
 
 @settings(max_examples=100, deadline=None)

@@ -44,7 +44,7 @@ from tests.core.conftest import new_brand
 from tests.properties import examples
 
 # What is done in another way for a few than for many.
-SIZES = [(decide, "FEW"), (diff, "FEW"), (decisions, "FEW"), (lake, "FEW"), (db, "AT_ONCE")]
+SIZES = [(decide, "FEW"), (decide, "SOME"), (diff, "FEW"), (decisions, "FEW"), (lake, "FEW"), (db, "AT_ONCE")]
 END = datetime(2026, 11, 21, 12, tzinfo=UTC)
 Standing = Mapping[str, tuple[Mapping[str, str], Mapping[str, tuple[str, str]]]]
 
@@ -190,6 +190,7 @@ EXAMPLES = settings(
     lifecycle=lifecycles,
     more=st.sets(st.sampled_from(["beauty", "pets"])),
     few=st.sampled_from([0, 10**6]),
+    rows=st.sampled_from([0, 10**6]),
     limit=st.sampled_from([100, 3]),
 )
 async def test_events_piecemeal_in_any_order_or_twice_give_the_decisions_of_all_at_once(
@@ -198,6 +199,7 @@ async def test_events_piecemeal_in_any_order_or_twice_give_the_decisions_of_all_
     lifecycle: dict[str, Any],
     more: set[str],
     few: int,
+    rows: int,
     limit: int,
 ) -> None:
     events, parts = arrival
@@ -223,6 +225,7 @@ async def test_events_piecemeal_in_any_order_or_twice_give_the_decisions_of_all_
     with pytest.MonkeyPatch.context() as patch:
         for module, name in SIZES:
             patch.setattr(module, name, few)
+        patch.setattr(decide, "FEW_ROWS", rows)
         for part in parts:
             await record(house, piecemeal, part)
             await decide_all(house, piecemeal, limit)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
+import siyu
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from siyu.contract.events import PROFILE_UPDATED, Catalog, EventKind
 from siyu.flow.context import Context
 from siyu.flow.ingest import load
 from siyu.store.db import copy_in, copy_out
-from siyu.store.events import EVENT_SCHEMA, append, claim, closed_up_to, users_since
-from siyu.store.lake import Lake
+from siyu.store.events import EVENT_SCHEMA, append, claim, closed_up_to, rows_by_table, users_since
+from siyu.store.lake import LOG_SCHEMA, Lake, tables
 from siyu.store.models import Brand, DirtyUser, Event, Identity, User
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -209,3 +213,69 @@ async def test_after_an_import_the_planner_knows_how_much_there_is(house: Contex
     async with house.db.connection() as connection:
         await load(house, shop, events)
         assert await connection.fetchval(known, shop.id) >= len(events)
+
+
+class Parcel(siyu.Line):
+    """A parcel of a delivery."""
+
+    content: str | None = None
+    price: siyu.Money | None = None
+    day: date | None = None
+    fragile: bool | None = None
+    pieces: int | None = None
+
+
+class Delivery(siyu.Payload):
+    """Something was delivered."""
+
+    to: str | None = None
+    day: date | None = None
+    parcels: list[Parcel] | None = None
+
+
+values = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": st.text(max_size=3) | st.none() | st.just(5),
+        "price": st.integers(-(10**12), 10**12).map(lambda cents: cents / 100) | st.none(),
+        "day": st.dates(date(1970, 1, 1)).map(date.isoformat) | st.none(),
+        "fragile": st.booleans() | st.none(),
+        "pieces": st.integers(-(2**53), 2**53) | st.none(),
+    },
+)
+deliveries = st.fixed_dictionaries(
+    {},
+    optional={"to": st.text(max_size=3), "day": st.just("2026-11-22"), "parcels": st.lists(values | st.none())},
+)
+profiles = st.dictionaries(st.text(min_size=1, max_size=3), st.text(max_size=3) | st.none(), max_size=3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    happened=st.lists(
+        st.tuples(
+            st.integers(1, 3),
+            st.tuples(st.just("delivered"), deliveries) | st.tuples(st.just(PROFILE_UPDATED), profiles),
+        )
+    )
+)
+def test_rows_of_a_few_users_are_those_of_the_lake(happened: list[tuple[int, tuple[str, dict[str, Any]]]]) -> None:
+    catalog = Catalog([EventKind("delivered", "delivered", Delivery), EventKind(PROFILE_UPDATED, "updated")])
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    written = [(user, number, kind, at, json.dumps(payload)) for number, (user, (kind, payload)) in enumerate(happened)]
+    schema = {name: LOG_SCHEMA[name] for name in ("user_id", "id", "kind", "at", "payload")}
+    few = rows_by_table(catalog, written)
+    for kind in catalog.kinds.values():
+        mine = [
+            (*row, pairs(payload) if kind.name == PROFILE_UPDATED else text)
+            for (*row, text), (_, (_, payload)) in zip(written, happened, strict=True)
+            if row[2] == kind.name
+        ]
+        for name, table in tables(kind, pl.DataFrame(mine, schema=schema, orient="row")).items():
+            found = [tuple(row[column] for column in table.columns) for row in few.get(name, [])]
+            assert sorted(found, key=repr) == sorted(table.rows(), key=repr)
+
+
+def pairs(payload: dict[str, Any]) -> str | None:
+    """What PostgreSQL makes of a profile for the lake."""
+    return json.dumps([{"name": name, "value": value} for name, value in payload.items()]) if payload else None
