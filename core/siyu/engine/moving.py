@@ -263,6 +263,8 @@ def set_off(catalog: Catalog, made: Program, occasions: pl.DataFrame) -> pl.Data
             because = pl.format("{}: {} → {}", "key", pl.col("before").fill_null("—"), pl.col("after").fill_null("—"))
         case _:
             return pl.DataFrame(schema=CANDIDATES)
+    if rows.is_empty():
+        return pl.DataFrame(schema=CANDIDATES)
     occasion = pl.format("{}-{}", "noun", pl.coalesce("ref", "id"))
     return rows.select("user_id", occasion=occasion, because=because, rulebook_id="rulebook_id").unique(
         "user_id", keep="first", maintain_order=True
