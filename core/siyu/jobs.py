@@ -32,6 +32,7 @@ from siyu.store import counts
 from siyu.store.changes import forget
 from siyu.store.db import Lock
 from siyu.store.models import Brand, Run
+from siyu.store.signals import Signals
 from siyu.telemetry import logs, tracing
 from siyu.telemetry.metrics import CONNECTIONS, DECIDED, JOBS
 
@@ -67,8 +68,10 @@ MOVED_AT_ONCE = 2_000
 FINISH_SECONDS = 10.0
 """How long jobs under way may go on when the worker is told to stop; those that last longer are given back."""
 WATCH_SECONDS = 5.0
-POLL_SECONDS: Mapping[str, float] = {FAST: 0.01, BULK: 0.1, SLOW: 0.5}
-"""A decision waits half of it on average; each look costs about 0.3 ms of processor time."""
+LOOK_SECONDS: Mapping[str, float] = {FAST: 0.5, BULK: 0.1, SLOW: 0.5}
+"""How often a lane looks for jobs. Of the fast one's it is told, and looks for those that were given back, and for all
+while the signals are away; in the others nobody waits, and in bulk several are taken together."""
+NO_BRAND = 0
 
 
 def _encode(value: Any) -> bytes:
@@ -78,8 +81,9 @@ def _encode(value: Any) -> bytes:
 class Queue:
     """Where work is asked for."""
 
-    def __init__(self, redis: ArqRedis) -> None:
+    def __init__(self, redis: ArqRedis, signals: Signals) -> None:
         self._redis = redis
+        self.signals = signals
 
     @classmethod
     async def open(cls, redis_url: str) -> Queue:
@@ -87,7 +91,9 @@ class Queue:
         redis = await create_pool(
             RedisSettings.from_dsn(redis_url), job_serializer=_encode, job_deserializer=json.loads
         )
-        return cls(redis)
+        signals = Signals()
+        signals.open(redis_url, "jobs")
+        return cls(redis, signals)
 
     async def push(self, job: Job, brand_id: int) -> None:
         """Ask for a job. A queue that is away is no error: the sweep asks again when it is back.
@@ -98,6 +104,8 @@ class Queue:
             if await self._redis.set(_asked(job, brand_id), 1, nx=True, px=ASKED_MS):
                 job_id = f"{job}:{brand_id}:{uuid4().hex}"
                 await self._redis.enqueue_job(job, brand_id, _job_id=job_id, _queue_name=LANES[job])
+                if LANES[job] == FAST:
+                    await self.signals.tell(NO_BRAND, "job")
         except (RedisError, OSError) as error:
             log.warning("could not queue %s of brand %s: %s", job, brand_id, error)
 
@@ -123,6 +131,7 @@ class Queue:
 
     async def close(self) -> None:
         """Disconnect."""
+        await self.signals.close()
         await self._redis.aclose()
 
 
@@ -281,26 +290,51 @@ def _observed(job: str, about: Mapping[Any, Any], **further: Any) -> Iterator[No
 async def _once(name: Job, given: JobContext, brand_id: int) -> None:
     """Do a job; of one that is to be :data:`ALONE` only leave word where it is under way."""
     if name not in ALONE:
+        await given.queue.begin(name, brand_id)
         await WORK[name](given, brand_id)
         return
     mine = name, brand_id
     if mine in given.at_work:
+        # That it was asked for stays noted until the one at work heeds it: meanwhile nobody need ask again.
         given.at_work[mine] = True
         return
-    given.at_work[mine] = False
+    asked, end = True, time.monotonic() + WORKING_SECONDS
     try:
-        await WORK[name](given, brand_id)
+        while asked and time.monotonic() < end:
+            given.at_work[mine] = False
+            try:
+                await given.queue.begin(name, brand_id)
+                await WORK[name](given, brand_id)
+            finally:
+                asked = given.at_work.pop(mine)
     finally:
-        asked = given.at_work.pop(mine)
+        if asked:
+            await given.queue.begin(name, brand_id)
     if asked:
         await given.queue.push(name, brand_id)
 
 
-def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
+class _Worker(Worker):
+    """A worker that looks for jobs when it is told of one, or one of its own ends, or it is time to."""
+
+    told: asyncio.Event
+    look: float
+
+    async def heart_beat(self) -> None:
+        """What arq does between two looks; and wait."""
+        await super().heart_beat()
+        ring = asyncio.ensure_future(self.told.wait())
+        try:
+            await asyncio.wait({ring, *self.tasks.values()}, timeout=self.look, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ring.cancel()
+        self.told.clear()
+
+
+def _worker(lane: str, given: JobContext, queue: Queue, told: asyncio.Event) -> Worker:
     def asked(name: Job) -> Callable[..., Any]:
         async def call(about: dict[Any, Any], brand_id: int) -> None:
             with _observed(name, about, brand_id=brand_id):
-                await queue.begin(name, brand_id)
                 await _once(name, given, brand_id)
 
         return call
@@ -317,7 +351,7 @@ def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
         cron(timed(sweep_job), name="cron:sweep", second=set(range(0, 60, 10)), run_at_startup=True),
         cron(timed(nightly_job), name="cron:nightly", minute=set(range(NIGHT_MINUTE, 60, 15))),
     ]
-    return Worker(
+    worker = _Worker(
         [func(asked(name), name=name, keep_result=0) for name in WORK if LANES[name] == lane],
         queue_name=lane,
         cron_jobs=crons if lane == FAST else None,
@@ -327,13 +361,15 @@ def _worker(lane: str, given: JobContext, queue: Queue) -> Worker:
         max_jobs={FAST: 4, BULK: 2, SLOW: 1}[lane],
         job_timeout=TIMEOUTS[lane],
         max_tries=3,
-        poll_delay=POLL_SECONDS[lane],
+        poll_delay=0,
         keep_result=0,
         job_serializer=_encode,
         job_deserializer=json.loads,
         log_results=False,
         timezone=UTC,
     )
+    worker.told, worker.look = told, LOOK_SECONDS[lane]
+    return worker
 
 
 async def run_worker(ctx: Context, queue: Queue, stopping: asyncio.Event | None = None) -> None:
@@ -357,10 +393,15 @@ async def watch_connections(ctx: Context) -> None:
 
 
 async def _run_lane(lane: str, given: JobContext, queue: Queue, stopping: asyncio.Event) -> None:
+    with queue.signals.of(NO_BRAND, "job") as told:
+        await _work(lambda: _worker(lane, given, queue, told if lane == FAST else asyncio.Event()), stopping)
+
+
+async def _work(made: Callable[[], Worker], stopping: asyncio.Event) -> None:
     told = asyncio.create_task(stopping.wait())
     try:
         while not stopping.is_set():
-            worker = _worker(lane, given, queue)
+            worker = made()
             running = asyncio.create_task(worker.async_run())
             try:
                 await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -370,7 +411,7 @@ async def _run_lane(lane: str, given: JobContext, queue: Queue, stopping: asynci
                 else:
                     await running
             except (RedisError, OSError) as error:
-                log.warning("the queue %s is away (%s); trying again", lane, error)
+                log.warning("the queue %s is away (%s); trying again", worker.queue_name, error)
                 await asyncio.sleep(1)
             finally:
                 # A job that is cancelled goes back to its lane.

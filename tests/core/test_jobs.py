@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ from siyu import jobs
 from siyu.flow import plugins
 from siyu.flow.context import Context, ask_refresh
 from siyu.flow.ingest import IncomingEvent, record
-from siyu.jobs import FAST, SLOW, JobContext, Queue, run_worker
+from siyu.jobs import BULK, FAST, SLOW, JobContext, Queue, run_worker
 from siyu.runtime import Addresses
 from siyu.store.db import Lock
 from siyu.store.models import Action, Brand, DirtyUser, OutboxMessage, Run, Task, UserStage
@@ -63,7 +64,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 async def waiting(redis: Redis) -> set[tuple[str, int]]:
     """The jobs that are asked for, each with its brand."""
     found = set()
-    for lane in (FAST, SLOW):
+    for lane in (FAST, BULK, SLOW):
         for name in await redis.zrange(lane, 0, -1):
             if not name.startswith(b"cron:"):
                 job, brand, _ = name.decode().rsplit(":", 2)
@@ -110,13 +111,14 @@ async def test_who_asks_for_what_is_under_way_takes_no_place_and_is_not_forgotte
 
     with patch.dict(jobs.WORK, playbooks=long, decide=long):
         async with worker(ctx, queue):
-            for _ in range(6):
+            await queue.push("playbooks", brand.id)
+            await asyncio.wait_for(begun.acquire(), 10)
+            for _ in range(5):
                 await queue.push("playbooks", brand.id)
-                await until(lambda: not_waiting(redis))
+                await until(lambda: at_most_one(redis, "playbooks"))
+            # Another job has a place although five more asked for the first than there are places.
             await queue.push("decide", brand.id)
-            # Each job has a place although five more asked for the first than there are places.
-            for _ in range(2):
-                await asyncio.wait_for(begun.acquire(), 10)
+            await asyncio.wait_for(begun.acquire(), 10)
             assert looks == 2
             over.set()
             # Once more for all who asked meanwhile.
@@ -125,9 +127,103 @@ async def test_who_asks_for_what_is_under_way_takes_no_place_and_is_not_forgotte
     assert looks == 3
 
 
-async def not_waiting(redis: Redis) -> bool:
-    """Whether nothing has been asked for that has not begun."""
-    return not await redis.keys("siyu:asked:*")
+async def test_a_job_that_fails_keeps_nobody_from_asking_again(
+    ctx: Context, brand: Brand, queue: Queue, redis: Redis
+) -> None:
+    begun, over = asyncio.Semaphore(0), asyncio.Event()
+
+    async def failing(given: JobContext, brand_id: int) -> None:
+        begun.release()
+        await over.wait()
+        raise ValueError("out of order")
+
+    with patch.dict(jobs.WORK, decide=failing):
+        async with worker(ctx, queue):
+            await queue.push("decide", brand.id)
+            await asyncio.wait_for(begun.acquire(), 10)
+            await queue.push("decide", brand.id)
+            await until(lambda: at_most_one(redis, "decide"))
+            over.set()
+            await until(lambda: nothing_left(redis))
+            await queue.push("decide", brand.id)
+            await asyncio.wait_for(begun.acquire(), 1)
+            await until(lambda: nothing_left(redis))
+
+
+async def at_most_one(redis: Redis, job: str) -> bool:
+    """Whether all that were asked for but one have ended."""
+    return len([name for name in await redis.zrange(FAST, 0, -1) if name.startswith(job.encode())]) <= 1
+
+
+async def test_a_job_begins_as_soon_as_it_is_asked_for(ctx: Context, queue: Queue, redis: Redis) -> None:
+    begun = asyncio.Event()
+    asked: list[jobs.Job] = ["decide", "dispatch", "playbooks"]
+
+    async def work(given: JobContext, brand_id: int) -> None:
+        begun.set()
+
+    with patch.dict(jobs.WORK, decide=work, dispatch=work, playbooks=work), nobody_looks():
+        async with worker(ctx, queue):
+            await until(lambda: listening(redis))
+            for number in range(9):
+                await queue.push(asked[number % 3], number)
+                await asyncio.wait_for(begun.wait(), 5)
+                begun.clear()
+            await until(lambda: nothing_left(redis))
+
+
+async def test_a_job_that_found_no_place_begins_when_another_ends(ctx: Context, queue: Queue, redis: Redis) -> None:
+    done = asyncio.Semaphore(0)
+    brands: list[int] = []
+
+    async def slow(given: JobContext, brand_id: int) -> None:
+        brands.append(brand_id)
+        await done.acquire()
+
+    with patch.dict(jobs.WORK, dispatch=slow), nobody_looks():
+        async with worker(ctx, queue):
+            await until(lambda: listening(redis))
+            for number in range(6):  # the lane has four places
+                await queue.push("dispatch", number)
+            await until(lambda: has(brands, 4))
+            for number in (5, 6):
+                done.release()
+                await until(partial(has, brands, number))
+            for _ in range(4):
+                done.release()
+            await until(lambda: nothing_left(redis))
+    assert sorted(brands) == [*range(6)]
+
+
+async def has(these: list[int], many: int) -> bool:
+    """Whether there are exactly so many."""
+    return len(these) == many
+
+
+def nobody_looks() -> Any:
+    """No worker looks by itself before the test is over."""
+    return patch.object(jobs, "LOOK_SECONDS", dict.fromkeys((FAST, BULK, SLOW), 3600.0))
+
+
+async def test_a_worker_looks_from_time_to_time_though_nobody_is_told(ctx: Context, queue: Queue, redis: Redis) -> None:
+    begun = asyncio.Event()
+
+    async def work(given: JobContext, brand_id: int) -> None:
+        begun.set()
+
+    async def deaf(*_: object) -> None: ...
+
+    with patch.dict(jobs.WORK, decide=work), patch.object(queue.signals, "tell", deaf):
+        async with worker(ctx, queue):
+            await until(lambda: listening(redis))
+            await queue.push("decide", 7)
+            await asyncio.wait_for(begun.wait(), 5)
+            await until(lambda: nothing_left(redis))
+
+
+async def listening(redis: Redis) -> bool:
+    """Whether a worker hears what is asked for."""
+    return bool(await redis.client_list(_type="pubsub"))
 
 
 async def nothing_left(redis: Redis) -> bool:

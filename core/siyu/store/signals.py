@@ -20,8 +20,8 @@ __all__ = ["Signals", "Topic"]
 
 log = logging.getLogger("siyu.store")
 
-Topic: TypeAlias = Literal["action", "decision", "plugin", "run", "task"]
-"""What has changed in a brand."""
+Topic: TypeAlias = Literal["action", "decision", "plugin", "run", "task", "job"]
+"""What has changed in a brand; or, of no brand, that a job waits."""
 
 RETRY_SECONDS = 1.0
 ANSWER_SECONDS = 1.0
