@@ -63,12 +63,15 @@ WORKING_SECONDS = 20.0
 ALONE: frozenset[Job] = frozenset({"decide", "playbooks"})
 """Jobs of which two for a brand would wait for each other, and meanwhile keep a greeting's place: one is at work in a
 process, and looks once more for those who ask meanwhile."""
+GATHER_SECONDS = 0.1
+"""How long changes are gathered for playbooks while there are more to decide: these take as long for one as for a
+hundred, and meanwhile keep decisions waiting."""
 MOVED_AT_ONCE = 2_000
 """Users moved on at a time: who waits for a greeting waits for that."""
 FINISH_SECONDS = 10.0
 """How long jobs under way may go on when the worker is told to stop; those that last longer are given back."""
 WATCH_SECONDS = 5.0
-LOOK_SECONDS: Mapping[str, float] = {FAST: 0.5, BULK: 0.1, SLOW: 0.5}
+LOOK_SECONDS: Mapping[str, float] = {FAST: 0.5, BULK: 0.25, SLOW: 0.5}
 """How often a lane looks for jobs. Of the fast one's it is told, and looks for those that were given back, and for all
 while the signals are away; in the others nobody waits, and in bulk several are taken together."""
 NO_BRAND = 0
@@ -151,14 +154,21 @@ class JobContext:
 
 async def decide_job(given: JobContext, brand_id: int) -> None:
     """Decide for the users with new events until there are none."""
-    end = time.monotonic() + WORKING_SECONDS
-    while (done := await decide.decide_users(given.ctx, brand_id)).users:
-        DECIDED.labels("events").inc(done.users)
-        if done.occasions:
+    end, handed_over, occasions = time.monotonic() + WORKING_SECONDS, time.monotonic(), 0
+    try:
+        while (done := await decide.decide_users(given.ctx, brand_id)).users:
+            DECIDED.labels("events").inc(done.users)
+            occasions += done.occasions
+            now = time.monotonic()
+            if occasions and now > handed_over + GATHER_SECONDS:
+                await given.queue.push("playbooks", brand_id)
+                handed_over, occasions = now, 0
+            if now > end:
+                await given.queue.push("decide", brand_id)
+                return
+    finally:
+        if occasions:
             await given.queue.push("playbooks", brand_id)
-        if time.monotonic() > end:
-            await given.queue.push("decide", brand_id)
-            return
 
 
 async def playbooks_job(given: JobContext, brand_id: int) -> None:

@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from redis.asyncio import Redis
 from siyu import jobs
-from siyu.flow import plugins
+from siyu.flow import decide, plugins
 from siyu.flow.context import Context, ask_refresh
+from siyu.flow.decide import Decided
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.jobs import BULK, FAST, SLOW, JobContext, Queue, run_worker
 from siyu.runtime import Addresses
@@ -148,6 +149,42 @@ async def test_a_job_that_fails_keeps_nobody_from_asking_again(
             await queue.push("decide", brand.id)
             await asyncio.wait_for(begun.acquire(), 1)
             await until(lambda: nothing_left(redis))
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(3600, 1), (0, 5)])
+async def test_what_playbooks_wait_for_is_gathered_while_there_is_more_to_decide(
+    ctx: Context, queue: Queue, seconds: float, asked: int
+) -> None:
+    left = [3, 2, 4, 1, 2]
+    pushed = []
+
+    async def decided(*_: object) -> Decided:
+        await asyncio.sleep(0.001)
+        return Decided(users, users, users) if (users := left.pop() if left else 0) else Decided()
+
+    async def push(job: jobs.Job, brand_id: int) -> None:
+        pushed.append(job)
+
+    with (
+        patch.object(decide, "decide_users", decided),
+        patch.object(queue, "push", push),
+        patch.object(jobs, "GATHER_SECONDS", seconds),
+    ):
+        await jobs.decide_job(JobContext(ctx, queue), 7)
+    assert pushed == ["playbooks"] * asked
+
+
+async def test_what_playbooks_wait_for_is_handed_over_though_the_next_decision_fails(
+    ctx: Context, queue: Queue, redis: Redis
+) -> None:
+    results = iter([Decided(1, 1, 1)])
+
+    async def decided(*_: object) -> Decided:
+        return next(results)
+
+    with patch.object(decide, "decide_users", decided), pytest.raises(RuntimeError):
+        await jobs.decide_job(JobContext(ctx, queue), 7)
+    assert await waiting(redis) == {("playbooks", 7)}
 
 
 async def at_most_one(redis: Redis, job: str) -> bool:
