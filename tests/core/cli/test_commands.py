@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from siyu.cli import app
+from siyu.cli import COMMANDS, app, commands
 from siyu.cli.session import err, out
 from siyu.runtime import Addresses, Servers, Settings
+from typer.main import get_group
 from typer.testing import CliRunner
 
 SIYU = Path(sys.executable).with_name("siyu")
@@ -284,6 +285,25 @@ def test_two_users_are_merged_shown_and_parted(siyu: Shell) -> None:
     assert "2 orders so far" in siyu("explain", "phone=139", "-b", "people")
     assert "are two again" in siyu("user", "unmerge", number, "-b", "people")
     assert re.search(rf"{number} .*she said so.*by cli", siyu("user", "merges", "-b", "people"))
+
+
+def test_help_lists_the_commands_as_they_say_of_themselves(siyu: Shell) -> None:
+    own = {name: (command.help or "").partition("\n")[0] for name, command in get_group(commands.app).commands.items()}
+    assert own == COMMANDS
+    shown = " ".join(siyu("--help").split())
+    assert all(re.search(rf"│ {name} +{text[:20]}", shown) for name, text in COMMANDS.items())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["brnad", "list"]])
+def test_help_and_a_slip_of_the_finger_are_answered_without_loading_what_commands_work_with(
+    siyu: Shell, words: list[str]
+) -> None:
+    done = siyu.process(*words, PYTHONPROFILEIMPORTTIME="1")
+    assert (done.returncode, "Did you mean 'brand'" in done.stderr) == (
+        (2, True) if words[0] == "brnad" else (0, False)
+    )
+    assert "siyu.cli" in done.stderr
+    assert not re.search(r"siyu\.(flow|store|cli\.)|tortoise|asyncpg", done.stderr)
 
 
 def test_what_only_the_api_needs_is_not_loaded_by_other_commands(siyu: Shell) -> None:
