@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,10 +22,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
+def pytest_sessionstart() -> None:
+    """What is loaded stays: looking through it for garbage again and again took a quarter of the time."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What has been loaded by now stays: looking through it for garbage again and again took a quarter of the time."""
+    """From here on there is some."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
@@ -48,6 +55,9 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
 @pytest.fixture(scope="session")
 async def template(addresses: Addresses) -> str:
     """The name of a database with all tables and no rows, to make others from."""
+    # It comes by when it likes, and what the planner knows then is another thing each time.
+    await _execute(addresses.database_url, "ALTER SYSTEM SET autovacuum = off")
+    await _execute(addresses.database_url, "SELECT pg_reload_conf()")
     await _execute(addresses.database_url, "CREATE DATABASE siyu_template")
     db = await Database.open(database(addresses, "siyu_template"), pool=2)
     await db.migrate()
@@ -56,17 +66,25 @@ async def template(addresses: Addresses) -> str:
 
 
 @pytest.fixture(scope="session")
-async def shared_url(addresses: Addresses, template: str) -> str:
+async def databases(addresses: Addresses, template: str) -> AsyncIterator[Databases]:
+    """Databases as good as new, to be borrowed."""
+    lender = Databases(addresses, template)
+    yield lender
+    await lender.close()
+
+
+@pytest.fixture(scope="session")
+async def shared_url(databases: Databases) -> AsyncIterator[str]:
     """The URL of the database that tests use one after the other."""
-    await _execute(addresses.database_url, f"CREATE DATABASE tests TEMPLATE {template}")
-    return database(addresses, "tests")
+    async with databases.borrowed() as url:
+        yield url
 
 
 @pytest.fixture
-async def database_url(shared_url: str) -> AsyncIterator[str]:
-    """The URL of a database without rows. It is emptied, not made anew: some hundred tables take half a second."""
+async def database_url(databases: Databases, shared_url: str) -> AsyncIterator[str]:
+    """The URL of a database without rows."""
     yield shared_url
-    await _execute(shared_url, EMPTY)
+    await databases.empty(shared_url, small=1 << 16)
 
 
 @pytest.fixture(scope="session")
@@ -90,16 +108,71 @@ async def brand(ctx: Context) -> Brand:
     return await Brand.create(slug="shop", name="Shop", replayed_to=datetime.fromtimestamp(0, UTC))
 
 
+@pytest.fixture
+def one_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preview counts actions a day over one day before, not over 28: where all else that it says is looked at."""
+    monkeypatch.setattr("siyu.flow.preview.DAYS", 1)
+
+
+class Databases:
+    """Databases are emptied and lent again, not made anew: one is two thousand files. Whoever empties one stays
+    connected to it; a new connection first reads about all its tables, which takes longer than to empty them."""
+
+    def __init__(self, addresses: Addresses, template: str) -> None:
+        self._addresses = addresses
+        self._template = template
+        self._made: dict[str, asyncpg.Connection] = {}
+        self._free: list[str] = []
+
+    @asynccontextmanager
+    async def borrowed(self) -> AsyncIterator[str]:
+        """The URL of one that nobody else uses meanwhile."""
+        url = self._free.pop() if self._free else await self._another()
+        yield url
+        await self.empty(url)
+        self._free.append(url)
+
+    async def empty(self, url: str, *, small: int = 0) -> None:
+        """Truncate what was used: it is as if nobody had seen it, the planner included. Of tables of up to ``small``
+        bytes the rows are deleted, which is quicker."""
+        await self._made[url].execute(EMPTY.replace("SMALL", str(small)))
+
+    async def _another(self) -> str:
+        name = f"tests_{len(self._made)}"
+        admin, url = self._addresses.database_url, database(self._addresses, name)
+        await _execute(admin, f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY FILE_COPY")
+        self._made[url] = await asyncpg.connect(url)
+        return url
+
+    async def close(self) -> None:
+        for connection in self._made.values():
+            await connection.close()
+
+
 EMPTY = """
-DO $$ DECLARE name regclass; BEGIN
+DO $$ DECLARE found record; BEGIN
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid();
     -- Without triggers: those of the audit log refuse to forget.
     PERFORM set_config('session_replication_role', 'replica', true);
-    FOR name IN SELECT oid FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-            AND relname NOT IN ('tortoise_migrations', 'installation')
-    LOOP EXECUTE format('DELETE FROM %s', name); END LOOP;
+    FOR found IN SELECT string_agg(oid::regclass::text, ', ') AS names, small FROM (
+            SELECT oid, reltuples < 0 AND pg_relation_size(oid) <= SMALL AS small FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+                AND (pg_relation_size(oid) > 0 OR reltuples >= 0)
+                AND relname NOT IN ('tortoise_migrations', 'installation')) used GROUP BY small
+    LOOP
+        IF found.small THEN EXECUTE 'DELETE FROM ' || replace(found.names, ', ', '; DELETE FROM ');
+        ELSE EXECUTE 'TRUNCATE ' || found.names || ' CASCADE';
+        END IF;
+    END LOOP;
+    IF SMALL = 0 THEN
+        -- As it was made: no statistics, and numbers from one on, which decide what lies in one partition.
+        DELETE FROM pg_statistic USING pg_class c WHERE starelid = c.oid AND c.relnamespace = 'public'::regnamespace;
+        UPDATE pg_class SET reltuples = -1, relpages = 0
+            WHERE relnamespace = 'public'::regnamespace AND relkind = 'p' AND reltuples >= 0;
+        PERFORM setval(c.oid::regclass, s.seqstart, false) FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+            WHERE c.relnamespace = 'public'::regnamespace;
+    END IF;
 END $$
 """
 

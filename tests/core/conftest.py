@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import asyncpg
 import pytest
 from siyu.contract.manager import PluginManager
 from siyu.flow.context import Context, open_context
 from siyu.runtime import Addresses
 from siyu.store.models import Brand
+
+from tests.conftest import Databases
 
 _numbers = itertools.count()
 
@@ -29,14 +30,10 @@ def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture(scope="module")
-async def house_url(addresses: Addresses, template: str) -> AsyncIterator[str]:
+async def house_url(databases: Databases) -> AsyncIterator[str]:
     """A database that the tests of a module share."""
-    name = f"house_{next(_numbers)}"
-    connection = await asyncpg.connect(addresses.database_url)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    yield addresses.database_url.replace("/siyu?", f"/{name}?")
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+    async with databases.borrowed() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -31,12 +31,13 @@ from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.refresh import refresh
 from siyu.flow.tasks import Tasks
 from siyu.flow.tokens import create_token
-from siyu.runtime import Addresses
 from siyu.store.actions import plan_actions
 from siyu.store.db import Database
 from siyu.store.models import Action, Brand, Task
 from siyu_graphql import hooks
 from siyu_graphql.context import Job
+
+from tests.conftest import Databases
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MEMBERS = 45
@@ -153,25 +154,20 @@ async def api(ctx: Context, brand: Brand) -> AsyncIterator[Api]:
 
 @pytest.fixture(scope="module")
 async def world(
-    addresses: Addresses, template: str, plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory
+    databases: Databases, plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Api]:
     """The API over two brands with a past, to be read by all tests of a module.
 
     ``shop`` has 45 members, m00 to m44, five at a time last seen at the same moment; m00 and m01 came back.
     ``other`` has three, with the same member numbers.
     """
-    name = f"world_{next(_numbers)}"
-    home: Path = tmp_path_factory.mktemp(name)
-    admin = await asyncpg.connect(addresses.database_url)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    async with open_context(addresses.database_url.replace("/siyu?", f"/{name}?"), plugins, home) as ctx:
+    home: Path = tmp_path_factory.mktemp("world")
+    async with databases.borrowed() as url, open_context(url, plugins, home) as ctx:
         await _live(ctx, await Brand.create(slug="shop", name="Shop", replayed_to=START), MEMBERS)
         await _live(ctx, await Brand.create(slug="other", name="Other", replayed_to=START), 3)
         client = Api(ctx, await create_token("admin", None, "root"))
         yield client
         await client.http.aclose()
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
 
 
 def _order(member: int, number: int, day: int) -> IncomingEvent:

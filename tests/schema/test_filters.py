@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,8 +22,9 @@ from siyu.flow.context import open_context
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.refresh import refresh
 from siyu.flow.tokens import create_token
-from siyu.runtime import Addresses
 from siyu.store.models import Brand
+
+from tests.conftest import Databases
 
 from .conftest import Api
 
@@ -42,13 +42,11 @@ SKINS, SOURCES = ("oily", "dry", "mixed"), ("guide", "search", "friend")
 
 @pytest.fixture(scope="module")
 async def crowd(
-    addresses: Addresses, template: str, plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory
+    databases: Databases, plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Api]:
     """A brand of 36 users who differ in everything that can be filtered by; it lives on 1 June."""
-    admin = await asyncpg.connect(addresses.database_url)
-    await admin.execute(f"CREATE DATABASE crowd TEMPLATE {template} STRATEGY FILE_COPY")
-    url = addresses.database_url.replace("/siyu?", "/crowd?")
-    async with open_context(url, plugins, tmp_path_factory.mktemp("crowd")) as ctx:
+    home = tmp_path_factory.mktemp("crowd")
+    async with databases.borrowed() as url, open_context(url, plugins, home) as ctx:
         brand = await Brand.create(slug="crowd", name="Crowd", replayed_to=START)
         for plugin in ("rfm", "lifecycle"):
             await plugin_settings.enable(ctx, brand, plugin)
@@ -73,8 +71,6 @@ async def crowd(
         client = Api(ctx, await create_token("viewer", brand))
         yield client
         await client.http.aclose()
-    await admin.execute("DROP DATABASE crowd WITH (FORCE)")
-    await admin.close()
 
 
 @pytest.fixture(scope="module")

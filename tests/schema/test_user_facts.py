@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import asyncpg
 import polars as pl
 import pytest
 from siyu.contract.manager import PluginManager
@@ -20,8 +19,9 @@ from siyu.flow.context import open_context
 from siyu.flow.ingest import load
 from siyu.flow.refresh import refresh
 from siyu.flow.tokens import create_token
-from siyu.runtime import Addresses
 from siyu.store.models import Brand
+
+from tests.conftest import Databases
 
 from .conftest import Api
 
@@ -63,17 +63,11 @@ def purchases() -> Purchases:
 
 @pytest.fixture(scope="module")
 async def grocer(
-    purchases: Purchases,
-    addresses: Addresses,
-    template: str,
-    plugins: PluginManager,
-    tmp_path_factory: pytest.TempPathFactory,
+    purchases: Purchases, databases: Databases, plugins: PluginManager, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Api]:
     """A brand of these households with nothing but RFM on, as it is by default."""
-    admin = await asyncpg.connect(addresses.database_url)
-    await admin.execute(f"CREATE DATABASE grocer TEMPLATE {template} STRATEGY FILE_COPY")
-    url = addresses.database_url.replace("/siyu?", "/grocer?")
-    async with open_context(url, plugins, tmp_path_factory.mktemp("grocer")) as ctx:
+    home = tmp_path_factory.mktemp("grocer")
+    async with databases.borrowed() as url, open_context(url, plugins, home) as ctx:
         brand = await Brand.create(
             slug="grocer", name="Grocer", zone=ZONE.key, replayed_to=datetime.fromtimestamp(0, UTC)
         )
@@ -92,8 +86,6 @@ async def grocer(
         api = Api(ctx, await create_token("viewer", brand))
         yield api
         await api.http.aclose()
-    await admin.execute("DROP DATABASE grocer WITH (FORCE)")
-    await admin.close()
 
 
 def day(at: datetime) -> date:
