@@ -46,6 +46,8 @@ from strawberry.relay import from_base64, to_base64
 
 from tests.schema.conftest import assigned, granted
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 # -- what each may ------------------------------------------------------------------------------------------------
 
 MATRIX = """
@@ -165,7 +167,7 @@ ARGUMENTS = {
     "names": '["recency"]',
     "since": '"2026-05-20T00:00:00Z"',
     "until": '"2026-05-31T12:00:00Z"',
-    "everyDays": "3",
+    "everyDays": "11",
     "rule": '"rfm"',
     "Mutation.createExport.segment": "null",
     "version": '"VERSION"',

@@ -70,6 +70,7 @@ async def test_many_users_are_explained_in_a_few_statements(world: Any) -> None:
     assert error["extensions"]["code"] == "TOO_LARGE"
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_a_change_is_previewed_and_nothing_is_changed(world: Any) -> None:
     runs, settings = await Run.all().count(), await PluginSetting.all().values()
     found = (await world.data(PREVIEW, plugin="lifecycle", params=SOONER))["brand"]["previewPlugin"]

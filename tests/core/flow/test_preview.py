@@ -154,6 +154,7 @@ CHANGES: list[tuple[str, bool | None, Mapping[str, Any] | None]] = [
 ]
 
 
+@pytest.mark.usefixtures("one_day")
 @pytest.mark.parametrize(("seed", "change"), list(itertools.product((1, 2), CHANGES)), ids=str)
 async def test_a_preview_is_what_then_happens(shop: Context, brand: Brand, seed: int, change: Any) -> None:
     name, on, params = change
@@ -260,6 +261,7 @@ def files(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("one_day")
 @pytest.mark.parametrize("lake", ["sealed", "tail", "lost"])
 async def test_preview_and_replay_write_nothing(shop: Context, brand: Brand, lake: str) -> None:
     await plugins.enable(shop, brand, "rfm")

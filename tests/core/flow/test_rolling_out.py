@@ -152,6 +152,7 @@ async def test_a_change_holds_for_some_then_for_more_then_for_all(house: Context
     await assert_holds_below(100)
 
 
+@pytest.mark.usefixtures("one_day")
 @pytest.mark.parametrize("percent", [45])
 @pytest.mark.parametrize("what", CHANGES, ids=lambda what: f"{what[0]}-{what[1]}")
 async def test_what_a_preview_says_of_some_users_is_what_happens_to_them(
