@@ -19,7 +19,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 import numpy as np
@@ -209,9 +209,8 @@ async def main(users: int, events: int, days: float, rounds: int, bulk: bool = F
         print(f"{how}: {took:.1f} s, {events / took:,.0f} events/s", flush=True)
 
         clock = Clock()
-        begin = END - timedelta(days=30)
         with clock("first"):
-            done = await refresh(ctx, brand.id, at=begin)
+            done = await refresh(ctx, brand.id, at=END)
         print(f"first refresh, which seals the lake and writes {done.changes:,} changes: {clock.median('first'):.1f} s")
         print("   ", await _steps(brand), flush=True)
         memory, floors = peak_memory(), Floors(ctx, brand)
@@ -220,21 +219,22 @@ async def main(users: int, events: int, days: float, rounds: int, bulk: bool = F
         shares: dict[str, list[float]] = {}
         changed: list[float] = []
         for number in range(rounds):
+            at = await _present(brand, END + timedelta(days=days) * (number + 1))
             await floors.look()
             with clock("scan"):
                 await floors.scan()
             with clock("group-by"):
                 await floors.group_by()
             with clock("refresh"):
-                done = await refresh(ctx, brand.id, at=begin + timedelta(days=days) * (number + 1))
+                done = await refresh(ctx, brand.id, at=at)
             changed.append(done.changes / users)
             steps = await _steps(brand)
             for step, seconds in steps.items():
                 shares.setdefault(step, []).append(seconds)
             for few in happenings(users, users // 100, first=users + events + number * users):
-                now = pl.lit(begin + timedelta(days=days) * (number + 1)).dt.cast_time_unit("us")
+                now = few.with_columns(at=pl.lit(at).dt.cast_time_unit("us"))
                 async with ctx.db.transaction() as connection:
-                    await append(connection, brand.id, few.with_columns(at=now))
+                    await append(connection, brand.id, now)
             with clock("some"):
                 while await _decided(ctx, brand):
                     pass
@@ -263,6 +263,13 @@ async def main(users: int, events: int, days: float, rounds: int, bulk: bool = F
         print(f"peak memory: {memory:.1f} GiB in the first refresh, {peak_memory():.1f} GiB in all")
 
 
+async def _present(brand: Brand, at: datetime) -> datetime:
+    """Let it be that moment for the brand: nothing lies ahead of a refresh."""
+    brand.replayed_to = at
+    await brand.save(update_fields=["replayed_to"])
+    return at
+
+
 async def _decided(ctx: Context, brand: Brand) -> int:
     return (await decide_users(ctx, brand.id)).users
 
@@ -280,7 +287,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=200_000)
     parser.add_argument("--events", type=int, default=2_000_000)
-    parser.add_argument("--days", type=float, default=0.2, help="days between two refreshes: how much changes")
+    parser.add_argument("--days", type=float, default=1, help="days between two refreshes: how much changes")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bulk", action="store_true", help="lay the events down in the lake instead of importing them")
     arguments = parser.parse_args()

@@ -21,8 +21,8 @@ import polars as pl
 from siyu.contract.events import Catalog
 from siyu.contract.facts import EventFact, Fact, Share
 from siyu.engine.passes import base
-from siyu.engine.reckoning import MANY, Reckoning, parts_of
-from siyu.engine.segments import merged, rows_of
+from siyu.engine.reckoning import MANY, Reckoning
+from siyu.engine.segments import merged
 from siyu.frames import written_over
 from siyu.history import MOST, Block, Frames, History
 
@@ -94,7 +94,7 @@ class _Question:
         if touched.is_empty():
             return found, {}
         theirs = pl.col("user_id").is_in(touched.implode())
-        both = _joined([self._rows_of(tables, touched), {name: rows.filter(theirs) for name, rows in newer.items()}])
+        both = _joined([{name: rows.filter(theirs) for name, rows in each.items()} for each in (tables, newer)])
         if sum(map(len, both.values())) > TOGETHER:
             return written_over(found, self._of(both, touched)), {}
         return found, both
@@ -148,16 +148,6 @@ class _Question:
         if newest is not None and newest > self.at:
             rows = rows.filter(pl.col("at") <= self.at.astimezone(UTC))
         return rows.rechunk()
-
-    def _rows_of(self, tables: Tables, users: pl.Series) -> Tables:
-        """The rows of some users, in the order in which they were."""
-        sources = [source for source in self.catalog.sources if source.name in tables]
-        return {
-            each.name: pl.concat(
-                [tables[each.name].clear(), *(rows_of(rows, users) for _, rows in parts_of(each, tables[each.name]))]
-            )
-            for each in sources
-        }
 
 
 def _joined(several: Sequence[Tables]) -> Tables:

@@ -50,7 +50,7 @@ from siyu.engine.finish import Finish, own_column, part_column, text_column
 from siyu.engine.passes import adds_up, base, bounds, is_total_of_repeats, repeats
 from siyu.engine.segments import Segments, aligned, merged
 
-__all__ = ["MANY", "Reckoning", "parts_of"]
+__all__ = ["MANY", "Reckoning"]
 
 MANY = 10_000
 """Of so many rows it pays to look first what they have in common."""
@@ -58,15 +58,19 @@ RECENT = 100
 """Facts with windows of up to so many days share the rows of the longest of these windows; the others take all."""
 
 
-def parts_of(source: Source, rows: pl.DataFrame) -> Iterator[tuple[Any, pl.DataFrame]]:
+def _parts_of(source: Source, rows: pl.DataFrame) -> Iterator[tuple[Any, pl.DataFrame]]:
     """The parts of a table in each of which users follow each other: one, or one for each attribute."""
     if source.order[0] == "user_id":
         yield None, rows
         return
-    runs, start = rows.get_column(source.order[0]).rle().struct.unnest(), 0
-    for length, value in runs.iter_rows():
-        yield value, rows.slice(start, length)
-        start += length
+    names = rows.get_column(source.order[0])
+    start = names.null_count()
+    if start:
+        yield None, rows.head(start)
+    while start < len(rows):
+        end = int(names.search_sorted(names[start], side="right"))
+        yield names[start], rows.slice(start, end - start)
+        start = end
 
 
 @dataclass
@@ -124,7 +128,7 @@ class Reckoning:
             (source.name, part): Segments(rows)
             for source in self.catalog.sources
             if source.name in self.tables
-            for part, rows in parts_of(source, self.tables[source.name])
+            for part, rows in _parts_of(source, self.tables[source.name])
         }
         known = [each.users for (name, _), each in own.items() if name in whole]
         users = merged([*known, *(each for each in (wanted, others) if each is not None)])

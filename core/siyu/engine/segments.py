@@ -13,7 +13,7 @@ from functools import cached_property
 
 import polars as pl
 
-__all__ = ["Segments", "aligned", "consecutive", "merged", "rows_of"]
+__all__ = ["Segments", "aligned", "consecutive", "merged"]
 
 USER = pl.col("user_id")
 
@@ -141,15 +141,6 @@ class Segments:
 def _runs(whose: pl.Series) -> tuple[pl.Series, pl.Series]:
     runs = whose.rle().struct.unnest()
     return runs.get_column("value").alias(whose.name), runs.get_column("len")
-
-
-def rows_of(rows: pl.DataFrame, users: pl.Series) -> pl.DataFrame:
-    """Those of ``rows`` that are of ``users``; both are sorted."""
-    ids = rows.get_column("user_id")
-    ranges = pl.int_ranges(
-        ids.search_sorted(users, side="left"), ids.search_sorted(users, side="right"), dtype=pl.Int64, eager=True
-    )
-    return rows[ranges.explode().drop_nulls()]
 
 
 def merged(users: Sequence[pl.Series]) -> pl.Series:

@@ -181,7 +181,7 @@ class Lake:
             ranges = await self._ranges(connection)
             if self._quicker(ranges, len(users)):
                 found = await self._of_many(connection, ranges, everybody)
-                return History({name: counted(rows.lazy(), others) for name, rows in found.items() if len(rows)})
+                return History({name: counted(rows, others) for name, rows in found.items()})
         read = fetch if len(users) <= FEW else copy_out
         log = await read(
             connection,
@@ -206,16 +206,15 @@ class Lake:
 
     async def _of_many(
         self, connection: Connection, ranges: Sequence[Range], users: Sequence[int]
-    ) -> dict[str, pl.DataFrame]:
-        """The events of users, from all files and, meanwhile, from PostgreSQL."""
+    ) -> dict[str, pl.LazyFrame]:
+        """The events of users, from all files and, what is in none yet, from PostgreSQL."""
         mine = pl.col("user_id").is_in(pl.Series(users, dtype=pl.Int64).implode())
         scans = {s.name: scan.filter(mine) for s in self._catalog.sources for scan in _scan(self._of(s, ranges))}
-        async with asyncio.TaskGroup() as both:
-            sealed = both.create_task(asyncio.to_thread(pl.collect_all, list(scans.values())))
-            new = "id > $2 AND user_id = ANY($3::bigint[])"
-            tail = await self.read(connection, new, ranges[-1][1], list(users))
-        parts = [tail, dict(zip(scans, sealed.result(), strict=True))]
-        return {name: pl.concat([part[name] for part in parts if name in part]) for name in tail}
+        new = "id > $2 AND user_id = ANY($3::bigint[])"
+        tail = await self.read(connection, new, ranges[-1][1], list(users))
+        return {
+            name: pl.concat([*([scans[name]] if name in scans else []), rows.lazy()]) for name, rows in tail.items()
+        }
 
     async def read(
         self, connection: Connection, where: str, *args: object, kinds: Sequence[str] | None = None
@@ -326,8 +325,8 @@ class Lake:
                 os.utime(path)
 
     def _cuts(self, one: Range, tables: Sequence[Sequence[Path]]) -> list[int]:
-        """Where the users of a range are cut: as they are for tables that lie there already, or so that each file of
-        the largest of ``tables`` has as many rows."""
+        """Where the users of a range are cut: as they are for tables that lie there already, or so that the
+        files of the largest of ``tables`` have as many rows each."""
         there = {low for source in self._catalog.sources for low in self._files(source, one)}
         if there:
             return sorted(there)
@@ -336,7 +335,8 @@ class Lake:
         samples = [pl.concat([pl.scan_parquet(path).select(sampled) for path in files]).collect() for files in tables]
         # Every so many of sorted ids are a fair sample of them.
         ids = max(samples, key=len, default=pl.DataFrame(schema={"user_id": pl.Int64})).to_series().sort()
-        return [0, *ids.gather_every(FILE_ROWS // every, FILE_ROWS // every).unique().sort()]
+        pieces = max(1, round(len(ids) * every / FILE_ROWS))
+        return [0, *ids.gather([len(ids) * piece // pieces for piece in range(1, pieces)]).unique().sort()]
 
     def _clear(self, ranges: Sequence[Range]) -> None:
         """Remove what was merged, and what a run that died left behind, once nobody can be reading it."""
