@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -21,10 +21,10 @@ import polars as pl
 from siyu.contract.events import Catalog
 from siyu.contract.facts import EventFact, Fact, Share
 from siyu.engine.passes import base
-from siyu.engine.reckoning import MANY, Reckoning
+from siyu.engine.reckoning import Reckoning
 from siyu.engine.segments import merged
 from siyu.frames import written_over
-from siyu.history import MOST, Block, Frames, History
+from siyu.history import Block, Frames, History
 
 __all__ = ["compute"]
 
@@ -103,17 +103,7 @@ class _Question:
         """The facts of users, or of all, by rows in whatever order. They are named where some may have no rows but in a
         table of lines."""
         order = {source.name: source.order for source in self.catalog.sources}
-
-        def some(edge: Range) -> pl.DataFrame:
-            rows = {name: _within(rows, edge).sort(order[name]) for name, rows in tables.items()}
-            return self._reckoned(rows, None if users is None else _within(users.to_frame(), edge).to_series())
-
-        ids = max((rows.get_column("user_id") for rows in tables.values()), key=len, default=pl.Series())
-        if len(ids) < 10 * MANY:
-            return some((0, MOST))
-        with ThreadPoolExecutor(parts := pl.thread_pool_size()) as pool:
-            cuts = ids.sort().gather([len(ids) * part // parts for part in range(1, parts)]).unique().sort()
-            return pl.concat(list(pool.map(some, pairwise([0, *cuts, MOST]))))
+        return self._reckoned({name: rows.sort(order[name]) for name, rows in tables.items()}, users)
 
     def _reckoned(self, tables: Tables, users: pl.Series | None, others: pl.Series | None = None) -> pl.DataFrame:
         return Reckoning(self.catalog, tables, self.at, self.zone, self.facts).facts(users, others)

@@ -207,14 +207,15 @@ class Lake:
     async def _of_many(
         self, connection: Connection, ranges: Sequence[Range], users: Sequence[int]
     ) -> dict[str, pl.LazyFrame]:
-        """The events of users, from all files and, what is in none yet, from PostgreSQL."""
+        """The events of users, from all files and, meanwhile, from PostgreSQL, what is in none yet."""
         mine = pl.col("user_id").is_in(pl.Series(users, dtype=pl.Int64).implode())
         scans = {s.name: scan.filter(mine) for s in self._catalog.sources for scan in _scan(self._of(s, ranges))}
-        new = "id > $2 AND user_id = ANY($3::bigint[])"
-        tail = await self.read(connection, new, ranges[-1][1], list(users))
-        return {
-            name: pl.concat([*([scans[name]] if name in scans else []), rows.lazy()]) for name, rows in tail.items()
-        }
+        async with asyncio.TaskGroup() as both:
+            sealed = both.create_task(asyncio.to_thread(pl.collect_all, list(scans.values())))
+            new = "id > $2 AND user_id = ANY($3::bigint[])"
+            tail = await self.read(connection, new, ranges[-1][1], list(users))
+        parts = [dict(zip(scans, sealed.result(), strict=True)), tail]
+        return {name: pl.concat([part[name] for part in parts if name in part]).lazy() for name in tail}
 
     async def read(
         self, connection: Connection, where: str, *args: object, kinds: Sequence[str] | None = None
