@@ -63,7 +63,7 @@ WORKING_SECONDS = 20.0
 ALONE: frozenset[Job] = frozenset({"decide", "playbooks"})
 """Jobs of which two for a brand would wait for each other, and meanwhile keep a greeting's place: one is at work in a
 process, and looks once more for those who ask meanwhile."""
-GATHER_SECONDS = 0.1
+GATHER_SECONDS = 0.25
 """How long changes are gathered for playbooks while there are more to decide: these take as long for one as for a
 hundred, and meanwhile keep decisions waiting."""
 MOVED_AT_ONCE = 2_000
