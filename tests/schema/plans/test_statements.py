@@ -22,10 +22,11 @@ INSERT INTO users (brand_id, id, attributes, first_seen, last_seen)
     SELECT {brand}, n, '{{}}', timestamptz '2025-01-01' + n % 5000 * interval '3 hours',
         timestamptz '2026-01-01' + n % 5000 * interval '1 minute'
     FROM generate_series(1, {users}) n;
-INSERT INTO tag (brand_id, key, title, plugin, active, users) VALUES ({brand}, 'a.b', 'AB', 'a', true, {users} / 10);
+INSERT INTO tag (brand_id, key, title, plugin, active, users)
+    VALUES ({brand}, 'a.b', 'AB', 'a', true, {users} / 10), ({brand}, 'a.c', 'AC', 'a', true, {users});
 INSERT INTO tag_assignment (brand_id, user_id, tag_id, since, rulebook_id, why)
-    SELECT {brand}, n, (SELECT id FROM tag WHERE brand_id = {brand}), now(), 1, '[]'
-    FROM generate_series(1, {users}, 10) n;
+    SELECT {brand}, n, t.id, now(), 1, '[]' FROM tag t, generate_series(1, {users}, {users} / t.users) n
+    WHERE t.brand_id = {brand};
 INSERT INTO stage (brand_id, track, key, title, plugin, position, active, users)
     VALUES ({brand}, 'lifecycle', 'lost', 'Lost', 'a', 1, true, {users} / 4);
 INSERT INTO user_stage (brand_id, user_id, track, stage, since, rulebook_id, why)
