@@ -247,7 +247,7 @@ ARGUMENTS = {
     "User.timeline.at": "{}",
 }
 """An example of each argument, by its name or, where that is not enough, by its field."""
-EMPTY = {"PluginPreview.tags"}
+EMPTY = {"PluginPreview.tags", "Explanation.gone"}
 """Where the example has nothing, and what lies below it is looked for elsewhere."""
 MANAGER = PluginManager.load(extra_specs=[siyu_graphql.hooks])
 SCHEMA = siyu_graphql.build_schema(MANAGER)._schema
