@@ -24,6 +24,7 @@ from itertools import islice
 
 import numpy as np
 import polars as pl
+import siyu.store.lake
 from siyu.contract.events import PROFILE_UPDATED, Catalog
 from siyu.flow import plugins
 from siyu.flow.context import Context
@@ -108,7 +109,11 @@ def _payloads(kind: str, size: int, random: np.random.Generator) -> pl.Series:
 
 
 async def lay_down(ctx: Context, brand: Brand, users: int, batches: Iterable[pl.DataFrame]) -> None:
-    """The users, and their events straight into the lake, as though they had been taken in and sealed long ago."""
+    """The users, and their events straight into the lake, as though they had been taken in and sealed long ago.
+
+    PostgreSQL has none of them, so that those of many users must be looked for in the lake, however large it is.
+    """
+    siyu.store.lake.BYTES_A_USER = 2**62
     lake = Lake(ctx.home, brand.id, ctx.plugins.catalog)
     async with ctx.db.transaction() as connection:
         user = await connection.fetchval("SELECT nextval('users_id_seq')")
