@@ -89,20 +89,20 @@ class Stored:
 
 
 def history_of(stored: Mapping[str, Stored]) -> History:
-    """Tables as facts are reckoned from."""
-    cuts = [set(table.ordered) for table in stored.values() if table.ordered]
-    lows = sorted(set.intersection(*cuts)) if cuts else []
+    """Tables as facts are reckoned from. One that is cut elsewhere than most (its kind came later) lies behind: files
+    together are not in order."""
+    lows = max((sorted(table.ordered) for table in stored.values()), key=len, default=[])
     blocks: list[dict[str, pl.LazyFrame]] = [{} for _ in lows]
     behind = {}
     for name, table in stored.items():
-        late = [counted(pl.concat([*_scan(table.later), table.tail.lazy()]), table.persons)]
-        for frames, (low, below) in zip(blocks, pairwise([*lows, MOST]), strict=True):
-            files = [path for each, path in table.ordered.items() if low <= each < below]
-            for frame in _scan(files):
-                frames[name] = frame
-                if len(table.persons):
-                    frames[name], others = apart(frame, table.persons)
-                    late.append(others)
+        alike = sorted(table.ordered) == lows
+        files = table.later if alike else table.files
+        late = [counted(pl.concat([*_scan(files), table.tail.lazy()]), table.persons)]
+        for frames, path in zip(blocks, table.ordered.values(), strict=True) if alike else ():
+            frames[name] = pl.scan_parquet(path)
+            if len(table.persons):
+                frames[name], others = apart(frames[name], table.persons)
+                late.append(others)
         behind[name] = pl.concat(late)
     return History(behind, [Block(low, frames) for low, frames in zip(lows, blocks, strict=True)])
 

@@ -146,6 +146,32 @@ async def test_all_but_the_newest_lies_in_the_order_of_users(
                 assert max(rows.n_chunks("all")) == 1
 
 
+async def test_a_table_that_came_later_lies_in_no_block_that_it_is_not_cut_like(
+    house: Context, shop: Brand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "RANGE_ROWS", 100)
+    monkeypatch.setattr(lake_module, "FILE_ROWS", 60)
+    later = catalog(house, EventKind("shop.visited", "来访", LaterVisit))
+    async with house.db.connection() as connection:
+        await write(connection, shop, range(1000))
+        await whole(Lake(house.home, shop.id, house.plugins.catalog), connection, seal_from=1)
+        monkeypatch.setattr(lake_module, "RANGE_ROWS", 10_000)
+        lake = Lake(house.home, shop.id, later)
+        found = await whole(lake, connection, seal_from=1)
+        await assert_is_the_log(lake, connection, found)
+        history = history_of(await lake.peek(connection))
+    assert len(history.blocks) > 3
+    assert len(history.behind["shop.visited"].collect()) == len(found["shop.visited"]) > 0
+    for source in later.sources:
+        for block in history.blocks:
+            if source.name in block.frames:
+                rows = block.frames[source.name].collect()
+                assert_frame_equal(rows, rows.sort(source.order))
+        parts = [block.frames[source.name] for block in history.blocks if source.name in block.frames]
+        if source.name in found:
+            assert len(pl.concat([*parts, history.behind[source.name]]).collect()) == len(found[source.name])
+
+
 async def test_a_merge_that_died_leaves_nothing_that_is_read(
     house: Context, shop: Brand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
