@@ -125,9 +125,9 @@ async def refresh(
                 # Of the second half of the whole, each shard has its part.
                 await running.phase(name, 0.5 + (number * 0.5 + share - 0.5) / len(shards))
 
-            if len(shards) > 1:
+            if following:
                 await phase("facts", 0.5)
-                await (following or reckon(part))
+                await following
                 facts = ahead.pop()
             async with ctx.db.transaction() as writer:
                 await phase("before", 0.5)
@@ -209,13 +209,10 @@ async def _shards(connection: Connection, brand_id: int, size: int) -> list[User
     ends = await connection.fetchrow("SELECT min(id), max(id) FROM users WHERE brand_id = $1", brand_id)
     if ends[0] is None or ends[1] - ends[0] < size:
         return [EVERYBODY]
-    cuts = await connection.fetch(
-        "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM users WHERE brand_id = $1) t"
-        " WHERE n > 1 AND (n - 1) % $2 = 0 ORDER BY id",
-        brand_id,
-        size,
-    )
-    edges = [EVERYBODY[0], *(row["id"] for row in cuts), EVERYBODY[1]]
+    edges = [EVERYBODY[0]]
+    while (cut := await connection.fetchval(_CUT, brand_id, edges[-1], size)) is not None:
+        edges.append(cut)
+    edges.append(EVERYBODY[1])
     return list(pairwise(edges))
 
 
@@ -227,39 +224,43 @@ async def judge(
     fenced: Failed | None = None,
     previous: Sequence[Mapping[str, Any]] | None = None,
 ) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
-    """The rulebooks that the settings of ``cohorts`` make of the events in ``parts``, fitted; the facts of every user
-    that any of them needs; and of each rulebook the rules that fail (``fenced`` ones are not asked), which stand as in
-    the contents ``previous``.
-
-    Of several parts, the facts are only those that rules are fitted to.
+    """The rulebooks that ``cohorts`` make of the events in ``parts``, fitted by all of these; the facts that they
+    need, of every user in the first part; and of each rulebook the rules that fail (``fenced`` ones are not asked),
+    which stand as in the contents ``previous``.
     """
     if phase:
         await phase("facts", 0.2)
     # Without the states that stand: a plugin's new version may not understand them, and here they are made anew.
-    wanted: dict[str, Fact] = {}
+    fitted: dict[str, Fact] = {}
+    decided: dict[str, Fact] = {}
     broken: list[Failed] = []
     for cohort in cohorts:
         expected, failed = await asyncio.to_thread(bind_fenced, cohort.on, {}, fenced=fenced)
         broken.append(failed)
-        wanted |= {fact.name: fact for fact in fit_facts(plugin for plugin, _ in cohort.on)}
-        if len(parts) == 1:
-            wanted |= {fact.name: fact for fact in expected.facts}
-    facts = pl.concat([await asyncio.to_thread(part.facts, list(wanted.values())) for part in parts])
+        fitted |= {fact.name: fact for fact in fit_facts(plugin for plugin, _ in cohort.on)}
+        decided |= {fact.name: fact for fact in expected.facts}
+    first, *others = parts
+    facts = await asyncio.to_thread(first.facts, list((fitted | decided).values()))
+    population = facts
+    if others and fitted:
+        found = [await asyncio.to_thread(part.facts, list(fitted.values())) for part in others]
+        population = pl.concat([facts.select("user_id", *fitted), *found])
     if phase:
         await phase("fit", 0.45)
     bound = []
     for number, (cohort, failed) in enumerate(zip(cohorts, broken, strict=True)):
         # What failed already is not asked again: it may have taken all of its time.
-        states, unfit = await asyncio.to_thread(fit_fenced, cohort.on, facts, failed, cohort.pinned)
+        states, unfit = await asyncio.to_thread(fit_fenced, cohort.on, population, failed, cohort.pinned)
         stood, out = previous[number] if previous else None, {**failed, **unfit}
         bound.append(await asyncio.to_thread(bind_fenced, cohort.on, states, fenced=out, previous=stood))
     rulebooks = [rulebook for rulebook, _ in bound]
-    if len(parts) == 1 and (more := [fact for fact in needed(rulebooks) if fact.name not in wanted]):
-        extra = await asyncio.to_thread(parts[0].facts, more, facts.select("user_id"))
+    if more := [fact for fact in needed(rulebooks) if fact.name not in facts.columns]:
+        extra = await asyncio.to_thread(first.facts, more, facts.select("user_id"))
         facts = facts.hstack(extra.drop("user_id"))
     return rulebooks, facts, [failed for _, failed in bound]
 
 
+_CUT = "SELECT id FROM users WHERE brand_id = $1 AND id >= $2 ORDER BY id OFFSET $3 LIMIT 1"
 _RESTORED = "UPDATE setting_change SET restores = NULL WHERE brand_id = $1 AND restores IS NOT NULL AND id <= $2"
 # Whoever asked again while the run was under way is not served by it.
 _REFRESHED = """
