@@ -9,13 +9,21 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Literal
 
 import siyu
-from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
+from aiosmtplib import (
+    SMTP,
+    SMTPException,
+    SMTPRecipientRefused,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
 from siyu import Channel, Field, InputError, Message, Receipt, Report, hookimpl
 
-from siyu_email.bounces import reports
+from siyu_email.bounces import is_dead, reports
 from siyu_email.letters import Sender, address_of, mail
 
 __all__ = ["Email", "reports", "siyu_channels"]
@@ -148,6 +156,9 @@ async def _sent(line: _Line, sender: Sender, message: Message) -> Receipt:
     try:
         await smtp.mail(sender.bounces or sender.address)
         await smtp.rcpt(to)
+    except SMTPRecipientRefused as error:
+        await _again(smtp)
+        return replace(_refused(number, error), dead=error.code >= 500 and is_dead("", error.message))
     except SMTPResponseException as error:
         await _again(smtp)
         return _refused(number, error)

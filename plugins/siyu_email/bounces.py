@@ -13,7 +13,7 @@ from siyu import InputError, Report
 
 from siyu_email.letters import KEY_HEADER, key_in
 
-__all__ = ["MOST_BYTES", "reports"]
+__all__ = ["MOST_BYTES", "is_dead", "reports"]
 
 MOST_BYTES = 2 * 1024 * 1024
 _MEANS: dict[str, Literal["bounced", "delivered"]] = {"failed": "bounced", "delivered": "delivered"}
@@ -76,11 +76,12 @@ def _status(block: Message) -> tuple[str, str, str]:
     status, diagnosis = (" ".join(str(block.get(name, "")).split()) for name in ("Status", "Diagnostic-Code"))
     action = str(block["Action"]).strip().lower()
     address = next((_address(block[name]) for name in ("Original-Recipient", "Final-Recipient") if name in block), "")
-    dead = action == "failed" and _is_dead(status, diagnosis)
+    dead = action == "failed" and is_dead(status, diagnosis)
     return action, " ".join(filter(None, (status, diagnosis)))[:500], address if dead else ""
 
 
-def _is_dead(status: str, diagnosis: str) -> bool:
+def is_dead(status: str, diagnosis: str) -> bool:
+    """Whether the address takes no mail any more, by a status (RFC 3463) or else by a server's own words."""
     code = _CODE.search(status)
     if code is None or code[1].endswith(".0.0"):
         # Some only say that it failed, and the server's own words what for.

@@ -13,7 +13,7 @@ from strawberry.relay import GlobalID, Node
 from siyu_graphql.context import Info
 from siyu_graphql.paging import Listing, one
 
-__all__ = ["BrandNode", "Find", "by_number", "find_node", "number_in", "number_of", "users_in"]
+__all__ = ["BrandNode", "Find", "by_number", "find_node", "number_in", "number_of", "numbers_in", "users_in"]
 
 Find: TypeAlias = Callable[[Info, int, str], Awaitable[Any]]
 """``await find(info, brand_id, name)``: the node of that name (a number, most often) in a brand, or None."""
@@ -64,13 +64,20 @@ def number_in(id: GlobalID, type_name: str, brand_id: int) -> int | None:
 
 def users_in(ids: Sequence[GlobalID], brand_id: int, most: int) -> list[int]:
     """The numbers of users of a brand, of whom a mutation may name so many."""
+    return numbers_in(ids, "User", brand_id, most)
+
+
+def numbers_in(ids: Sequence[GlobalID], type_name: str, brand_id: int, most: int) -> list[int]:
+    """The numbers of nodes of a brand, of which a mutation may name so many."""
+    one = type_name.lower()
+    many = f"{one}s"
     if len(ids) > most:
-        raise InputError(f"{len(ids)} users", field="users", remedy=f"give at most {most:,} in one call")
+        raise InputError(f"{len(ids)} {many}", field=many, remedy=f"give at most {most:,} in one call")
     found = []
     for each in ids:
-        number = number_in(each, "User", brand_id)
+        number = number_in(each, type_name, brand_id)
         if number is None:
-            raise InputError(f"{each} is no user of the brand", field="users", remedy="give ids of `users`")
+            raise InputError(f"{each} is no {one} of the brand", field=many, remedy=f"give ids of `{many}`")
         found.append(number)
     return found
 

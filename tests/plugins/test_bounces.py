@@ -10,8 +10,9 @@ import pytest
 from siyu import InputError, Message, NotFound
 from siyu.flow import plugins
 from siyu.flow.context import Context
-from siyu.flow.dispatch import MOST_RAW, came_back, send_due
+from siyu.flow.dispatch import send_due
 from siyu.flow.ingest import IncomingEvent, record
+from siyu.flow.reports import MOST_RAW, came_back
 from siyu.store.actions import plan_actions
 from siyu.store.models import Action, Brand, Event, Identity
 from siyu_email import reports
@@ -257,6 +258,21 @@ async def test_an_address_that_is_no_good_gets_no_more_mail_and_one_that_is_full
     await writes(ctx, shop, NOON + 8 * DAY)
     assert (await became(shop))[5:] == [("suppressed", "no_address")] * 3 + [("sent", "")] * 2
     assert [to for _, [to], _ in post.got[5:]] == ["Ann3@example.com", "Ann4@example.com"]
+
+
+async def test_an_address_that_the_server_refuses_for_good_gets_no_more_mail(
+    ctx: Context, shop: Brand, post: Post
+) -> None:
+    said = {"Ann0@example.com": "550 5.1.1 no such user", "Ann1@example.com": "550 5.7.1 not from you"}
+    said |= {"Ann2@example.com": "450 4.2.1 try again", "Ann3@example.com": "450 5.1.1 odd"}
+    post.rcpt = lambda address: said.get(address, "250 OK")
+    await writes(ctx, shop, NOON + 8 * DAY)
+    assert [status for status, _ in (await became(shop))[5:]] == ["failed", "failed", "held", "held", "sent"]
+    post.rcpt = lambda address: "250 OK"
+    await writes(ctx, shop, NOON + 16 * DAY)
+    assert (await became(shop))[10:].count(("suppressed", "no_address")) == 1
+    [dead] = await Identity.filter(brand_id=shop.id, dead_since__isnull=False)
+    assert dead.value == "Ann0@example.com"
 
 
 async def test_another_address_or_a_new_yes_brings_mail_again(ctx: Context, shop: Brand, post: Post) -> None:

@@ -13,7 +13,7 @@ from siyu.flow import content, plugins, segments, tasks
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.merging import merge_users
 from siyu.flow.tokens import create_token, revoke
-from siyu.store.models import AccessToken, Brand, Identity, RulebookVersion
+from siyu.store.models import AccessToken, Action, Brand, Identity, RulebookVersion
 from strawberry.relay import from_base64, to_base64
 
 from tests.schema.conftest import START, assigned
@@ -63,6 +63,10 @@ MUTATIONS = {
     "sendMessage": (
         'sendMessage(brand: "shop", key: "ROLE", users: ["ONE"],'
         ' message: {channel: "outbox", purpose: SERVICE, text: "hi"}) { planned userErrors { code } }',
+        "operator admin",
+    ),
+    "settleActions": (
+        'settleActions(brand: "shop", actions: ["UNCLEAR"], sent: true) { settled userErrors { code } }',
         "operator admin",
     ),
     **{
@@ -131,7 +135,7 @@ async def rulebook(brand: Brand) -> str:
 
 async def filled(world: Any, call: str, role: str = "admin") -> str:
     """A call with what it names: the role, a version of the rulebook, a token, a text of the brand's own, a task that
-    is open or that the role has taken, two users who are new, and a merge of them."""
+    is open or that the role has taken, an action of which nobody knows, two users who are new, and a merge of them."""
     shop = await Brand.get(slug="shop")
     call = call.replace("ROLE", role).replace("VERSION", await rulebook(shop))
     if "PREFIX" in call:
@@ -145,6 +149,12 @@ async def filled(world: Any, call: str, role: str = "admin") -> str:
         if "TAKEN" in call:
             await tasks.take(world.ctx, shop, number, role)
         call = call.replace("TASK", "TAKEN").replace("TAKEN", to_base64("Task", f"{shop.id}:{number}"))
+    if "UNCLEAR" in call:
+        action = await Action.filter(brand_id=shop.id).order_by("id").first()
+        assert action is not None
+        action.status = "unknown"
+        await action.save(update_fields=["status"])
+        call = call.replace("UNCLEAR", to_base64("Action", f"{shop.id}:{action.id}"))
     if "ONE" in call or "MERGE" in call:
         names = [uuid4().hex, uuid4().hex]
         await record(

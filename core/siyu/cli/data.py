@@ -16,8 +16,9 @@ from siyu.cli.show import print_brand, print_done
 from siyu.flow import freshness, importing
 from siyu.flow import refresh as refreshing
 from siyu.flow.context import brand_by_slug, now
-from siyu.flow.dispatch import MOST_RAW, came_back, carry_out
+from siyu.flow.dispatch import carry_out
 from siyu.flow.playbooks import Progress
+from siyu.flow.reports import MOST_RAW, came_back
 from siyu.flow.runs import run
 from siyu.store.models import OutboxMessage, Stage, Tag
 

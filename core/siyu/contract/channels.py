@@ -37,11 +37,13 @@ Outcome: TypeAlias = Literal["sent", "failed", "later", "unknown"]
 @dataclass(frozen=True)
 class Receipt:
     """What became of one message: it left, it never will, it may be tried again (``later``), or nobody knows.
-    ``detail`` is read by operators."""
+    ``detail`` is read by operators. ``dead`` says that the address takes no messages any more: nothing is sent there
+    until its user says yes to messages again."""
 
     action_id: int
     outcome: Outcome
     detail: str = ""
+    dead: bool = False
 
 
 Heard: TypeAlias = Literal["delivered", "opened", "clicked", "replied", "bounced"]

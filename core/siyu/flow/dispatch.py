@@ -10,14 +10,12 @@ import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias, get_args
 
 import polars as pl
 
-from siyu.contract.channels import Channel, Heard, Message, Outcome, Receipt, Report
-from siyu.contract.errors import InputError, NotFound
+from siyu.contract.channels import Channel, Message, Outcome, Receipt
 from siyu.contract.events import MOMENT
 from siyu.contract.params import Params
 from siyu.contract.playbooks import BENEFITS
@@ -26,7 +24,6 @@ from siyu.flow import guard, playbooks, plugins
 from siyu.flow.benefits import Benefits
 from siyu.flow.context import Context, brand_by_id, now, zone
 from siyu.flow.guard import Offer
-from siyu.flow.ingest import MAX_EVENTS, IncomingEvent, record
 from siyu.flow.tags import Tags
 from siyu.flow.tasks import Tasks
 from siyu.flow.unsubscribe import Leaving, secret, token
@@ -37,7 +34,7 @@ from siyu.store.db import Database
 from siyu.store.models import Brand
 from siyu.telemetry.metrics import ACTIONS
 
-__all__ = ["Outbox", "came_back", "carry_out", "dispatch", "offer", "receive", "send_due"]
+__all__ = ["Outbox", "carry_out", "dispatch", "offer", "readable", "send_due"]
 
 DELIVER_SECONDS = actions.LEASE.total_seconds() / 2
 """How long a channel may take for a batch. In the other half of a lease batches may be handed over; what is left then
@@ -53,8 +50,6 @@ NOTED_SECONDS = 1.0
 MOST_ATTEMPTS = 8
 BACKOFF = timedelta(seconds=30)
 LONGEST_BACKOFF = timedelta(hours=1)
-MOST_RAW = 2 * 1024 * 1024
-"""Bytes of what comes back to a channel."""
 PATIENCE = 5.0
 """Seconds for which a worker waits until a channel may be handed more; for longer, the sweep asks again."""
 
@@ -232,6 +227,7 @@ class _Delivery:
         self._signed_by = signed_by
         self._closed = False
         self._outcomes: list[_Settled] = []
+        self._dead: list[tuple[str, str, datetime]] = []
         self._noted = time.monotonic()
 
     async def of(self, offers: Sequence[Offer], passed: pl.DataFrame) -> None:
@@ -256,11 +252,15 @@ class _Delivery:
                 receipts = {r.action_id: r for r in await self._channel.deliver(self._messages(some), p)}
             found = [self._settled(number, attempt, receipts.get(number)) for number, attempt in _handed(some)]
             well = any(not self._tried(each) for each in found)
+            gone = [each.action_id for each in receipts.values() if each.dead]
+            rows = some.filter(pl.col("id").is_in(gone)).select("key", "address").iter_rows()
+            dead = [(key, address, self._moment()) for key, address in rows if address]
         except Exception as error:  # a channel may raise anything, and must not stop the others
-            words = "it took too long" if isinstance(error, TimeoutError) else _readable(repr(error))
+            words = "it took too long" if isinstance(error, TimeoutError) else readable(repr(error))
             found = [self._unclear(number, attempt, "error", words) for number, attempt in _handed(some)]
-            well = False
+            well, dead = False, []
         self._outcomes += found
+        self._dead += dead
         if self._ailing or not well:
             async with self._ctx.db.connection() as connection:
                 self._closed = not await channels.fared(connection, self._brand.id, self._channel.key, well=well)
@@ -293,12 +293,12 @@ class _Delivery:
     def _settled(self, number: int, attempt: int, receipt: Receipt | None) -> _Settled:
         if receipt is None:
             return self._unclear(number, attempt, "no_receipt", "the channel gave no receipt")
-        words = _readable(receipt.detail)
+        words = readable(receipt.detail)
         if receipt.outcome == "later":
             return self._again(number, attempt, "later", words)
         if receipt.outcome not in get_args(Outcome):
             return self._unclear(
-                number, attempt, "no_receipt", _readable(f"the channel says {receipt.outcome!r}: {receipt.detail}")
+                number, attempt, "no_receipt", readable(f"the channel says {receipt.outcome!r}: {receipt.detail}")
             )
         if receipt.outcome == "unknown":
             return self._unclear(number, attempt, "unknown", words)
@@ -320,6 +320,7 @@ class _Delivery:
 
     async def _note(self) -> None:
         rows, self._outcomes, self._noted = self._outcomes, [], time.monotonic()
+        dead, self._dead = self._dead, []
         if not rows:
             return
         frame = pl.DataFrame(rows, schema=_SETTLED, orient="row")
@@ -327,6 +328,7 @@ class _Delivery:
         day = moment.astimezone(zone(self._brand.zone)).date()
         async with self._ctx.db.transaction() as connection:
             done = await actions.settle(connection, self._brand.id, self._channel.key, frame, at=moment, day=day)
+            await actions.bury(connection, self._brand.id, dead)
         for status, number in done.items():
             ACTIONS.labels(status).inc(number)
         await self._ctx.db.signals.tell(self._brand.id, "action")
@@ -354,72 +356,6 @@ def backoff(action_id: int, attempt: int) -> timedelta:
     return min(BACKOFF * 2.0 ** (attempt - 1), LONGEST_BACKOFF) * spread
 
 
-def _readable(detail: str) -> str:
-    """What PostgreSQL can keep of it."""
+def readable(detail: str) -> str:
+    """What PostgreSQL can keep of words from outside."""
     return str(detail)[:500].replace("\0", "\ufffd").encode(errors="replace").decode()
-
-
-# -- what is heard of them later ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Received:
-    """Of how many reports the action is known, and how many new events playbooks wait for came of them."""
-
-    known: int
-    occasions: int
-
-
-async def receive(ctx: Context, brand: Brand, reports: Sequence[Report]) -> Received:
-    """Take in what was heard of messages after they left. The same again changes nothing."""
-    if len(reports) > MAX_EVENTS:
-        raise InputError(f"{len(reports)} reports at once", field="reports", remedy=f"give at most {MAX_EVENTS}")
-    moment = now(brand)
-    for index, each in enumerate(reports):
-        if each.what not in get_args(Heard):
-            valid = ", ".join(get_args(Heard))
-            raise InputError(f"{each.what!r}", field=f"reports.{index}.what", remedy=f"one of: {valid}")
-        if each.at is not None and each.at.tzinfo is None:
-            raise InputError(f"{each.at} has no time zone", field=f"reports.{index}.at", remedy="give one with a zone")
-    async with ctx.db.connection() as connection:
-        known = await actions.named(connection, brand.id, [each.key for each in reports])
-    of_known = [each for each in reports if each.key in known]
-    # First the events, which may come twice, then what stands: who dies between is asked again by the sender.
-    events = []
-    for each in of_known:
-        action = known[each.key]
-        about = {name: action[name] for name in ("channel", "plugin", "playbook", "step", "purpose") if action[name]}
-        events.append(
-            IncomingEvent(
-                f"message.{each.what}/{action['id']}",
-                f"message.{each.what}",
-                {action["kind"]: action["value"]},
-                {"action": each.key, **about, **({"detail": _readable(each.detail)} if each.detail else {})},
-                each.at or moment,
-            )
-        )
-    recorded = await record(ctx, brand, events)
-    async with ctx.db.transaction() as connection:
-        rows = [(each.key, each.what, each.at or moment, _readable(each.detail)) for each in of_known]
-        await actions.hear(connection, brand.id, rows)
-        if dead := [(each.key, each.dead, each.at or moment) for each in of_known if each.dead]:
-            await actions.bury(connection, brand.id, dead)
-    if of_known:
-        await ctx.db.signals.tell(brand.id, "action")
-    return Received(len(of_known), recorded.occasions)
-
-
-async def came_back(ctx: Context, brand: Brand, key: str, raw: bytes) -> Received:
-    """Take in what came back to a channel: a bounced mail, as it is. What is about no message of the brand's changes
-    nothing."""
-    if len(raw) > MOST_RAW:
-        raise InputError(f"{len(raw):,} bytes", field="raw", remedy=f"give at most {MOST_RAW:,}")
-    offers = [offer(ctx, brand.id, cohort, key) for cohort in await plugins.cohorts(ctx, brand.id)]
-    if all(each.channel is None for each in offers):
-        raise NotFound(f"{brand.slug} has no channel {key!r}", field="channel", remedy="switch its plugin on")
-    # While settings are rolled out: by those with which it was sent.
-    found = (await asyncio.to_thread(each.channel.reports, raw, each.params) for each in offers if each.channel)
-    async for reports in found:
-        if reports:
-            return await receive(ctx, brand, reports)
-    return Received(0, 0)

@@ -31,6 +31,7 @@ OWN_REASONS = {
     "no_channel": "品牌没有该渠道",
     "no_receipt": "渠道没有回执",
     "refused": "渠道拒收",
+    "settled": "人工核实",
     "unknown": "结果不明",
 }
 

@@ -30,6 +30,7 @@ __all__ = [
     "plan_actions",
     "put_in_outbox",
     "settle",
+    "unclear",
     "waiting_channels",
     "write_judged",
 ]
@@ -262,6 +263,20 @@ async def settle(
     return {status: len(ids) for status, ids in by_status.items()}
 
 
+async def unclear(connection: Connection, brand_id: int, numbers: Sequence[int]) -> pl.DataFrame:
+    """Those of these actions of which nobody knows what became of them: id, attempt, channel, due_at (none) and when
+    each was handed_at. They stay so until the transaction ends."""
+    return await fetch(
+        connection,
+        "SELECT id, attempts AS attempt, channel, NULL::timestamptz AS due_at,"
+        " COALESCE(touched_at, done_at) AS handed_at FROM action"
+        " WHERE brand_id = $1 AND id = ANY($2::bigint[]) AND status = 'unknown' ORDER BY id FOR UPDATE",
+        brand_id,
+        list(numbers),
+        schema={"id": pl.Int64(), "attempt": pl.Int64(), "channel": pl.String(), "due_at": MOMENT, "handed_at": MOMENT},
+    )
+
+
 async def named(connection: Connection, brand_id: int, keys: Sequence[str]) -> dict[str, Any]:
     """The actions of those keys, with a name (``kind``, ``value``) of whom each is for."""
     rows = await connection.fetch(
@@ -277,6 +292,8 @@ async def named(connection: Connection, brand_id: int, keys: Sequence[str]) -> d
 async def bury(connection: Connection, brand_id: int, reports: Sequence[tuple[str, str, datetime]]) -> None:
     """Note addresses that take no messages any more: key of the action, address, since when. Only those of the person
     whom the action was for."""
+    if not reports:
+        return
     await connection.execute(
         "UPDATE identity i SET dead_since = o.at"
         " FROM unnest($2::text[], $3::text[], $4::timestamptz[]) o (key, dead, at)"

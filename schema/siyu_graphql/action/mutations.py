@@ -1,4 +1,4 @@
-"""How messages are asked for that belong to no playbook."""
+"""How messages are asked for that belong to no playbook, and how it is said what became of some."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import strawberry
 from siyu import Send
 from siyu.contract.playbooks import MessageKind, Purpose
 from siyu.contract.templates import template
-from siyu.flow import sending
+from siyu.flow import reports, sending
 from siyu.flow.tokens import Right
 from strawberry.relay import GlobalID
 
-from siyu_graphql.action.types import MessageInput, MessagePayload
+from siyu_graphql.action.types import MessageInput, MessagePayload, SettledPayload
 from siyu_graphql.context import Info, visible_brand
 from siyu_graphql.mutations import mutation
-from siyu_graphql.nodes import users_in
+from siyu_graphql.nodes import numbers_in, users_in
 from siyu_graphql.scalars import checked_text
 
 __all__ = ["ActionMutations"]
@@ -61,3 +61,25 @@ class ActionMutations:
         if planned:
             await info.context.push("dispatch" if message.urgent else "campaign", found.id)
         return MessagePayload(planned=planned)
+
+    @mutation(
+        Right.ACT,
+        SettledPayload,
+        "Say what became of actions that are `UNKNOWN`, once a person has found out: all of them were carried out, or"
+        " failed.",
+    )
+    async def settle_actions(
+        self,
+        info: Info,
+        brand: Annotated[str, strawberry.argument(description="The slug of the brand.")],
+        actions: Annotated[
+            list[GlobalID],
+            strawberry.argument(description=f"The actions, by `id`: at most {reports.MOST_SETTLED:,}."),
+        ],
+        sent: Annotated[bool, strawberry.argument(description="Whether they were carried out.")],
+        why: Annotated[str, strawberry.argument(description="How it is known, for people; up to 500 letters.")] = "",
+    ) -> SettledPayload | None:
+        found = await visible_brand(info, brand)
+        numbers = numbers_in(actions, "Action", found.id, reports.MOST_SETTLED)
+        words = checked_text(why, "why")
+        return SettledPayload(settled=await reports.settle(info.context.ctx, found, numbers, sent=sent, why=words))

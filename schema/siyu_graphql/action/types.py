@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from siyu_graphql.playbook.types import Enrolment
     from siyu_graphql.user.types import User
 
-__all__ = ["Action", "ActionMoment", "ActionStatus", "MessageInput", "MessageKind", "MessagePayload", "Purpose"]
+__all__ = [
+    "Action",
+    "ActionMoment",
+    "ActionStatus",
+    "MessageInput",
+    "MessageKind",
+    "MessagePayload",
+    "Purpose",
+    "SettledPayload",
+]
 
 
 @strawberry.enum(description="How far an action is.")
@@ -38,7 +47,8 @@ class ActionStatus(Enum):
     REPLIED = strawberry.enum_value("replied", description="Was answered.")
     FAILED = strawberry.enum_value("failed", description="Was not carried out; `detail` says why.")
     UNKNOWN = strawberry.enum_value(
-        "unknown", description="Nobody knows whether it was carried out. A person decides; it is never repeated."
+        "unknown",
+        description="Nobody knows whether it was carried out; it is never repeated. `settleActions` ends that.",
     )
 
 
@@ -76,6 +86,11 @@ class MessagePayload(Payload):
     planned: int | None = strawberry.field(
         default=None, description="To how many it was newly planned; null where it was refused."
     )
+
+
+@strawberry.type(description="What settleActions returns.")
+class SettledPayload(Payload):
+    settled: int | None = strawberry.field(default=None, description="How many; null where it was refused.")
 
 
 @strawberry.type(description="A state that an action came into.")

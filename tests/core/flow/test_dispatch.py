@@ -11,13 +11,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from siyu import Channel, Message, Playbook, Receipt, Send, StageChanged, hookimpl
+from siyu import Channel, InputError, Message, Playbook, Receipt, Send, StageChanged, hookimpl
 from siyu.contract.manager import PluginManager
 from siyu.flow import dispatch as dispatching
 from siyu.flow import plugins
 from siyu.flow.context import Context
+from siyu.flow.reports import settle
 from siyu.store.actions import plan_actions
-from siyu.store.models import Action, Brand, OutboxMessage
+from siyu.store.models import Action, Brand, ChannelUse, OutboxMessage
 
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 NOON = datetime(2026, 6, 1, 4, tzinfo=UTC)
@@ -234,6 +235,35 @@ async def test_after_a_lease_that_ran_out_only_a_repeatable_channel_is_asked_aga
     found = await state(shop)
     assert (found["carrier"][0], found["patient"][0]) == ("unknown", "sent")
     assert [row.attempts for row in await Action.filter(brand_id=shop.id).order_by("key")] == [1, 2]
+
+
+async def test_a_person_says_what_became_of_what_nobody_knows(post: Context, shop: Brand) -> None:
+    other = await Brand.create(slug="other", name="Other")
+    Carrier.does = staticmethod(_raises)
+    await planned(post, shop, ("a", "carrier"), ("b", "carrier"), ("c", "outbox"))
+    await dispatch(post, shop.id)
+    number = {row.key: row.id for row in await Action.filter(brand_id=shop.id)}
+    for wrong in ([number["a"], number["c"]], []):
+        with pytest.raises(InputError) as error:
+            await settle(post, shop, wrong, sent=True)
+        assert error.value.field == "actions"
+    with pytest.raises(InputError, match="of 1 actions 0"):
+        await settle(post, other, [number["a"]], sent=True)
+    assert (await state(shop))["a"][0] == "unknown"
+    used = await ChannelUse.get(brand_id=shop.id, channel="carrier")
+    assert used.used == 2
+
+    assert await settle(post, shop, [number["a"]], sent=True, why="in their chat\x00") == 1
+    assert await settle(post, shop, [number["b"], number["b"]], sent=False, why="not there") == 1
+    found = {row.key: row for row in await Action.filter(brand_id=shop.id)}
+    assert (found["a"].status, found["a"].reason, found["a"].detail) == ("sent", "settled", "in their chat\ufffd")
+    assert (found["b"].status, found["b"].detail, found["b"].touched_at) == ("failed", "not there", None)
+    assert found["a"].touched_at is not None
+    assert [entry[1] for entry in found["b"].log] == ["planned", "leased", "unknown", "failed"]
+    await used.refresh_from_db()
+    assert used.used == 1
+    with pytest.raises(InputError, match="unknown"):
+        await settle(post, shop, [number["a"]], sent=False)
 
 
 async def test_a_receipt_that_comes_after_the_lease_is_believed(post: Context, shop: Brand) -> None:

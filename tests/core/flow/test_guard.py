@@ -21,9 +21,10 @@ from siyu.contract.playbooks import Step
 from siyu.engine import guard
 from siyu.flow import playbooks, plugins
 from siyu.flow.context import Context
-from siyu.flow.dispatch import MOST_ATTEMPTS, backoff, dispatch, receive, send_due
+from siyu.flow.dispatch import MOST_ATTEMPTS, backoff, dispatch, send_due
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.merging import merge_users
+from siyu.flow.reports import receive
 from siyu.store import channels
 from siyu.store.actions import plan_actions
 from siyu.store.models import Action, Brand, ChannelState, ChannelUse, Consent, Event, Identity, User, UserStage
