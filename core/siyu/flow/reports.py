@@ -92,12 +92,12 @@ async def came_back(ctx: Context, brand: Brand, key: str, raw: bytes) -> Receive
     return Received(0, 0)
 
 
-async def settle(ctx: Context, brand: Brand, numbers: Sequence[int], *, sent: bool, why: str = "") -> int:
-    """Note what a person found out of actions of which nobody knows what became of them: they were ``sent``, or they
+async def settle(ctx: Context, brand: Brand, numbers: Sequence[int], *, sent: bool, by: str, why: str = "") -> int:
+    """Note what somebody found out of actions of which nobody knew what became of them: they were ``sent``, or they
     failed. All of them or none; returns how many."""
     if not 0 < len(numbers) <= MOST_SETTLED:
         raise InputError(f"{len(numbers)} actions", field="actions", remedy=f"give 1 to {MOST_SETTLED:,} in one call")
-    status = "sent" if sent else "failed"
+    status, words = "sent" if sent else "failed", readable(f"{by}: {why}" if why else by)
     async with ctx.db.transaction() as connection:
         unclear = await actions.unclear(connection, brand.id, numbers)
         if len(unclear) < len(set(numbers)):
@@ -106,7 +106,7 @@ async def settle(ctx: Context, brand: Brand, numbers: Sequence[int], *, sent: bo
                 field="actions",
                 remedy="give those of the status UNKNOWN: of all others it is known what became of them",
             )
-        rows = unclear.with_columns(status=pl.lit(status), reason=pl.lit("settled"), detail=pl.lit(readable(why)))
+        rows = unclear.with_columns(status=pl.lit(status), reason=pl.lit("settled"), detail=pl.lit(words))
         handed = pl.col("handed_at").dt.convert_time_zone(brand.zone).dt.date()
         for (channel, day), some in rows.group_by("channel", handed):
             await actions.settle(connection, brand.id, channel, some, at=now(brand), day=day)

@@ -81,5 +81,6 @@ class ActionMutations:
     ) -> SettledPayload | None:
         found = await visible_brand(info, brand)
         numbers = numbers_in(actions, "Action", found.id, reports.MOST_SETTLED)
-        words = checked_text(why, "why")
-        return SettledPayload(settled=await reports.settle(info.context.ctx, found, numbers, sent=sent, why=words))
+        by, words = info.context.access.by, checked_text(why, "why")
+        done = await reports.settle(info.context.ctx, found, numbers, sent=sent, by=by, why=words)
+        return SettledPayload(settled=done)

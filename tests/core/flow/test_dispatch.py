@@ -245,25 +245,25 @@ async def test_a_person_says_what_became_of_what_nobody_knows(post: Context, sho
     number = {row.key: row.id for row in await Action.filter(brand_id=shop.id)}
     for wrong in ([number["a"], number["c"]], []):
         with pytest.raises(InputError) as error:
-            await settle(post, shop, wrong, sent=True)
+            await settle(post, shop, wrong, sent=True, by="ann")
         assert error.value.field == "actions"
     with pytest.raises(InputError, match="of 1 actions 0"):
-        await settle(post, other, [number["a"]], sent=True)
+        await settle(post, other, [number["a"]], sent=True, by="ann")
     assert (await state(shop))["a"][0] == "unknown"
     used = await ChannelUse.get(brand_id=shop.id, channel="carrier")
     assert used.used == 2
 
-    assert await settle(post, shop, [number["a"]], sent=True, why="in their chat\x00") == 1
-    assert await settle(post, shop, [number["b"], number["b"]], sent=False, why="not there") == 1
+    assert await settle(post, shop, [number["a"]], sent=True, by="ann", why="in their chat\x00") == 1
+    assert await settle(post, shop, [number["b"], number["b"]], sent=False, by="ann") == 1
     found = {row.key: row for row in await Action.filter(brand_id=shop.id)}
-    assert (found["a"].status, found["a"].reason, found["a"].detail) == ("sent", "settled", "in their chat\ufffd")
-    assert (found["b"].status, found["b"].detail, found["b"].touched_at) == ("failed", "not there", None)
+    assert (found["a"].status, found["a"].reason, found["a"].detail) == ("sent", "settled", "ann: in their chat\ufffd")
+    assert (found["b"].status, found["b"].detail, found["b"].touched_at) == ("failed", "ann", None)
     assert found["a"].touched_at is not None
     assert [entry[1] for entry in found["b"].log] == ["planned", "leased", "unknown", "failed"]
     await used.refresh_from_db()
     assert used.used == 1
     with pytest.raises(InputError, match="unknown"):
-        await settle(post, shop, [number["a"]], sent=False)
+        await settle(post, shop, [number["a"]], sent=False, by="ann")
 
 
 async def test_a_receipt_that_comes_after_the_lease_is_believed(post: Context, shop: Brand) -> None:
