@@ -4,24 +4,21 @@ A fact is declared, not programmed. Two equal declarations are one fact, compute
 Days are calendar days of the brand's time zone: yesterday evening is one day ago this morning. A window of
 ``days=7`` is today and the six days before.
 
-``where`` filters on the payload: ``{"category": "pet_food"}`` is equality, ``{"category": ["tea", "coffee"]}``
-membership, ``{"amount": Within(100, 500)}`` a range, ``{"text": Contains("formula", "奶粉")}`` words in a text. A
-field of the lines of an event (the ``items`` of an order) is named like any other.
+``where`` filters on the payload: see :mod:`siyu.contract.filters`.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from math import isfinite
 from typing import Any, Literal, get_args
 
 from siyu.contract.attributes import KIND_OF, AttributeKind, AttributeType, texts
-from siyu.contract.conditions import EXACT, Expr, Kind, Leaf, Lit, Scalar, lift
+from siyu.contract.conditions import Expr, Kind, Leaf, Scalar, lift
 from siyu.contract.errors import RuleError
+from siyu.contract.filters import Contains, OneOf, Test, Where, Within, plain, where_of
 
 __all__ = [
     "DAY",
@@ -46,6 +43,7 @@ __all__ = [
     "OneOf",
     "Score",
     "Share",
+    "Test",
     "Total",
     "Values",
     "Where",
@@ -56,72 +54,6 @@ MAX_WINDOW_DAYS = 3660
 DAY = "@day"
 """In the place of a field: the calendar day of the event."""
 _LIKELY: Mapping[Kind, AttributeType] = {"text": "text", "number": "integer", "flag": "flag", "date": "date"}
-
-
-# -- filters ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """The value is one of these."""
-
-    values: tuple[Scalar, ...]
-
-    def __repr__(self) -> str:
-        return repr(list(self.values) if len(self.values) > 1 else self.values[0])
-
-
-@dataclass(frozen=True)
-class Within:
-    """The number lies between ``low`` and ``high``, both included; None is no bound."""
-
-    low: float | None = None
-    high: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.low is None and self.high is None:
-            raise RuleError("Within() without a bound", remedy="give low, high or both")
-        for name in ("low", "high"):
-            bound = getattr(self, name)
-            if bound is not None:
-                if isinstance(bound, bool) or not isinstance(bound, int | float | Decimal):
-                    raise RuleError(f"Within({name}={bound!r})", field=name, remedy="give a number")
-                plain = _plain(bound)
-                # 500 and 500.0, as a parameter may come, are one bound.
-                object.__setattr__(self, name, int(plain) if abs(plain) <= EXACT and plain == int(plain) else plain)
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise RuleError(f"{self!r} holds nothing", remedy="give the smaller number first")
-
-
-@dataclass(frozen=True, init=False)
-class Contains:
-    """The text contains one of the words, whatever their case."""
-
-    words: tuple[str, ...]
-
-    def __init__(self, *words: str) -> None:
-        if not words or not all(isinstance(word, str) and word.strip() for word in words):
-            raise RuleError(f"Contains{words!r}", remedy="give at least one word")
-        object.__setattr__(self, "words", tuple(sorted({_plain(word.lower()) for word in words})))
-
-    @property
-    def spellings(self) -> tuple[str, ...]:
-        """The words as they may stand in a text made lower-case: for engines, a sigma that ends a word is σ or ς."""
-        found: list[str] = []
-        for word in self.words:
-            letters = ["σς" if letter in "σς" else letter for letter in word]
-            found += map("".join, itertools.product(*letters))
-        return tuple(found)
-
-    def __repr__(self) -> str:
-        return f"Contains({', '.join(map(repr, self.words))})"
-
-
-Test = OneOf | Within | Contains
-Where = tuple[tuple[str, Test], ...]
-
-
-# -- facts ------------------------------------------------------------------------------------------------------
 
 
 class Fact(Leaf):
@@ -176,7 +108,7 @@ class Attribute(Fact):
             )
         object.__setattr__(self, "attribute", attribute)
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "default", None if default is None else _plain(default))
+        object.__setattr__(self, "default", None if default is None else plain(default))
         object.__setattr__(self, "type", known)
         object.__setattr__(self, "explicit", type is not None)
 
@@ -307,7 +239,7 @@ class EventFact(Fact):
 
     def __init__(self, event: str, where: Mapping[str, Any] | None = None, days: int | None = None) -> None:
         object.__setattr__(self, "event", _named(event, "event"))
-        object.__setattr__(self, "where", _where({} if where is None else where))
+        object.__setattr__(self, "where", where_of({} if where is None else where))
         object.__setattr__(self, "days", _window(days))
 
     @cached_property
@@ -490,7 +422,7 @@ class Share(EventFact):
         days: int | None = None,
     ) -> None:
         super().__init__(event, where, days)
-        object.__setattr__(self, "of", _where(of))
+        object.__setattr__(self, "of", where_of(of))
         if not self.of:
             raise RuleError("Share(of={})", field="of", remedy="say which events are counted")
 
@@ -520,7 +452,7 @@ class DaysSinceFirst(_Since):
 def _named(value: str, field: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise RuleError(f"{field}={value!r}", field=field, remedy="give its name, a text")
-    return _plain(value)  # type: ignore[no-any-return]
+    return plain(value)  # type: ignore[no-any-return]
 
 
 def _flag(value: bool, field: str) -> bool:
@@ -539,31 +471,3 @@ def _window(days: int | None) -> int | None:
             f"a window of {days!r} days", field="days", remedy=f"use a whole number, 1 to {MAX_WINDOW_DAYS}, or None"
         )
     return days
-
-
-def _where(where: Mapping[str, Any]) -> Where:
-    """The filter in one canonical order, so that equal filters are equal facts."""
-    if not isinstance(where, Mapping) or not all(isinstance(field, str) for field in where):
-        raise RuleError(f"{where!r} is no filter", field="where", remedy="give fields and values: {'category': 'tea'}")
-    result: list[tuple[str, Test]] = []
-    for field, wanted in sorted(where.items()):
-        if isinstance(wanted, Within | Contains):
-            result.append((field, wanted))
-            continue
-        values = tuple(wanted) if isinstance(wanted, list | tuple | set | frozenset) else (wanted,)
-        if not values or not all(isinstance(value, str | int | bool) for value in values):
-            raise RuleError(
-                f"where={{{field!r}: {wanted!r}}}",
-                field=field,
-                remedy="filter by a text, a whole number, a flag, Within(...) or Contains(...)",
-            )
-        plain = sorted(set(map(_plain, values)), key=lambda v: (type(v).__name__, v))
-        result.append((field, OneOf(tuple(plain))))
-    return tuple(result)
-
-
-def _plain(value: Any) -> Any:
-    """The value without the enumeration that it may be a member of: names of facts are made of values."""
-    literal = lift(value)
-    assert isinstance(literal, Lit)
-    return literal.value

@@ -11,7 +11,7 @@ from datetime import date, time, timedelta
 from types import ModuleType
 from typing import Any
 
-from siyu.contract import conditions, facts, playbooks
+from siyu.contract import conditions, facts, filters, playbooks
 
 __all__ = ["from_json", "to_json"]
 
@@ -26,7 +26,7 @@ def _classes(*modules: ModuleType) -> dict[str, type]:
     }
 
 
-_KNOWN = _classes(conditions, facts, playbooks)
+_KNOWN = _classes(conditions, facts, filters, playbooks)
 _DERIVED = {"name"}
 """What is worked out from the rest, and kept beside it."""
 
