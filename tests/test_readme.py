@@ -11,10 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx2
 import pytest
+import siyu
+from siyu.testing import decide, event
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,7 +93,19 @@ def test_the_queries_give_the_answers_of_the_readme(demo: Ask) -> None:
 
 
 def test_the_plugin_is_the_example() -> None:
-    assert blocks("python") == [(ROOT / "examples/siyu-tea/siyu_tea.py").read_text(encoding="utf-8")]
+    assert blocks("python")[0] == (ROOT / "examples/siyu-tea/siyu_tea.py").read_text(encoding="utf-8")
+
+
+def test_each_alternative_of_the_rule_says_its_own_reason() -> None:
+    family = ModuleType("siyu_family")
+    born = siyu.AttributeKind("baby_birthday", "宝宝生日", "date"), siyu.AttributeKind("due_date", "预产期", "date")
+    exec(blocks("python")[1], vars(siyu) | vars(family), vars(family))
+    family.siyu_attributes = siyu.hookimpl(lambda: born, specname="siyu_attributes")  # type: ignore[attr-defined]
+    family.siyu_segmenters = siyu.hookimpl(lambda: [family.BabyAge], specname="siyu_segmenters")  # type: ignore[attr-defined]
+    due = event("profile.updated", "2026-01-01", due_date="2026-03-15")
+    milk = event("order.paid", "2026-06-20", amount=9, items=[{"category": "奶瓶", "amount": 9}])
+    for events, reason in (([due, milk], "3 months old"), ([milk], "bought such things 1 times"), ([], None)):
+        assert decide(family, events, at="2026-06-30").tags.get("family.baby_0_6") == reason
 
 
 def test_links_lead_somewhere() -> None:

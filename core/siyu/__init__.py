@@ -25,6 +25,7 @@ from siyu.contract.facts import (
     Distinct,
     Fact,
     First,
+    FirstKnown,
     Formula,
     Last,
     Max,
@@ -40,7 +41,7 @@ from siyu.contract.facts import (
 from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.markers import hookimpl, hookspec
-from siyu.contract.params import Field, Params
+from siyu.contract.params import Field, Params, Row, Table, Word, Words
 from siyu.contract.playbooks import (
     AddTag,
     Arm,
@@ -92,6 +93,7 @@ __all__ = [
     "FeedbackHandler",
     "Field",
     "First",
+    "FirstKnown",
     "FittedSegmenter",
     "Formula",
     "Grant",
@@ -118,6 +120,7 @@ __all__ = [
     "PluginError",
     "Receipt",
     "Report",
+    "Row",
     "RuleError",
     "Score",
     "Segmenter",
@@ -132,6 +135,7 @@ __all__ = [
     "State",
     "Step",
     "Stop",
+    "Table",
     "Tag",
     "TagGained",
     "TagLost",
@@ -140,6 +144,8 @@ __all__ = [
     "Wait",
     "When",
     "Within",
+    "Word",
+    "Words",
     "hookimpl",
     "hookspec",
 ]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
 
 import siyu
-from siyu import Count, Field, Mentions, Segmenter, Tag
-
-from siyu_interest.tags import Words
+from siyu import Count, Field, Mentions, Segmenter, Tag, Words
 
 __all__ = ["HighIntent"]
 
@@ -17,8 +14,8 @@ class HighIntent(Segmenter):
     """高意向"""
 
     class Params(siyu.Params):
-        topics: Annotated[Words, Field(min_length=1)] = Field(("育儿", "parenting"), title="文章主题")
-        words: Annotated[Words, Field(min_length=1)] = Field(("奶粉", "formula"), title="群里问到的词")
+        topics: Words = Field(("育儿", "parenting"), title="文章主题")
+        words: Words = Field(("奶粉", "formula"), title="群里问到的词")
         days: int = Field(1, ge=0, le=30, title="几天之内（0 为当天）")
 
     def tags(self, p: Params) -> Iterable[Tag]:

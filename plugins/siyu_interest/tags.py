@@ -7,20 +7,17 @@ from functools import reduce
 from typing import Annotated
 
 import siyu
-from pydantic import field_validator
-from siyu import Count, Expr, Fact, Field, Mentions, Segmenter, Tag
+from siyu import Count, Expr, Fact, Field, Mentions, Row, Segmenter, Table, Tag, Word
 
 __all__ = ["Interest", "Interests"]
 
-Word = Annotated[str, Field(min_length=1, max_length=50, pattern=r"\S")]
 Words = Annotated[tuple[Word, ...], Field(max_length=50)]
+"""Perhaps none."""
 
 
-class Interest(siyu.Params):
-    """One row of the table: what speaks for an interest."""
+class Interest(Row):
+    """What speaks for an interest."""
 
-    key: str = Field("new", pattern=r"^[a-z][a-z0-9_]{0,39}$", title="标识")
-    title: str = Field("新兴趣", min_length=1, max_length=40, title="名称")
     words: Words = Field((), title="群聊或咨询中说到的词")
     categories: Words = Field((), title="浏览或购买的品类")
     topics: Words = Field((), title="阅读的文章主题")
@@ -75,17 +72,10 @@ class Interests(Segmenter):
     """兴趣标签"""
 
     class Params(siyu.Params):
-        interests: Annotated[tuple[Interest, ...], Field(max_length=50)] = Field(DEFAULTS, title="兴趣表")
+        interests: Table[Interest] = Field(DEFAULTS, title="兴趣表")
         days: int = Field(90, ge=1, le=730, title="观察窗口（天）")
         points: int = Field(2, ge=1, le=100, title="多少分起算有兴趣")
         deed: int = Field(2, ge=1, le=100, title="一次购买或参加活动算几分（其他各 1 分）")
-
-        @field_validator("interests")
-        @classmethod
-        def each_once(cls, rows: tuple[Interest, ...]) -> tuple[Interest, ...]:
-            if len({row.key for row in rows}) < len(rows):
-                raise ValueError("two interests have the same key")
-            return rows
 
     def tags(self, p: Params) -> Iterable[Tag]:
         for row in p.interests:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+from siyu.engine.explain import worded
+from siyu.engine.words import shown
 from siyu.flow.personal import NOTHING_ELSE, Names, is_personal, mask, named_in, names_in, veil
 from siyu.flow.tokens import Access, Forbidden, Right
 
@@ -58,11 +61,12 @@ class Personal:
     def explained(self, brand_id: int, whose: Hashable, facts: Iterable[tuple[str, Any]], it: T) -> T:
         """What was made of ``facts`` (declaration and value), in whose texts their values may stand."""
         held = {
-            str(value): str(mask(value))
+            text: str(mask(value))
             for declaration, value in facts
             if value is not None and named_in(declaration, self.declared)
+            for text in (str(value), str(worded(value)), shown(value))
         }
-        return it if not held or self.may_see(brand_id, whose) else _replaced(it, held)
+        return it if not held or self.may_see(brand_id, whose) else _replaced(it, held, _standing(held))
 
     def asked(self, brand_id: int, name: str, field: str) -> None:
         """Users are asked for by the value of what goes by ``name``: :class:`siyu.flow.tokens.Forbidden` where that is
@@ -91,19 +95,27 @@ class Personal:
         return self._allowed
 
 
-def _replaced(it: Any, held: Mapping[str, str]) -> Any:
+def _standing(texts: Iterable[str]) -> re.Pattern[str]:
+    """Finds these texts in others, the longest first; a short number not in another, or in a name: 0 in baby_0_6."""
+    found = []
+    for text in sorted(texts, key=len, reverse=True):
+        number = re.fullmatch(r"[-+.,0-9]{1,6}", text)
+        found.append(rf"(?<![A-Za-z0-9_.]){re.escape(text)}(?![A-Za-z0-9_]|\.\d)" if number else re.escape(text))
+    return re.compile("|".join(found))
+
+
+def _replaced(it: Any, held: Mapping[str, str], standing: re.Pattern[str]) -> Any:
     """``it`` with other texts wherever those of ``held`` stand."""
     match it:
         case str():
-            for raw, covered in held.items():
-                it = it.replace(raw, covered)
-            return it
+            return standing.sub(lambda found: held[found[0]], it)
         case Mapping():
-            return {name: _replaced(inner, held) for name, inner in it.items()}
+            return {name: _replaced(inner, held, standing) for name, inner in it.items()}
         case list() | tuple():
-            return type(it)(_replaced(inner, held) for inner in it)
+            return type(it)(_replaced(inner, held, standing) for inner in it)
         case _ if is_dataclass(it) and not isinstance(it, type):
-            return replace(it, **{each.name: _replaced(getattr(it, each.name), held) for each in fields(it)})
+            new = {each.name: _replaced(getattr(it, each.name), held, standing) for each in fields(it)}
+            return replace(it, **new)
     return held.get(str(it), it)
 
 

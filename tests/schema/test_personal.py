@@ -50,6 +50,12 @@ def test_an_explanation_is_masked_wherever_it_says_the_value() -> None:
     assert Personal(VIEWER).explained(1, 7, facts, tree) == Node(
         "phone is 138****5678", True, (Node("phone", "138****5678"), {"n": ["138****5678", "oily"]})
     )
+    halves = ("Formula(Age('birthday') / 2)", 17.0)
+    covering = Personal(VIEWER, frozenset({"birthday"}))
+    assert covering.explained(1, 7, [halves], "half of it is 17, or 17.0") == "half of it is **, or **"
+    assert (
+        covering.explained(1, 7, [halves], "17岁: p.from_17_to, 17.05 and 117") == "**岁: p.from_17_to, 17.05 and 117"
+    )
     assert Personal(SEEING).explained(1, 7, facts, tree) is tree
     assert Personal(VIEWER).explained(1, 7, facts[1:2], tree) is tree
 

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal, NoReturn
+from itertools import chain
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from siyu.contract.errors import RuleError
 
@@ -26,7 +27,9 @@ __all__ = [
     "Always",
     "And",
     "Arithmetic",
+    "Because",
     "Between",
+    "Case",
     "Compare",
     "Condition",
     "Expr",
@@ -38,7 +41,10 @@ __all__ = [
     "Not",
     "Or",
     "Scalar",
+    "Tree",
+    "cases",
     "lift",
+    "same_kind",
 ]
 
 Scalar = bool | int | float | str | date
@@ -50,15 +56,15 @@ MOST_PARTS, MOST_LEVELS = 100_000, 150
 """How large the conditions of one rule may be, and how deeply nested each: what is compiled goes down by recursion."""
 
 
-class _Tree:
+class Tree:
     """What has parts: fields that are such, or tuples of them."""
 
     __slots__ = ()
 
-    def parts(self) -> list[_Tree]:
+    def parts(self) -> list[Tree]:
         """What it is made of, in reading order."""
         values = (value if isinstance(value, tuple) else (value,) for value in vars(self).values())
-        return [part for value in values for part in value if isinstance(part, _Tree)]
+        return [part for value in values for part in value if isinstance(part, Tree)]
 
     def leaves(self) -> Iterator[Leaf]:
         """The facts it mentions, in reading order."""
@@ -66,7 +72,7 @@ class _Tree:
             yield from part.leaves()
 
 
-class Expr(_Tree):
+class Expr(Tree):
     """Something with one value per user, possibly missing: a fact, a literal, or arithmetic on those."""
 
     __slots__ = ()
@@ -145,9 +151,9 @@ class Leaf(Expr):
         """The canonical text of the declaration; equal declarations have equal names."""
         raise NotImplementedError
 
-    def parts(self) -> list[_Tree]:
+    def parts(self) -> list[Tree]:
         # Not what it keeps in a tuple: the facts that it is made of stand in its expression, too.
-        return [value for value in vars(self).values() if isinstance(value, _Tree)]
+        return [value for value in vars(self).values() if isinstance(value, Tree)]
 
     def leaves(self) -> Iterator[Leaf]:
         yield self
@@ -187,7 +193,7 @@ class Arithmetic(Expr):
         return f"({self.left!r} {self.op} {self.right!r})"
 
 
-class Condition(_Tree):
+class Condition(Tree):
     """True or false for every user, never missing. Combine with ``&``, ``|`` and ``~``."""
 
     __slots__ = ()
@@ -200,6 +206,11 @@ class Condition(_Tree):
 
     def __invert__(self) -> Condition:
         return Not(self)
+
+    def because(self, words: str) -> Condition:
+        """The same, with words of its own for why. Of alternatives joined by ``|`` the first that holds says them:
+        they are the reason of the tag or stage, in place of its own."""
+        return Because(self, words)
 
     def __bool__(self) -> NoReturn:
         raise RuleError(
@@ -228,7 +239,7 @@ class Compare(Condition):
     right: Expr
 
     def __post_init__(self) -> None:
-        _same_kind(self.left, self.right)
+        same_kind(self.left, self.right)
         if self.left.kind == "flag" and self.op not in ("==", "!="):
             raise RuleError(f"{self.left!r} is true or false and has no order", remedy="use == or !=")
 
@@ -245,8 +256,8 @@ class Between(Condition):
     high: Expr
 
     def __post_init__(self) -> None:
-        _same_kind(self.value, self.low)
-        _same_kind(self.value, self.high)
+        same_kind(self.value, self.low)
+        same_kind(self.value, self.high)
 
     def __repr__(self) -> str:
         return f"{self.low!r} <= {self.value!r} <= {self.high!r}"
@@ -265,7 +276,7 @@ class In(Condition):
         for choice in self.choices:
             if not isinstance(choice, Lit):
                 raise RuleError(f"is_in() takes literals, got {choice!r}", remedy="compare facts with ==")
-            _same_kind(self.value, choice)
+            same_kind(self.value, choice)
 
     def __repr__(self) -> str:
         return f"{self.value!r} in {list(self.choices)!r}"
@@ -328,17 +339,70 @@ class Not(Condition):
         return f"not ({self.term!r})"
 
 
-def walk(tree: _Tree) -> Iterator[_Tree]:
+@dataclass(frozen=True, eq=False, repr=False)
+class Because(Condition):
+    """A condition with words for why it holds; see :meth:`Condition.because`."""
+
+    term: Condition
+    words: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.words, str) or not self.words.strip():
+            raise RuleError(f"because({self.words!r})", field="because", remedy="say why, in words")
+
+    def __repr__(self) -> str:
+        return f"({self.term!r} because {self.words!r})"
+
+
+Case: TypeAlias = tuple[Condition, str]
+"""A condition that says in which case a reason is given, and its words; empty where the case has none."""
+
+
+def cases(condition: Condition) -> tuple[Condition, list[Case]]:
+    """The condition without words, and the cases in which it says why, in the order in which they are tried: none where
+    nothing in it has words. Each case implies the condition."""
+    match condition:
+        case Because(term, words) if not _has_words(term):
+            return term, [(term, words)]
+        case Or(terms) if _has_words(condition):
+            plain, found = zip(*map(cases, terms), strict=True)
+            each = [(own or [(term, "")]) for term, own in zip(plain, found, strict=True)]
+            return Or(plain), list(chain.from_iterable(each))
+        case And(terms) if sum(map(_has_words, terms)) == 1:
+            plain, found = zip(*map(cases, terms), strict=True)
+            at = next(index for index, own in enumerate(found) if own)
+            return And(plain), [(And((*plain[:at], held, *plain[at + 1 :])), words) for held, words in found[at]]
+        case _ if not _has_words(condition):
+            return condition, []
+    raise RuleError(
+        f"{condition!r:.300} gives reasons where no single one can be told",
+        field="because",
+        remedy="put because() behind the alternatives of |, one within each and none within ~",
+    )
+
+
+def _has_words(condition: Condition) -> bool:
+    match condition:
+        case Because():
+            return True
+        case And(terms) | Or(terms):
+            return any(map(_has_words, terms))
+        case Not(term):
+            return _has_words(term)
+    return False
+
+
+def walk(tree: Tree) -> Iterator[Tree]:
     """It and all its parts, in reading order."""
     yield tree
     for part in tree.parts():
         yield from walk(part)
 
 
-_LANGUAGE = (Leaf, Lit, Arithmetic, Always, Compare, Between, In, Missing, HasTag, And, Or, Not)
+_LANGUAGE = (Leaf, Lit, Arithmetic, Always, Compare, Between, In, Missing, HasTag, And, Or, Not, Because)
 
 
-def measure(tree: _Tree) -> tuple[int, int]:
+def measure(tree: Tree) -> tuple[int, int]:
     """How many parts a condition has, and how deeply they are nested. What is mentioned twice counts twice, as it is
     compiled, and is looked at once: a small tree that shares its parts may be an endless one to read."""
     sizes: dict[int, tuple[int, int]] = {}
@@ -393,7 +457,8 @@ def _condition(value: Any) -> Condition:
     raise RuleError(f"{value!r} is not a condition", remedy="put brackets around comparisons: (a > 1) & (b == 'x')")
 
 
-def _same_kind(left: Expr, right: Expr) -> None:
+def same_kind(left: Expr, right: Expr) -> None:
+    """Refuse to compare values of two kinds."""
     if left.kind != right.kind:
         raise RuleError(
             f"{left!r} is a {left.kind} and cannot be compared with {right!r}, a {right.kind}",

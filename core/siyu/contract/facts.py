@@ -9,14 +9,14 @@ Days are calendar days of the brand's time zone: yesterday evening is one day ag
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from typing import Any, Literal, get_args
 
 from siyu.contract.attributes import KIND_OF, AttributeKind, AttributeType, texts
-from siyu.contract.conditions import Expr, Kind, Leaf, Scalar, lift
+from siyu.contract.conditions import Arithmetic, Expr, Kind, Leaf, Scalar, Tree, lift, same_kind
 from siyu.contract.errors import RuleError
 from siyu.contract.filters import Contains, OneOf, Test, Where, Within, plain, where_of
 
@@ -34,6 +34,7 @@ __all__ = [
     "EventFact",
     "Fact",
     "First",
+    "FirstKnown",
     "Formula",
     "Last",
     "Max",
@@ -48,6 +49,7 @@ __all__ = [
     "Values",
     "Where",
     "Within",
+    "with_alternatives",
 ]
 
 MAX_WINDOW_DAYS = 3660
@@ -78,7 +80,7 @@ class Attribute(Fact):
 
     What its text stands for, and which texts are allowed, is as the attribute is declared
     (:class:`~siyu.AttributeKind`), and need not be said by a fact of a rule's class. One that is made elsewhere, or
-    stands in a :class:`Formula` or :class:`Score`, says ``type`` and ``values`` itself, and says the same.
+    stands in a fact of facts (:class:`Formula`, ...), says ``type`` and ``values`` itself, and says the same.
     """
 
     attribute: str
@@ -226,6 +228,42 @@ class Score(Fact):
     @cached_property
     def name(self) -> str:
         return self._repr(self.of, cuts=list(self.cuts), reverse=self.reverse or None)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FirstKnown(Fact):
+    """The value of the first of several facts that has one (SQL's COALESCE); missing where none has.
+
+    They are of one kind; arithmetic will do, and the last may be a plain value, for whoever has none of the others:
+    ``FirstKnown(Cycle("order.paid"), 30)``. Numbers are in double precision, as in a :class:`Formula`.
+    """
+
+    of: tuple[Expr, ...]
+    kind: Kind
+
+    def __init__(self, *of: Fact | Arithmetic | Scalar) -> None:
+        given = tuple(Formula(each) if isinstance(each, Arithmetic) else lift(each) for each in of)
+        if len(given) < 2 or not all(isinstance(each, Fact) for each in given[:-1]):
+            raise RuleError(
+                f"FirstKnown({', '.join(map(repr, of))})",
+                field="of",
+                remedy="give facts, two or more, or a plain value as the last",
+            )
+        for each in given[1:]:
+            same_kind(given[0], each)
+        object.__setattr__(self, "of", given)
+        object.__setattr__(self, "kind", given[0].kind)
+
+    @property
+    def inner(self) -> tuple[Fact, ...]:
+        return tuple(each for each in self.of if isinstance(each, Fact))
+
+    def parts(self) -> list[Tree]:
+        return list(self.of)
+
+    @cached_property
+    def name(self) -> str:
+        return self._repr(*self.of)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -447,6 +485,18 @@ class DaysSinceFirst(_Since):
     """Calendar days since the first event; missing where there was none."""
 
     __slots__ = ()
+
+
+def with_alternatives(facts: Iterable[Leaf]) -> list[Fact]:
+    """The facts, each :class:`FirstKnown` followed by those that it is the first of; each once."""
+    found: dict[str, Fact] = {}
+    for fact in facts:
+        assert isinstance(fact, Fact)
+        found.setdefault(fact.name, fact)
+        if isinstance(fact, FirstKnown):
+            for each in with_alternatives(fact.inner):
+                found.setdefault(each.name, each)
+    return list(found.values())
 
 
 def _named(value: str, field: str) -> str:

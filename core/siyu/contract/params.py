@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import pydantic
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
 from siyu.contract.errors import PluginError
 
-__all__ = ["Field", "Params", "validate_params"]
+__all__ = ["Field", "Params", "Row", "Table", "Word", "Words", "validate_params"]
+
+Word: TypeAlias = Annotated[str, Field(min_length=1, max_length=50, pattern=r"\S")]
+Words: TypeAlias = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
+"""A parameter that lists words: categories, topics, what somebody may say. One at least."""
 
 
 class Params(pydantic.BaseModel):
@@ -32,6 +37,29 @@ class Params(pydantic.BaseModel):
                     field=name,
                     remedy="give every parameter a default",
                 )
+
+
+class Row(Params):
+    """A row of a :data:`Table`; a subclass has what else a row says. ``key`` becomes part of the keys of tags."""
+
+    key: str = Field("new", pattern=r"^[a-z][a-z0-9_]{0,39}$", title="标识")
+    title: str = Field("新的一行", min_length=1, max_length=40, title="名称")
+
+
+R = TypeVar("R", bound=Row)
+
+
+def _each_once(rows: tuple[R, ...]) -> tuple[R, ...]:
+    numbers: dict[str, int] = {}
+    for number, row in enumerate(rows, 1):
+        if (first := numbers.setdefault(row.key, number)) != number:
+            words = "rows {first} and {number} have the same key '{key}'; give each a key of its own"
+            raise PydanticCustomError("same_key", words, {"first": first, "number": number, "key": row.key})
+    return rows
+
+
+Table: TypeAlias = Annotated[tuple[R, ...], Field(max_length=50), pydantic.AfterValidator(_each_once)]
+"""A parameter that is a table: ``gaps: Table[Gap]``, of at most fifty rows, no two with the same key."""
 
 
 def validate_params(model: type[Params], values: Any, *, where: str) -> Params:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from siyu.contract import templates
-from siyu.contract.conditions import Condition, Or
+from siyu.contract.conditions import Because, Condition, Or, walk
 from siyu.contract.errors import PluginError, RuleError, SiyuError
 from siyu.contract.events import Catalog
 from siyu.contract.facts import Fact
@@ -332,6 +332,8 @@ def _check(made: Program, catalog: Catalog, channels: Iterable[str] | None) -> N
     for condition in (made.audience, *made.conditions, *([made.trigger.when] if hasattr(made.trigger, "when") else [])):
         if not isinstance(condition, Condition):
             raise PluginError(f"{condition!r} is not a condition", field="condition", remedy="compare facts")
+        if any(isinstance(part, Because) for part in walk(condition)):
+            raise PluginError(f"{condition!r} says why", field="condition", remedy="leave because() to tags and stages")
         for leaf in condition.leaves():
             if isinstance(leaf, Fact):
                 catalog.check(leaf)

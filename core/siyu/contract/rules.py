@@ -10,11 +10,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from siyu.contract.conditions import ALWAYS, MOST_LEVELS, MOST_PARTS, Condition, Expr, measure
+from siyu.contract.conditions import ALWAYS, MOST_LEVELS, MOST_PARTS, Condition, Expr, cases, measure
 from siyu.contract.errors import RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.params import Params
@@ -31,6 +31,8 @@ MOST_YIELDED = 10_000
 """How many tags one rule may give; affinities and interests give hundreds."""
 MOST_TITLE, MOST_BECAUSE = 200, 10_000
 """Letters of a title and of a reason."""
+MOST_CASES = 50
+"""How many alternatives of one condition may say why."""
 MOST_STAY = 3_660
 MOST_FACTS = 1_000
 """How many facts the conditions and reasons of one rule may take, each of them a column for every user."""
@@ -44,7 +46,9 @@ class Tag:
 
     ``key`` starts with the plugin's name (``pets.food_running_out``), ``title`` is what an operator reads.
     ``because`` says why, in words, with the names of the rule's facts and parameters in braces; ``facts`` names
-    those that are not attributes of the rule because they depend on parameters.
+    those that are not attributes of the rule because they depend on parameters. Where there are several reasons, each
+    alternative says its own: ``when=known.because("{age} months old") | presumed.because("bought {bought} of them")``;
+    ``because`` is then for alternatives without words, and for when the tag is lost.
     """
 
     key: str
@@ -196,11 +200,21 @@ def _listed(given: Iterable[T], wanted: type[T], names: Collection[str]) -> list
         facts.update(leaf.name for leaf in (*item.when.leaves(), *item.facts.values()))
         if len(facts) > MOST_FACTS:
             raise RuleError(f"more than {MOST_FACTS:,} facts", field=item.key, remedy="take fewer, or several rules")
-        for name in placeholders(item.because):
+        for name in chain.from_iterable(map(placeholders, _reasons(item))):
             if name not in names and name not in item.facts:
                 valid = ", ".join(sorted({*names, *item.facts}))
                 raise RuleError(f"because names {{{name}}}", field=item.key, remedy=f"names are: {valid}")
     return found
+
+
+def _reasons(item: Tag | Stage) -> list[str]:
+    """What may be said of why it is given."""
+    found = [words for _, words in cases(item.when)[1]]
+    for words in found:
+        _text(item.key, "because", words, MOST_BECAUSE)
+    if len(found) > MOST_CASES:
+        raise RuleError(f"{len(found)} cases with reasons", field=item.key, remedy=f"tell at most {MOST_CASES} apart")
+    return [item.because, *found]
 
 
 def too_large(key: str, parts: int, levels: int) -> RuleError:
@@ -233,15 +247,19 @@ def _check(item: Tag | Stage) -> None:
     if not isinstance(when, Condition):
         remedy = "compare it with something" if isinstance(when, Expr) else "build it from facts, e.g. self.orders >= 3"
         raise RuleError(f"when={when!r} is not a condition", field=key, remedy=remedy)
-    for name, text, most in (("title", item.title, MOST_TITLE), ("because", item.because, MOST_BECAUSE)):
-        # As PostgreSQL keeps texts: without NUL, and Unicode.
-        if not isinstance(text, str) or len(text) > most or "\0" in text or not _unicode(text):
-            remedy = f"give a text of at most {most:,} letters, Unicode without NUL"
-            raise RuleError(f"{name}={_cut(text)}", field=key, remedy=remedy)
+    _text(key, "title", item.title, MOST_TITLE)
+    _text(key, "because", item.because, MOST_BECAUSE)
     if not isinstance(item.facts, Mapping) or not all(
         isinstance(name, str) and isinstance(fact, Fact) for name, fact in item.facts.items()
     ):
         raise RuleError(f"facts={_cut(item.facts)}", field=key, remedy="give facts by name: {'bought': Count(...)}")
+
+
+def _text(key: str, name: str, text: object, most: int) -> None:
+    # As PostgreSQL keeps texts: without NUL, and Unicode.
+    if not isinstance(text, str) or len(text) > most or "\0" in text or not _unicode(text):
+        remedy = f"give a text of at most {most:,} letters, Unicode without NUL"
+        raise RuleError(f"{name}={_cut(text)}", field=key, remedy=remedy)
 
 
 def _unicode(text: str) -> bool:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import narwhals as nw
 import polars as pl
 
+from siyu.engine.compile import to_narwhals
 from siyu.engine.evaluate import stage_column
 from siyu.engine.rulebook import Reason, Rulebook
 
@@ -31,7 +33,8 @@ TAG_CHANGES = {"user_id": pl.Int64, "tag": pl.String, "gained": pl.Boolean, "why
 class Changes:
     """``tags``: user_id, tag, gained, why. ``stages``: user_id, track, before, after (null = none), why.
 
-    ``why`` is a JSON array of the values of the facts that the reason names, in its order.
+    ``why`` is a JSON array of the values of the facts that the reason names, in its order, and behind them the number
+    of its case, where it has cases.
     """
 
     tags: pl.DataFrame
@@ -115,8 +118,9 @@ def diff_few(
 
 
 def _json(reason: Reason | None, facts: Mapping[str, Any]) -> str:
-    values = [facts[fact.name] for fact in reason.facts.values()] if reason else []
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"), default=date.isoformat)
+    return json.dumps(
+        reason.values(facts) if reason else [], ensure_ascii=False, separators=(",", ":"), default=date.isoformat
+    )
 
 
 def _aligned(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
@@ -198,14 +202,17 @@ class _Why:
 
     def values(self, reason: Reason | None, mask: pl.Series) -> pl.Series:
         names = [fact.name for fact in reason.facts.values()] if reason else []
-        if not names:
+        if reason is None or not (names or reason.cases):
             return _repeat("[]", int(mask.sum()))
-        if len(self._facts) <= FEW:
+        if len(self._facts) <= FEW and not reason.cases:
             rows = zip(*(self._texts(name) for name in names), strict=True)
             return pl.Series([f"[{','.join(row)}]" for row, held in zip(rows, mask, strict=True) if held])
         # Polars 2.1 panics where texts are put together of columns that lie in several pieces.
-        changed = self._facts.select(names).filter(mask).rechunk()
-        texts = pl.DataFrame([_text(column) for column in changed.iter_columns()])
+        changed = self._facts.select({"user_id", *names, *reason.asked}).filter(mask).rechunk()
+        if len(changed) <= FEW and reason.cases:
+            return pl.Series([_json(reason, row) for row in changed.iter_rows(named=True)])
+        told = [*map(changed.get_column, names), *([_cases(reason, changed)] if reason.cases else ())]
+        texts = pl.DataFrame([_text(column).alias(f"{number}") for number, column in enumerate(told)])
         return texts.select(pl.format("[{}]", pl.concat_str(pl.all(), separator=",")).alias("why")).to_series()
 
     def _texts(self, name: str) -> list[str]:
@@ -213,6 +220,14 @@ class _Why:
         if name not in self._known:
             self._known[name] = _text(self._facts.get_column(name)).to_list()
         return self._known[name]
+
+
+def _cases(reason: Reason, facts: pl.DataFrame) -> pl.Series:
+    """For each row the number of the first case that holds; null where none does."""
+    chains = {"@case": [when for when, _ in reason.cases]}
+    numbered = to_narwhals(nw.from_native(facts.lazy()), {name: name for name in reason.asked}, {}, chains)
+    found: pl.LazyFrame = numbered.select(*chains).to_native()
+    return found.collect().to_series()
 
 
 def _text(column: pl.Series) -> pl.Series:

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from siyu.contract.conditions import Condition, Scalar
+from siyu.contract.facts import with_alternatives
 from siyu.engine.days import window_start
 from siyu.engine.evaluate import Decider, since_column, stage_column
 from siyu.engine.rulebook import Reason, Track
@@ -123,6 +124,8 @@ def render(reason: Mapping[str, Any], why: Sequence[Any]) -> str:
     values = dict(zip((name for name, _ in reason.get("facts", ())), why, strict=False))
     words = {name: worded(value) for name, value in {**reason.get("params", {}), **values}.items()}
     template: str = reason.get("because", "")
+    if (told := reason.get("cases")) and len(why) > len(values) and why[-1] is not None:
+        template = told[why[-1]]
     try:
         return template.format_map(words)
     except (KeyError, ValueError, IndexError):
@@ -158,9 +161,10 @@ def _tried(
     names = {fact.name: name for name, fact in reason.named.items()}
     condition = read(when, names, facts)
     values: dict[str, FactValue] = {}
-    for leaf in (*when.leaves(), *reason.facts.values()):
-        values[leaf.name] = FactValue(names.get(leaf.name) or declared(leaf), leaf.name, facts[leaf.name])
-    said = render(reason.to_json(), [facts[fact.name] for fact in reason.facts.values()]) if condition.held else ""
+    for leaf in with_alternatives((*when.leaves(), *reason.facts.values())):
+        if leaf.name in facts:
+            values[leaf.name] = FactValue(names.get(leaf.name) or declared(leaf), leaf.name, facts[leaf.name])
+    said = render(reason.to_json(), reason.values(facts)) if condition.held else ""
     because = said or (condition.text if condition.held else failing(condition))
     return because, condition, tuple(values.values()), {**reason.settings, **reason.params}
 

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import narwhals as nw
 
+from siyu.contract.conditions import Expr, Lit
 from siyu.contract.events import PROFILE_UPDATED, Catalog, Source
 from siyu.contract.facts import (
     DAY,
@@ -35,6 +36,7 @@ from siyu.contract.facts import (
     EventFact,
     Fact,
     First,
+    FirstKnown,
     Formula,
     Last,
     Max,
@@ -267,6 +269,8 @@ class _Now:
             column = columns.setdefault(fact.name, f"r{len(columns)}")
             if isinstance(fact, Formula):
                 frame = reckon(frame, columns, {column: fact.expr})
+            elif isinstance(fact, FirstKnown):
+                frame = frame.with_columns(**{column: nw.coalesce(*(_plain(each, columns) for each in fact.of))})
             else:
                 value = nw.col(columns[fact.of.name])
                 passed = [value <= cut if fact.reverse else value > cut for cut in fact.cuts]
@@ -401,15 +405,20 @@ def _added(column: nw.Expr, how: str) -> nw.Expr:
     return column.min()
 
 
-def _derived(facts: Sequence[Fact]) -> list[Formula | Score]:
+def _derived(facts: Sequence[Fact]) -> list[FirstKnown | Formula | Score]:
     """The facts that are made of others, each after those that it is made of."""
-    found: dict[str, Formula | Score] = {}
+    found: dict[str, FirstKnown | Formula | Score] = {}
     for fact in facts:
-        if isinstance(fact, Formula | Score):
-            inner = [fact.of] if isinstance(fact, Score) else list(fact.expr.leaves())
-            found |= {each.name: each for each in _derived([leaf for leaf in inner if isinstance(leaf, Fact)])}
+        if isinstance(fact, FirstKnown | Formula | Score):
+            found |= {each.name: each for each in _derived(fact.inner)}
             found[fact.name] = fact
     return list(found.values())
+
+
+def _plain(expr: Expr, columns: Mapping[str, str]) -> nw.Expr:
+    """The value in the one type that all of its kind can be of."""
+    value = nw.lit(expr.value) if isinstance(expr, Lit) else nw.col(columns[repr(expr)])
+    return value.cast(nw.Float64) if expr.kind == "number" else value
 
 
 def _test(source: Source, field: str, test: Test) -> nw.Expr:

@@ -34,6 +34,7 @@ from siyu.contract.facts import (
     EventFact,
     Fact,
     First,
+    FirstKnown,
     Formula,
     Last,
     Max,
@@ -179,6 +180,8 @@ class _Plan:
                 return _reckoned_from_date(fact)
             case Formula(expr):
                 return self._formula(expr)
+            case FirstKnown(of):
+                return _first_known([self._plain(each) for each in of])
             case Score(of, cuts, reverse):
                 return _score(self._value(of), cuts, reverse)
             case EventFact():
@@ -196,6 +199,16 @@ class _Plan:
             case Arithmetic(op, left, right):
                 return _arithmetic(_REAL[op], self._formula(left), self._formula(right))
         raise TypeError(expr)
+
+    def _plain(self, expr: Expr) -> Value:
+        """The value in the one type that all of its kind can be of."""
+        if expr.kind == "number":
+            return self._formula(expr)
+        if isinstance(expr, Lit):
+            constant = expr.value
+            return lambda user: constant
+        assert isinstance(expr, Fact)
+        return self._value(expr)
 
     def _of_events(self, fact: EventFact) -> Value:
         sources = self._catalog.resolve(fact)
@@ -304,6 +317,16 @@ def _arithmetic(reckon: Callable[[float, float], float], left: Value, right: Val
         except ZeroDivisionError:
             return None
         return found if math.isfinite(found) else None
+
+    return value
+
+
+def _first_known(of: Sequence[Value]) -> Value:
+    def value(user: _User) -> Any:
+        for each in of:
+            if (found := each(user)) is not None:
+                return found
+        return None
 
     return value
 

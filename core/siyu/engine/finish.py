@@ -25,6 +25,7 @@ from siyu.contract.facts import (
     EventFact,
     Fact,
     First,
+    FirstKnown,
     Formula,
     Last,
     Max,
@@ -89,6 +90,8 @@ class Finish:
                 return self._age(fact, own)
             case Formula():
                 return self._formula(fact.expr, columns)
+            case FirstKnown(of):
+                return pl.coalesce([self._plain(each, columns) for each in of])
             case Score(of, cuts, reverse):
                 value = self.value(of, columns)
                 passed = [value <= cut if reverse else value > cut for cut in cuts]
@@ -140,6 +143,18 @@ class Finish:
                 a, b = self._formula(left, columns), self._formula(right, columns)
                 value = {"+": a + b, "-": a - b, "*": a * b, "/": _divide(a, b)}[op]
                 return pl.when(value.is_finite()).then(value)
+        raise TypeError(expr)
+
+    def _plain(self, expr: Expr, columns: Sequence[str]) -> pl.Expr:
+        """The value in the one type that all of its kind can be of."""
+        match expr:
+            case _ if expr.kind == "number":
+                return self._formula(expr, columns)
+            case Fact():
+                value = self.value(expr, columns)
+                return value.cast(pl.String) if expr.kind == "text" else value
+            case Lit(constant):
+                return pl.lit(constant)
         raise TypeError(expr)
 
     def _until(self, fact: DaysUntil, text: pl.Expr | None) -> pl.Expr:

@@ -9,13 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 from siyu.contract.budget import ANSWER_SECONDS, Call, make
-from siyu.contract.conditions import ALWAYS, MOST_LEVELS, MOST_PARTS, And, Condition, HasTag, Not, Or, measure
+from siyu.contract.conditions import (
+    ALWAYS,
+    MOST_LEVELS,
+    MOST_PARTS,
+    And,
+    Case,
+    Condition,
+    HasTag,
+    Not,
+    Or,
+    cases,
+    measure,
+)
 from siyu.contract.errors import PluginError, RuleError
 from siyu.contract.facts import Fact
 from siyu.contract.manager import Plugin
@@ -23,10 +36,12 @@ from siyu.contract.params import Params
 from siyu.contract.playbooks import Playbook
 from siyu.contract.program import tags_given
 from siyu.contract.rules import Lifecycle, Rule, Stage, State, Tag, placeholders, stages_of, tags_of, too_large
+from siyu.engine.compile import to_python
 
 __all__ = ["Failed", "Name", "Reason", "Rulebook", "Standing", "TagRule", "Track", "bind", "bind_fenced"]
 
 
+T = TypeVar("T", Tag, Stage)
 Name = tuple[str, str]
 """Of a rule: the plugin's name and the rule's key."""
 
@@ -35,7 +50,8 @@ Name = tuple[str, str]
 class Reason:
     """How a decision is explained: the template, the facts it mentions, and the parameters as they stood.
 
-    ``rule`` is the key of the rule, ``named`` all its facts by its own names, ``settings`` all its parameters.
+    ``rule`` is the key of the rule, ``named`` all its facts by its own names, ``settings`` all its parameters. Where
+    there are ``cases``, the first that holds has the template; ``template`` is for where none does, as at a loss.
     """
 
     template: str
@@ -44,14 +60,32 @@ class Reason:
     rule: str = ""
     named: Mapping[str, Fact] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    cases: tuple[Case, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As stored with the version. Facts are a list: their order is that of the values, and jsonb keeps no other."""
-        return {
+        """As stored with the version. Facts are a list: their order is that of the values, and jsonb keeps no other.
+        Behind the values stands the number of the case, where there are cases."""
+        kept = {
             "because": self.template,
             "facts": [[name, fact.name] for name, fact in self.facts.items()],
             "params": dict(self.params),
         }
+        return kept | ({"cases": [template for _, template in self.cases]} if self.cases else {})
+
+    def values(self, facts: Mapping[str, Any]) -> list[Any]:
+        """What is stored of a user with these facts (by their own names): the values, and the number of the case."""
+        found = [facts[fact.name] for fact in self.facts.values()]
+        return [*found, self._case(tuple(facts[name] for name in self.asked))] if self.cases else found
+
+    @cached_property
+    def asked(self) -> list[str]:
+        """The names of the facts that say which case it is."""
+        return list({leaf.name: None for when, _ in self.cases for leaf in when.leaves()})
+
+    @cached_property
+    def _case(self) -> Callable[[tuple[Any, ...]], int | None]:
+        evaluate = to_python(self.asked, [], [[when for when, _ in self.cases]])
+        return lambda row: evaluate(row)[1][0]
 
 
 @dataclass(frozen=True)
@@ -243,12 +277,18 @@ class _Binder:
             expand = _Expander({key: rule.tag.when for key, rule in self._tags.items()}, set(standing.tags))
             try:
                 tags = tuple(
-                    replace(each, tag=replace(each.tag, when=expand(each.tag.when, each.name, (key,))))
+                    replace(
+                        each,
+                        tag=replace(each.tag, when=expand(each.tag.when, each.name, (key,))),
+                        reason=expand.reason(each.reason, each.name, (key,)),
+                    )
                     for key, each in self._tags.items()
                 )
                 tracks = tuple(
                     replace(
-                        each, stages=tuple(replace(s, when=expand(s.when, (each.plugin, key))) for s in each.stages)
+                        each,
+                        stages=tuple(replace(s, when=expand(s.when, (each.plugin, key))) for s in each.stages),
+                        reasons=tuple(expand.reason(reason, (each.plugin, key)) for reason in each.reasons),
                     )
                     for key, each in self._tracks.items()
                 )
@@ -282,7 +322,8 @@ def _ask(plugin: str, rule: Rule, p: Params, state: State | None) -> _Answer:
         return [], _track(plugin, rule, p)
     settings = p.model_dump(mode="json")
     given = {**(state or {}), **settings}
-    return [TagRule(plugin, t, _reason(rule, t, given, settings)) for t in tags_of(rule, plugin, p, state)], None
+    said = [_said(rule, tag, given, settings) for tag in tags_of(rule, plugin, p, state)]
+    return [TagRule(plugin, tag, reason) for tag, reason in said], None
 
 
 def _given(name: Name, playbook: Playbook, p: Params) -> Call[_Answer]:
@@ -324,6 +365,12 @@ class _Expander:
             raise _Unfounded(rule, too_large("with the tags that it builds on", parts, levels))
         return expanded
 
+    def reason(self, reason: Reason, rule: Name, within: tuple[str, ...] = ()) -> Reason:
+        """A reason, the conditions of its cases over facts alone."""
+        if not reason.cases:
+            return reason
+        return replace(reason, cases=tuple((self(when, rule, within), words) for when, words in reason.cases))
+
     def _expand(self, condition: Condition, rule: Name, within: tuple[str, ...]) -> Condition:
         match condition:
             case HasTag(key):
@@ -348,24 +395,31 @@ class _Expander:
 
 
 def _track(plugin: str, rule: Lifecycle, p: Params) -> Track:
-    stages, settings = tuple(stages_of(rule, p)), p.model_dump(mode="json")
-    if not 1 <= len(stages) <= 200:
-        raise RuleError(f"{len(stages)} stages", field=rule.key, remedy="yield 1 to 200")
-    reasons = tuple(_reason(rule, stage, settings, settings) for stage in stages)
+    settings = p.model_dump(mode="json")
+    said = [_said(rule, stage, settings, settings) for stage in stages_of(rule, p)]
+    if not 1 <= len(said) <= 200:
+        raise RuleError(f"{len(said)} stages", field=rule.key, remedy="yield 1 to 200")
+    stages, reasons = zip(*said, strict=True)
     return Track(plugin, rule.key, rule.title, stages, reasons)
 
 
-def _reason(rule: Rule, item: Tag | Stage, given: Mapping[str, Any], settings: Mapping[str, Any]) -> Reason:
+def _said(rule: Rule, item: T, given: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[T, Reason]:
+    """A tag or stage, and apart from its condition why it is given."""
+    when, found = cases(item.when)
+    template = item.because or "; ".join(dict.fromkeys(words for _, words in found if words))
+    told: tuple[Case, ...] = tuple((held, words or item.because) for held, words in found)
     facts = {**rule.facts, **item.facts}
-    names = dict.fromkeys(placeholders(item.because))
-    return Reason(
-        item.because,
+    names = dict.fromkeys(chain.from_iterable(map(placeholders, (template, *(words for _, words in told)))))
+    reason = Reason(
+        template,
         {name: facts[name] for name in names if name in facts},
         {name: given[name] for name in names if name not in facts},
         rule.key,
         facts,
         settings,
+        told,
     )
+    return replace(item, when=when), reason
 
 
 def _collect(found: dict[str, Fact], leaves: Iterable[Any], reason: Reason) -> None:

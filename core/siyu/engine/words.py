@@ -43,6 +43,7 @@ from siyu.contract.facts import (
     Distinct,
     EventFact,
     First,
+    FirstKnown,
     Formula,
     Last,
     Max,
@@ -83,7 +84,8 @@ class Node:
 
     ``op`` is ``always``, ``and``, ``or``, ``not``, ``missing``, ``in``, ``between``, ``has_tag`` or a comparison: those
     have ``held``, whether it holds for the user. Or it is ``fact``, ``literal`` or arithmetic: those have ``value``,
-    None where it is missing; ``fact`` is the declaration of a fact. Without a user nothing is held and only literals
+    None where it is missing; ``fact`` is the declaration of a fact, whose children are those that it is the first
+    known of. Without a user nothing is held and only literals
     have a value.
     """
 
@@ -138,6 +140,8 @@ def declared(fact: Leaf) -> str:
             return f"{unit} since {attribute}"
         case Score(of, cuts, reverse):
             return f"{'reverse ' if reverse else ''}band 1 to {len(cuts) + 1} of {declared(of)}"
+        case FirstKnown(of):
+            return f"({', else '.join(map(_sum, of))})"
         case Formula(expr):
             return _sum(expr)
         case EventFact(event, where, days):
@@ -253,12 +257,19 @@ class _Reader:
                 )
             case Leaf():
                 found = None if self._facts is None else self._facts[expr.name]
-                return Node("fact", self._names.get(expr.name) or declared(expr), value=found, fact=expr.name)
+                text = self._names.get(expr.name) or declared(expr)
+                return Node("fact", text, value=found, fact=expr.name, children=self._alternatives(expr))
             case Arithmetic(op, left, right):
                 sides = self.value(left), self.value(right)
                 text = f" {op} ".join(f"({side.text})" if side.op in "+-*/" else side.text for side in sides)
                 return Node(op, text, value=_arithmetic(op, *sides), children=sides)
         raise TypeError(expr)
+
+    def _alternatives(self, fact: Leaf) -> tuple[Node, ...]:
+        """What a fact is the first known of, where these are known by themselves, too."""
+        if not isinstance(fact, FirstKnown) or not all(each.name in (self._facts or ()) for each in fact.inner):
+            return ()
+        return tuple(map(self.value, fact.of))
 
     def _test(self, op: str, text: str, operands: tuple[Node, ...], test: Callable[..., Any]) -> Node:
         if self._facts is None:
@@ -276,8 +287,16 @@ class _Reader:
 
 def _found(*operands: Node) -> str:
     """What was found in the place of what is not written there already."""
-    values = [shown(operand.value) for operand in operands if operand.op != "literal"]
+    values = [_answer(operand) for operand in operands if operand.op != "literal"]
     return f" (is {' against '.join(values)})" if values else ""
+
+
+def _answer(operand: Node) -> str:
+    """A value, and of the first known of several facts, which of them it is."""
+    answered = operand
+    while answered.fact and (known := [each for each in answered.children if each.value is not None]):
+        answered = known[0]
+    return shown(operand.value) + (f": {answered.text}" if answered is not operand else "")
 
 
 def _arithmetic(op: str, left: Node, right: Node) -> float | None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from siyu.contract.errors import NotFound
+from siyu.contract.facts import with_alternatives
 from siyu.engine import explain as engine
 from siyu.engine.evaluate import Decider
 from siyu.engine.explain import RULE_GONE, Standing, TriedTag, TriedTrack, render
@@ -62,7 +63,8 @@ async def explain_users(
         rows = await Decisions(ctx.home, brand.id).standing(connection, users, at)
         history = await Lake(ctx.home, brand.id, catalog).of_users(connection, users)
     moment, bound = at or here.at, here.bound
-    facts = await asyncio.to_thread(compute, bound.facts, catalog, history, moment, here.days)
+    wanted = with_alternatives(bound.facts)
+    facts = await asyncio.to_thread(compute, wanted, catalog, history, moment, here.days)
     stands: dict[int, list[Standing]] = {user: [] for user in users}
     for row in rows:
         stands[row["user_id"]].append(_standing(row))

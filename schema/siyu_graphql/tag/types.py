@@ -52,6 +52,8 @@ class PastTag(Decided):
 
     merge: strawberry.Private[int | None]
 
-    @computed("Why the user lost it: the same reason, with the values at the end; or that they were merged.")
+    @computed(
+        "Why the user lost it: the reasons for which it is given, with the values at the end; or that they were merged."
+    )
     async def ended_because(self, info: Info) -> str:
         return MERGED if self.merge is not None else await words(info, self.ended)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from siyu import ALWAYS, Attribute, Condition, Count, HasTag, RuleError, Total
-from siyu.contract.conditions import And, Lit, Or, lift
+from siyu.contract.conditions import And, Lit, Or, cases, lift
 
 orders = Count("order.paid")
 spent = Total("order.paid", "amount")
@@ -52,6 +52,12 @@ class Level(enum.IntEnum):
         (lambda: HasTag(3), "HasTag(3)", "the key of a tag"),  # type: ignore[arg-type]
         (lambda: (orders > 1) & True, "True is not a condition", "brackets"),  # type: ignore[operator]
         (lambda: (orders > 1) | skin, "Attribute('skin') is not a condition", "brackets"),  # type: ignore[operator]
+        (lambda: (orders > 1).because(" "), "because(' ')", "say why"),
+        (lambda: (orders > 1).because(7), "because(7)", "say why"),  # type: ignore[arg-type]
+        (lambda: cases(~(orders > 1).because("a")), "gives reasons", "none within ~"),
+        (lambda: cases((orders > 1).because("a").because("b")), "gives reasons", "one within each"),
+        (lambda: cases((orders > 1).because("a") & (spent > 1).because("b")), "gives reasons", "one within each"),
+        (lambda: cases(ALWAYS & ~(skin == "x").because("a")), "gives reasons", "none within ~"),
         (lambda: Lit(True, "flag") < Lit(False, "flag"), "True is true or false", "== or !="),
     ],
 )
@@ -117,3 +123,16 @@ def test_the_facts_of_a_condition_are_found_in_reading_order() -> None:
     assert [leaf.name for leaf in condition.leaves()] == [
         each.name for each in (orders, spent, skin, skin, orders, spent)
     ]
+
+
+def test_each_alternative_that_says_why_is_a_case_of_the_condition() -> None:
+    few, much, oily = orders > 1, spent > 2, skin == "oily"
+    condition, told = cases((few.because("few") | much | ((oily | ALWAYS) & ~few).because("oily")) & (orders < 9))
+    assert repr(condition) == repr((few | much | ((oily | ALWAYS) & ~few)) & (orders < 9))
+    assert [(repr(held), words) for held, words in told] == [
+        (repr(few & (orders < 9)), "few"),
+        (repr(much & (orders < 9)), ""),
+        (repr(And(((oily | ALWAYS) & ~few, orders < 9))), "oily"),
+    ]
+    assert cases(few.because("few")) == (few, [(few, "few")])
+    assert cases(few) == (few, [])

@@ -21,6 +21,7 @@ from siyu import (
     EventKind,
     Fact,
     First,
+    FirstKnown,
     Formula,
     Last,
     Line,
@@ -86,6 +87,10 @@ CATALOG = Catalog([*PluginManager().catalog.kinds.values(), EventKind("shop.deli
         (Last("order.paid", "store"), Last("order.paid", "store", kind="text")),
         (Formula(Count("order.paid") / 2), Formula(Count("order.paid", where={}) / 2)),
         (Score(Count("order.paid"), [2, 1]), Score(Count("order.paid"), (1.0, 2.0))),
+        (
+            FirstKnown(Age("birthday"), Count("order.paid") / 2),
+            FirstKnown(Age("birthday"), Formula(Count("order.paid", where={}) / 2)),
+        ),
     ],
 )
 def test_equal_declarations_are_one_fact(one: Fact, other: Fact) -> None:
@@ -147,6 +152,9 @@ def test_declarations_that_differ_in_anything_are_different_facts() -> None:
         Score(Count("order.paid"), [1], reverse=True),
         Score(Count("order.paid"), [1, 2]),
         Score(Count("order.paid", days=7), [1]),
+        FirstKnown(Count("order.paid"), Count("order.refunded")),
+        FirstKnown(Count("order.refunded"), Count("order.paid")),
+        FirstKnown(Count("order.paid"), Count("order.refunded"), 1),
     ]
     assert len({fact.name for fact in facts}) == len(facts)
 
@@ -194,6 +202,12 @@ def test_declarations_that_differ_in_anything_are_different_facts() -> None:
         (lambda: Score(Attribute("skin"), [1]), "Score(Attribute('skin'))", "a number"),
         (lambda: Score(Count("order.paid"), []), "cuts=[]", "at least one"),
         (lambda: Score(Count("order.paid"), [float("nan")]), "cuts=[nan]", "at least one"),
+        (lambda: FirstKnown(Count("order.paid")), "FirstKnown(Count('order.paid'))", "two or more"),
+        (lambda: FirstKnown(1, Count("order.paid")), "FirstKnown(1, Count('order.paid'))", "as the last"),
+        (lambda: FirstKnown(Count("order.paid"), 1, 2), "FirstKnown(Count('order.paid'), 1, 2)", "as the last"),
+        (lambda: FirstKnown(Count("order.paid"), None), "None cannot stand", "use a fact"),  # type: ignore[arg-type]
+        (lambda: FirstKnown(Count("order.paid"), Attribute("skin")), "Attribute('skin'), a text", "of one kind"),
+        (lambda: FirstKnown(Attribute("skin"), 7), "7, a number", "of one kind"),
         (lambda: Formula(NO_NUMBER), "Formula(", "arithmetic on facts"),
         (lambda: Formula(Attribute("skin")), "Formula(", "arithmetic on facts"),
         (lambda: Formula(lift(1) + 1), "Formula(", "arithmetic on facts"),
@@ -228,6 +242,7 @@ def test_a_fact_that_has_no_meaning_is_refused(declare: Callable[[], Any], named
         (First("shop.delivered", "fee", kind="number"), ["shop.delivered"]),
         (Formula(Count("shop.delivered") / DaysSinceFirst("shop.delivered")), ["shop.delivered"]),
         (Formula(Count("order.paid") / Age("birthday")), ["order.paid", "profile.updated"]),
+        (FirstKnown(Age("birthday"), Age("due"), 7), ["profile.updated"]),
         (
             DaysSince("interaction"),
             [

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from siyu import (
+    Age,
     Arm,
     Assign,
     Attribute,
@@ -17,6 +18,7 @@ from siyu import (
     Count,
     Daily,
     DaysUntil,
+    FirstKnown,
     Happened,
     HasTag,
     OnDate,
@@ -121,6 +123,7 @@ def test_steps_lie_in_a_row_each_with_what_may_follow_it() -> None:
             Send("outbox", "hi"),
             audience=Attribute("skin", values=("dry", "oily"), default="dry") == "oily",
         ),
+        made(Send("outbox", "hi"), audience=FirstKnown(Age("birthday"), Count("order.paid") / 2, 7) >= 8),
     ],
     ids=lambda one: repr(one.trigger)[:30],
 )
@@ -187,6 +190,7 @@ REFUSED = {
     "a day that there is not": lambda: made(Send("outbox", "a"), trigger=OnDate(2, 30)),
     "one arm": lambda: made(Split("s", {"a": Arm(1)})),
     "no condition": lambda: made(Send("outbox", "a"), audience=True),
+    "a reason": lambda: made(Send("outbox", "a"), audience=(Count("order.paid") > 1).because("often")),
     "something else": lambda: made("hello"),  # type: ignore[arg-type]
     "a task without a title": lambda: made(Assign("adviser", "")),
     "too many": lambda: made(*[Wait(HOUR)] * (MOST_STEPS + 1)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from siyu import ALWAYS, Attribute, Condition, Count, DaysSince, Stage, Tag, Total
 from siyu.contract.events import MOMENT
+from siyu.engine import diff as diff_module
 from siyu.engine.diff import FEW, Changes, diff, diff_few
 from siyu.engine.evaluate import Decider
 from siyu.engine.rulebook import Reason, Rulebook, TagRule, Track
+from siyu.engine.words import read
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -53,11 +55,16 @@ conditions: st.SearchStrategy[Condition] = st.sampled_from(
 )
 
 
-def _reason(facts: list[str]) -> Reason:
-    return Reason(" ".join(f"{{{name}}}" for name in facts), {name: FACTS[name] for name in facts}, {})
+def _reason(facts: Sequence[str] = (), cases: Sequence[Condition] = ()) -> Reason:
+    named = {name: FACTS[name] for name in facts}
+    return Reason(" ".join(f"{{{name}}}" for name in facts), named, {}, cases=tuple((each, "") for each in cases))
 
 
-reasons = st.lists(st.sampled_from(sorted(FACTS)), unique=True, max_size=4).map(_reason)
+reasons = st.builds(
+    _reason,
+    st.lists(st.sampled_from(sorted(FACTS)), unique=True, max_size=4),
+    st.just([]) | st.lists(conditions, max_size=3),
+)
 stages = st.lists(
     st.builds(
         lambda key, when, stay: Stage(key, key, when, stay=stay),
@@ -183,14 +190,16 @@ def test_what_stood_and_the_changes_make_what_stands(world: tuple[Rulebook, pl.D
 
 
 @settings(max_examples=150, deadline=None)
-@given(world=worlds())
-def test_a_few_users_are_compared_as_many_are(world: tuple[Rulebook, pl.DataFrame, pl.DataFrame]) -> None:
+@given(world=worlds(), least=st.sampled_from([0, FEW]))
+def test_a_few_users_are_compared_as_many_are(world: tuple[Rulebook, pl.DataFrame, pl.DataFrame], least: int) -> None:
     rulebook, facts, before = world
     decider = Decider(rulebook, SHANGHAI)
     past, values = by_user(before), by_user(facts)
     after = {user: decider.user(mine, past.get(user, {}), NOW) for user, mine in values.items()}
     few = diff_few(rulebook, past, after, values)
-    many = diff(rulebook, before, decider.frame(facts, before, NOW), facts)
+    with pytest.MonkeyPatch().context() as patch:
+        patch.setattr(diff_module, "FEW", least)
+        many = diff(rulebook, before, decider.frame(facts, before, NOW), facts)
     assert few.tags.schema == many.tags.schema
     assert few.stages.schema == many.stages.schema
     assert noted(few) == noted(many)
@@ -228,7 +237,11 @@ def test_every_change_says_why_with_the_values_of_the_facts_it_names(
     for user, track, key, why in told:
         reason = reasons.get((track, key))
         named = list(reason.facts.values()) if reason else []
-        assert json.loads(why) == [values[user][fact.name] for fact in named]
+        expected = [values[user][fact.name] for fact in named]
+        if reason and reason.cases:
+            held = (number for number, (when, _) in enumerate(reason.cases) if read(when, {}, values[user]).held)
+            expected.append(next(held, None))
+        assert json.loads(why) == expected
 
 
 @pytest.mark.parametrize("users", [2, 2 * FEW])
@@ -263,7 +276,7 @@ def test_tags_and_stages_of_a_plugin_that_was_removed_are_lost() -> None:
 
 
 def test_a_stage_is_kept_until_the_midnight_that_ends_its_stay() -> None:
-    track = Track("p", "t", "t", (Stage("old", "old", ORDERS > 0, stay=14), Stage("new", "new")), (_reason([]),) * 2)
+    track = Track("p", "t", "t", (Stage("old", "old", ORDERS > 0, stay=14), Stage("new", "new")), (_reason(),) * 2)
     decider = Decider(Rulebook((), (track,), {}), SHANGHAI)
     facts = pl.DataFrame([(1, 0, None, 0.0, None)], schema=SCHEMA, orient="row")
     for since, stage in (

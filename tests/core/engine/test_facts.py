@@ -36,6 +36,7 @@ from siyu import (
     Expr,
     Fact,
     First,
+    FirstKnown,
     Formula,
     Last,
     Max,
@@ -127,6 +128,9 @@ def expected(fact: Fact, user: int, events: Sequence[Event], at: datetime, zone:
                 return None
             months = max(n for n in range(-3000, 3000) if months_later(day, n) <= today)
             return months if fact.unit == "months" else math.floor(months / 12)
+        case FirstKnown(of):
+            given = (each.value if isinstance(each, Lit) else expected(each, user, events, at, zone) for each in of)  # type: ignore[arg-type]
+            return next((each for each in given if each is not None), None)
         case Formula(expr):
             return reckoned(expr, user, events, at, zone)
         case Score(of, cuts, reverse):
@@ -439,7 +443,23 @@ scores = st.builds(
     st.lists(st.sampled_from([0, 1, 2, 3, 0.5, 10, -4.25]), min_size=1, max_size=4),
     st.booleans(),
 )
-facts = simple | named | scores
+attributes = st.sampled_from(["skin", "city", "nobody"])
+
+
+def first_known(of: st.SearchStrategy[Fact], literal: Any) -> st.SearchStrategy[Fact]:
+    return st.builds(
+        lambda of, last: FirstKnown(*of, *last), st.lists(of, min_size=2, max_size=3), st.sampled_from([[], [literal]])
+    )
+
+
+numbers_first = first_known(numbers | named | scores, 7)
+firsts = st.one_of(
+    numbers_first,
+    first_known(simple.filter(lambda fact: fact.kind == "text"), "x"),
+    first_known(attributes.map(lambda name: Attribute(name, type="flag")), False),
+    first_known(attributes.map(lambda name: Attribute(name, type="date")), date(2026, 1, 1)),
+)
+facts = simple | named | scores | firsts | numbers_first.map(lambda fact: Score(fact, [1, 7]))
 
 
 @st.composite

@@ -7,6 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import reduce
+from operator import or_
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +19,7 @@ from siyu import (
     ALWAYS,
     Attribute,
     AttributeKind,
+    Condition,
     Count,
     FittedSegmenter,
     HasTag,
@@ -160,6 +164,62 @@ def test_a_reason_that_no_longer_fits_is_shown_as_it_was_written() -> None:
     assert render({"because": "{a} and {b}", "facts": [["a", "A"]], "params": {}}, [1]) == "{a} and {b}"
     assert render({"because": "{a:d}", "facts": [["a", "A"]], "params": {}}, [None]) == "{a:d}"
     assert render({}, []) == ""
+
+
+class Known(Segmenter):
+    class Params(siyu.Params):
+        least: int = 2
+
+    city = Attribute("city")
+
+    def tags(self, p: Params) -> Iterable[Tag]:
+        orders, loyal = Count("order.paid"), HasTag("one.loyal")
+        regular = (self.city == "x").because("lives in {city}") | (orders >= p.least).because("{orders} of {least}")
+        yield Tag("one.known", "识", regular | loyal, facts={"orders": orders})
+        yield Tag("one.near", "近", regular & loyal, "{orders} times in {city}", facts={"orders": orders})
+        yield Tag("one.either", "任", HasTag("one.known") | loyal.because("loyal"), "known")
+
+
+def test_the_reason_of_a_tag_is_that_of_the_first_alternative_that_holds() -> None:
+    bound = book(rules=(Loyal, Known))
+    known = next(rule for rule in bound.tags if rule.tag.key == "one.known")
+    kept = json.loads(json.dumps(bound.content))["tags"]["one.known"]
+    city, orders = Attribute("city").name, Count("order.paid").name
+    loyal = {fact.name: 3 for fact in bound.facts if fact.name not in (city, orders)}
+
+    def said(**values: Any) -> str:
+        return render(kept, known.reason.values({city: values.get("city"), orders: values.get("orders", 0), **loyal}))
+
+    assert said(city="x", orders=5) == "lives in x"
+    assert said(orders=5) == "5 of 2"
+    assert said(city="a") == ""  # by another tag, of whose reason nothing is said
+    assert render(kept, [None, 1, None]) == "lives in —; 1 of 2"
+    assert render(kept, [None, 1]) == "lives in —; 1 of 2", "as one that was kept without cases"
+    near, either = (next(rule for rule in bound.tags if rule.tag.key == f"one.{key}") for key in ("near", "either"))
+    assert [words for _, words in near.reason.cases] == ["lives in {city}", "{orders} of {least}"]
+    assert [words for _, words in either.reason.cases] == ["known", "loyal"]
+    assert "because" not in repr([rule.tag.when for rule in bound.tags])
+    assert set(near.reason.asked) <= {fact.name for fact in bound.facts}
+
+
+@pytest.mark.parametrize(
+    ("when", "named"),
+    [
+        ((Count("order.paid") > 1).because("{nothing}"), "because names {nothing}"),
+        ((Count("order.paid") > 1).because("{orders:9}"), "says how 'orders' is shown"),
+        ((Count("order.paid") > 1).because("a\0"), "because='a\\x00'"),
+        (~(Count("order.paid") > 1).because("a"), "gives reasons where no single one can be told"),
+        (reduce(or_, ((Count("order.paid") == n).because("a") for n in range(51))), "51 cases with reasons"),
+    ],
+    ids=["unknown", "formatted", "nul", "not", "many"],
+)
+def test_a_reason_of_an_alternative_is_checked_as_any_other(when: Condition, named: str) -> None:
+    one = plugin("one", Loyal)
+    made = type("Made", (Segmenter,), {"tags": lambda *_: [Tag("one.x", "X", when)]})
+    with pytest.raises(RuleError) as caught:
+        bind([(replace(one, declared={"siyu_segmenters": (made(),)}), {"made": siyu.Params()})], {})
+    assert named in str(caught.value)
+    assert caught.value.remedy
 
 
 def test_a_parameter_of_many_is_listed_in_a_reason() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from siyu import (
     ALWAYS,
     DAY,
+    Age,
     Attribute,
     Condition,
     Contains,
@@ -23,6 +24,7 @@ from siyu import (
     Distinct,
     Fact,
     First,
+    FirstKnown,
     HasTag,
     Last,
     Max,
@@ -147,11 +149,34 @@ def test_as_data_every_node_has_the_same_shape() -> None:
         (Share("order.paid", {"store": "web"}), "share with store = 'web' of order.paid"),
         (Cycle("order.paid"), "usual days between order.paid"),
         (DaysSinceFirst("order.paid"), "days since the first order.paid"),
+        (FirstKnown(Cycle("order.paid"), 30), "(usual days between order.paid, else 30)"),
+        (
+            FirstKnown(Age("birthday"), Count("order.paid") / 2),
+            "(years since birthday, else (count of order.paid / 2))",
+        ),
     ],
     ids=lambda it: it.name if isinstance(it, Fact) else "",
 )
 def test_a_fact_is_read_from_its_declaration(fact: Fact, text: str) -> None:
     assert declared(fact) == text
+
+
+def test_of_the_first_known_of_several_facts_it_says_which_answered() -> None:
+    born, due = Age("birthday"), Age("due")
+    age = FirstKnown(born, due, 3)
+    names, known = {age.name: "age"}, {age.name: 7.0, born.name: None, due.name: 7}
+    node = read(age >= 6, names, known)
+    assert node.text == "age >= 6 (is 7: years since due)"
+    assert [(child.text, child.value) for child in node.children[0].children] == [
+        ("years since birthday", None),
+        ("years since due", 7),
+        ("3", 3),
+    ]
+    assert read(age >= 6, names, {**known, age.name: 3.0, due.name: None}).text == "age >= 6 (is 3: 3)"
+    assert read(age >= 6, names, {age.name: 7.0}).text == "age >= 6 (is 7)"
+    guess = FirstKnown(age, 9)
+    assert read(guess < 9, {}, {**known, guess.name: 7.0}).text.endswith("< 9 (is 7: years since due)")
+    assert read(age >= 6, names).text == "age >= 6"
 
 
 def test_a_fact_that_nobody_has_words_for_is_shown_as_declared() -> None:
