@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import zip_longest
 from typing import Annotated
 
 import siyu
-from pydantic import field_validator
-from siyu import Age, Attribute, AttributeKind, Condition, Count, Field, HasTag, Segmenter, Tag, hookimpl
+from siyu import Age, Attribute, AttributeKind, Count, Field, HasTag, Row, Segmenter, Table, Tag, Words, hookimpl
 
-Word = Annotated[str, Field(min_length=1, max_length=50, pattern=r"\S")]
-Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
+Years = Annotated[int, Field(ge=1, le=119)]
 SKINS = {
     "dry": ("干性肌肤", ["dry", "干性", "干皮"]),
     "oily": ("油性肌肤", ["oily", "油性", "油皮"]),
@@ -24,20 +22,14 @@ SKINS = {
 class SkinByAge(Segmenter):
     """肤质 × 年龄段
 
-    Skin type and age band are tags of their own; crossed, they are a third (B3).
+    Skin type and age band are tags of their own; crossed, they are a third (B3). Where the birthday is not known, the
+    band that a survey names will do: ``25-29``, ``50+``.
     """
 
     class Params(siyu.Params):
-        bounds: Annotated[tuple[Annotated[int, Field(ge=1, le=119)], ...], Field(min_length=1, max_length=9)] = Field(
+        bounds: Annotated[tuple[Years, ...], Field(min_length=1, max_length=9)] = Field(
             (18, 25, 30, 40, 50), title="年龄段起点（岁）"
         )
-
-        @field_validator("bounds")
-        @classmethod
-        def ascending(cls, bounds: tuple[int, ...]) -> tuple[int, ...]:
-            if list(bounds) != sorted(set(bounds)):
-                raise ValueError("the bounds must ascend")
-            return bounds
 
     skin = Attribute("skin_type")
     age = Age("birthday")
@@ -46,33 +38,23 @@ class SkinByAge(Segmenter):
     def tags(self, p: Params) -> Iterable[Tag]:
         for skin, (title, values) in SKINS.items():
             yield Tag(f"beauty.skin_{skin}", title, self.skin.is_in(values), "skin type {skin}")
-        for band, (title, held) in self._bands(p).items():
-            yield Tag(f"beauty.age_{band}", title, held, "{age} years old; where that is not known: {band}")
-            for skin, (skin_title, _) in SKINS.items():
-                yield Tag(
-                    f"beauty.{skin}_{band}",
-                    f"{skin_title} {title}",
-                    HasTag(f"beauty.skin_{skin}") & HasTag(f"beauty.age_{band}"),
-                    "skin type {skin}, {age} years old; where that is not known: {band}",
-                )
-
-    def _bands(self, p: Params) -> dict[str, tuple[str, Condition]]:
-        """The bands by key. Where the birthday is not known, the text of a survey will do: ``25-29``, ``50+``."""
-        bands: dict[str, tuple[str, Condition]] = {}
-        for low, high in pairwise((*p.bounds, None)):
-            assert low is not None
-            known = self.age >= low if high is None else self.age.between(low, high - 1)
-            survey = f"{low}+" if high is None else f"{low}-{high - 1}"
-            key = survey.replace("-", "_").replace("+", "_up")
-            bands[key] = (f"{survey} 岁", known | (self.age.is_missing() & (self.band == survey)))
-        return bands
+        bounds = sorted(set(p.bounds))
+        for low, high in zip_longest(bounds, bounds[1:]):
+            band = f"{low}-{high - 1}" if high else f"{low}+"
+            key = f"{low}_{high - 1}" if high else f"{low}_up"
+            known = self.age.between(low, high - 1) if high else self.age >= low
+            told = self.age.is_missing() & (self.band == band)
+            yield Tag(
+                f"beauty.age_{key}", f"{band} 岁", known.because("{age} years old") | told.because("says: {band}")
+            )
+            for skin, (title, _) in SKINS.items():
+                both = HasTag(f"beauty.skin_{skin}") & HasTag(f"beauty.age_{key}")
+                yield Tag(f"beauty.{skin}_{key}", f"{title} {band} 岁", both, f"skin type {{skin}}, {band} years old")
 
 
-class Gap(siyu.Params):
-    """One row of the table: who uses the one and lacks the other."""
+class Gap(Row):
+    """Who uses the one and lacks the other."""
 
-    key: str = Field("new", pattern=r"^[a-z][a-z0-9_]{0,39}$", title="标识")
-    title: str = Field("缺少的步骤", min_length=1, max_length=40, title="名称")
     uses: Words = Field(("护肤",), title="买过的品类")
     lacks: Words = Field(("面霜",), title="没有买的品类")
     days: int = Field(180, ge=1, le=730, title="多少天内")
@@ -82,7 +64,7 @@ class RoutineGaps(Segmenter):
     """护肤步骤缺口"""
 
     class Params(siyu.Params):
-        gaps: Annotated[tuple[Gap, ...], Field(max_length=50)] = Field(
+        gaps: Table[Gap] = Field(
             (
                 Gap(key="cream", title="用水不用霜", uses=("爽肤水", "化妆水"), lacks=("面霜", "乳液"), days=180),
                 Gap(key="cleanser", title="该补洁面了", uses=("爽肤水", "面霜", "精华"), lacks=("洁面",), days=90),
@@ -91,13 +73,6 @@ class RoutineGaps(Segmenter):
             ),
             title="步骤表",
         )
-
-        @field_validator("gaps")
-        @classmethod
-        def each_once(cls, rows: tuple[Gap, ...]) -> tuple[Gap, ...]:
-            if len({row.key for row in rows}) < len(rows):
-                raise ValueError("two gaps have the same key")
-            return rows
 
     def tags(self, p: Params) -> Iterable[Tag]:
         for row in p.gaps:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
 
 import siyu
-from siyu import Attribute, AttributeKind, Count, Cycle, DaysSince, Field, Segmenter, Tag, hookimpl
+from siyu import Attribute, AttributeKind, Count, Cycle, DaysSince, Field, FirstKnown, Segmenter, Tag, Words, hookimpl
 
-Word = Annotated[str, Field(min_length=1, max_length=50, pattern=r"\S")]
-Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
 PETS = {
     "cat": ("猫", ["cat", "猫", "猫咪"]),
     "dog": ("狗", ["dog", "狗", "狗狗", "犬"]),
@@ -34,11 +31,12 @@ class KindOfPet(Segmenter):
         for kind in ("cat", "dog"):
             title, values = PETS[kind]
             bought = Count("order.paid", {"category": getattr(p, kind)}, p.days)
+            says = self.pet.is_in([*values, *PETS["both"][1]])
+            buys = self.pet.is_missing() & (bought > 0)
             yield Tag(
                 f"pets.{kind}",
                 f"养{title}",
-                self.pet.is_in([*values, *PETS["both"][1]]) | (self.pet.is_missing() & (bought > 0)),
-                "says: {pet}; bought for such a pet {bought} times in {days} days",
+                says.because("says: {pet}") | buys.because("bought for such a pet {bought} times in {days} days"),
                 facts={"bought": bought},
             )
 
@@ -60,15 +58,14 @@ class FoodRunningOut(Segmenter):
     def tags(self, p: Params) -> Iterable[Tag]:
         for kind in ("cat", "dog"):
             food = {"category": getattr(p, kind)}
-            last, cycle = DaysSince("order.paid", food), Cycle("order.paid", food, days=365)
-            own = last.between(cycle * (1 - p.early), cycle * p.rounds)
-            usual = cycle.is_missing() & last.between(p.bag_days * (1 - p.early), p.bag_days * p.rounds)
+            last = DaysSince("order.paid", food)
+            lasts = FirstKnown(Cycle("order.paid", food, days=365), p.bag_days)
             yield Tag(
                 f"pets.{kind}_food_running_out",
                 f"{PETS[kind][0]}粮快吃完",
-                own | usual,
-                "last food {last} days ago; buys every {cycle} days, {bag_days} where there is no rhythm yet",
-                facts={"last": last, "cycle": cycle},
+                last.between(lasts * (1 - p.early), lasts * p.rounds),
+                "last food {last} days ago; it lasts {lasts} days",
+                facts={"last": last, "lasts": lasts},
             )
 
 

@@ -47,11 +47,19 @@ def test_given_the_band_of_a_survey_then_it_counts_until_the_birthday_is_known()
     assert tags(profile(age="26-31")) == set()
 
 
+def test_the_reason_of_an_age_is_that_of_what_told_it() -> None:
+    told = {"birthday": {"birthday": "1997-01-01"}, "survey": {"age": "25-29"}}
+    said = {
+        name: decide(siyu_beauty, [profile(**given)], at=AT).tags["beauty.age_25_29"] for name, given in told.items()
+    }
+    assert said == {"birthday": "29 years old", "survey": "says: 25-29"}
+
+
 @pytest.mark.parametrize("skin", ["oily", "油性", "油皮"])
 def test_given_skin_and_age_then_the_user_is_in_both_and_in_the_cross(skin: str) -> None:
     verdict = decide(siyu_beauty, [profile(skin_type=skin, birthday="1996-06-30")], at=AT)
     assert set(verdict.tags) == {"beauty.skin_oily", "beauty.age_30_39", "beauty.oily_30_39"}
-    assert verdict.tags["beauty.oily_30_39"] == f"skin type {skin}, 30 years old; where that is not known: —"
+    assert verdict.tags["beauty.oily_30_39"] == f"skin type {skin}, 30-39 years old"
 
 
 def test_given_skin_without_age_or_a_skin_nobody_knows_then_there_is_no_cross() -> None:
@@ -67,7 +75,8 @@ def test_given_skin_that_changes_then_the_tags_follow() -> None:
 
 def test_given_bounds_of_ones_own_then_those_are_the_bands() -> None:
     assert tags(profile(birthday="1996-06-30"), skin_by_age={"bounds": [30]}) == {"age_30_up"}
-    for bounds in ([30, 20], [20, 20], [0], []):
+    assert tags(profile(birthday="1996-06-30"), skin_by_age={"bounds": [40, 30, 30]}) == {"age_30_39"}
+    for bounds in ([0], []):
         with pytest.raises(PluginError) as caught:
             tags(skin_by_age={"bounds": bounds})
         assert str(caught.value.field).startswith("skin_by_age.bounds")

@@ -39,6 +39,13 @@ def test_given_what_the_user_says_then_that_is_the_pet(pet: str | None, expected
     assert tags(said(pet)) == expected
 
 
+def test_the_reason_of_a_pet_is_that_of_what_told_it() -> None:
+    assert decide(siyu_pets, [said("猫")], at=AT).tags == {"pets.cat": "says: 猫"}
+    assert decide(siyu_pets, bought("猫砂", "2026-06-20"), at=AT).tags == {
+        "pets.cat": "bought for such a pet 1 times in 180 days"
+    }
+
+
 def test_given_nothing_said_when_dog_snacks_are_bought_then_there_is_a_dog() -> None:
     assert tags(*bought("狗零食", "2026-06-20")) == {"pets.dog"}
 
@@ -62,9 +69,7 @@ def test_given_a_purchase_at_the_edge_of_the_window_then_its_first_day_counts(da
 def test_given_purchases_every_ten_days_when_eight_have_passed_then_food_runs_out_and_says_why() -> None:
     days = ["2026-05-01", "2026-05-11", "2026-05-21", "2026-05-31"]
     verdict = decide(siyu_pets, bought("猫粮", *days), at="2026-06-08")
-    assert verdict.tags["pets.cat_food_running_out"] == (
-        "last food 8 days ago; buys every 10 days, 30 where there is no rhythm yet"
-    )
+    assert verdict.tags["pets.cat_food_running_out"] == ("last food 8 days ago; it lasts 10 days")
     assert "pets.cat_food_running_out" not in decide(siyu_pets, bought("猫粮", *days), at="2026-06-07").tags
 
 
@@ -90,7 +95,7 @@ def test_given_food_running_out_when_the_next_bag_is_bought_then_the_tag_goes() 
 def test_given_two_bags_on_one_day_then_that_is_one_purchase_of_the_rhythm() -> None:
     events = bought("狗粮", "2026-05-01", "2026-05-01", "2026-05-11")
     reason = decide(siyu_pets, events, at="2026-06-08").tags["pets.dog_food_running_out"]
-    assert reason.startswith("last food 28 days ago; buys every — days")
+    assert reason == "last food 28 days ago; it lasts 30 days"
 
 
 @pytest.mark.parametrize("params", [{"bag_days": 2}, {"early": 1}, {"cat": []}, {"cat": [" "]}, {"dog": "狗粮"}])

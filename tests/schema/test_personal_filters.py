@@ -18,7 +18,7 @@ CREATE = """mutation ($filter: UserFilter!) { createSegment(brand: "shop", name:
   segment { name filter } userErrors { code field message remedy } } }"""
 CHANGE = CREATE.replace("createSegment", "updateSegment").replace('"babies"', '"all"')
 SHOWN = '{ brand(slug: "shop") { segment(name: "babies") { filter users { nodes { id } } } } }'
-BORN = {"plugin": "mother_baby", "rule": "baby_age", "name": "born"}
+BORN = {"plugin": "mother_baby", "rule": "baby_age", "name": "age"}
 YOUNG: dict[str, Any] = {"fact": [{**BORN, "lte": 3}]}
 ON_THAT_DAY: dict[str, Any] = {"NOT": {"AND": [{"attribute": [{"name": "baby_birthday", "eq": "2026-04-05"}]}]}}
 

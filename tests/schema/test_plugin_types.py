@@ -162,11 +162,11 @@ async def test_facts_of_many_are_counted(api: Any, brand: Brand) -> None:
     await settings.enable(api.ctx, brand, "mother_baby")
     for member in range(41):
         await known(api.ctx, brand, str(member), due_date="2026-03-01")
-    rules = "motherBaby { dueDate babyAge { due } nextProducts { due } formulaIntent { due } }"
+    rules = "motherBaby { dueDate babyAge { age } formulaIntent { age } }"
     query = '{ brand(slug: "shop") { users(first: %d) { nodes { %s } } } }'
-    data = await api.data(query % (49, rules))
+    data = await api.data(query % (74, rules))
     assert len(data["brand"]["users"]["nodes"]) == 41
-    answer = await api.ask(query % (50, rules))
+    answer = await api.ask(query % (75, rules))
     assert {error["extensions"]["code"] for error in answer["errors"]} == {"TOO_LARGE"}
     assert "errors" not in await api.ask(query % (41, "motherBaby { dueDate }"))
 
