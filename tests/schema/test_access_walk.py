@@ -682,6 +682,9 @@ async def walk(world: Any) -> Walk:
         version = (await RulebookVersion.filter(brand_id=brand.id).order_by("id"))[0].version
         await plugins.pin(world.ctx, brand, "rfm", "rfm", version)
         await plugins.disable(world.ctx, brand, "pets", percent=10)
+        # A playbook waits for a tag of a product, and there is none.
+        await plugins.configure(world.ctx, brand, "mother_baby", {"next_products": {"products": []}})
+        await plugins.enable(world.ctx, brand, "mother_baby")
         # So that a preview has something that is held.
         await plugins.configure(world.ctx, brand, "guard", {"cap": {"tiers": [], "most": 0}})
         await Fence.create(brand_id=brand.id, plugin="lifecycle", rule="lifecycle", error="…", since=datetime.now(UTC))

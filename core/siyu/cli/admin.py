@@ -20,6 +20,7 @@ from siyu.flow import fences, plugins, tokens
 from siyu.flow.context import Context, brand_by_slug, zone
 from siyu.flow.dispatch import carry_out
 from siyu.flow.refresh import refresh
+from siyu.flow.unknown_tags import unknown_tags
 from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
 __all__ = ["brands", "change", "check_slug", "plugin", "token"]
@@ -107,7 +108,10 @@ def plugin_list(
             if each.refused is not None:
                 out.print(f"[red]{escape(each.name)}[/] cannot be loaded: {escape(str(each.refused))}", soft_wrap=True)
         if target:
-            await _print_fences(target)
+            await _print_troubles(at_hand.ctx, target)
+        else:
+            for unknown in at_hand.ctx.plugins.unknown_tags():
+                out.print(f"[yellow]![/] {escape(str(unknown))}", soft_wrap=True)
 
     session(work)
 
@@ -168,9 +172,9 @@ def plugin_retry(name: str, brand: BrandOption) -> None:
 
 @plugin.command("history")
 def plugin_history(brand: BrandOption, limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
-    """Show who changed how plugins are set, and which rules fail."""
+    """Show who changed how plugins are set, and what is wrong with them."""
 
-    async def work(_: Session) -> None:
+    async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
         table = Table("at", "by", "plugin", "before", "after")
         for change in await SettingChange.filter(brand_id=target.id).order_by("-id").limit(limit):
@@ -182,15 +186,18 @@ def plugin_history(brand: BrandOption, limit: Annotated[int, typer.Option(min=1,
                 json.dumps(change.after, ensure_ascii=False),
             )
         out.print(table)
-        await _print_fences(target)
+        await _print_troubles(at_hand.ctx, target)
 
     session(work)
 
 
-async def _print_fences(brand: Brand) -> None:
+async def _print_troubles(ctx: Context, brand: Brand) -> None:
+    """The rules that fail, and the tags that are asked for in vain."""
     for fence in await Fence.filter(brand_id=brand.id).order_by("plugin", "rule"):
         since = local(fence.since, brand)
         out.print(f"[red]{fence.plugin}.{fence.rule}[/] fails since {since}: {escape(fence.error)}", soft_wrap=True)
+    for unknown in await unknown_tags(ctx, brand.id):
+        out.print(f"[yellow]![/] {escape(str(unknown))}", soft_wrap=True)
 
 
 @token.command("create")
@@ -221,7 +228,7 @@ def change(brand: str, make: Callable[[Context, Brand], Awaitable[Any]]) -> None
             done = await refresh(at_hand.ctx, target.id, progress=bar)
             acted = await carry_out(at_hand.ctx, target.id)
         print_done(done, acted)
-        await _print_fences(target)
+        await _print_troubles(at_hand.ctx, target)
 
     session(work)
 

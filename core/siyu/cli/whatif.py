@@ -110,6 +110,8 @@ def preview(
                     table.add_row(escape(effect.title), effect.key, *(f"{count:,}" for count in counts), who)
             if table.row_count:
                 out.print(table)
+        for each in found.unknown_tags:
+            out.print(f"[yellow]![/] {escape(str(each))}", soft_wrap=True)
         changed = sum(effect.enter.users + effect.leave.users for effect in (*found.tags, *found.stages))
         actions = found.actions
         out.print(

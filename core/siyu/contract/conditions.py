@@ -294,7 +294,8 @@ class Missing(Condition):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HasTag(Condition):
-    """Whether the user has a tag, of whichever plugin; false where no plugin that is on gives it.
+    """Whether the user has a tag, of whichever plugin; false where no plugin that is on gives it, which
+    ``siyu plugin list`` then says.
 
     When the rulebook is bound it is replaced by the condition of that tag.
     """

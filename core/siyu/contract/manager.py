@@ -28,7 +28,7 @@ from siyu.contract.identities import IdentityKind
 from siyu.contract.later import FeedbackHandler, Metric, SizingPolicy
 from siyu.contract.params import Params, validate_params
 from siyu.contract.playbooks import BENEFITS, TAGS, TASKS, Playbook
-from siyu.contract.program import Program, program
+from siyu.contract.program import Program, program, tags_given
 from siyu.contract.rules import (
     Declaration,
     FittedSegmenter,
@@ -40,6 +40,7 @@ from siyu.contract.rules import (
     stages_of,
     tags_of,
 )
+from siyu.contract.unknown_tags import UnknownTag, tags_in, tags_of_program, unknown_tags
 
 __all__ = ["ENTRY_POINT_GROUP", "GUARD", "Plugin", "PluginManager"]
 
@@ -140,6 +141,10 @@ class PluginManager:
         self.hooks = pluggy.PluginManager("siyu")
         self.hooks.add_hookspecs(specs)
         self.plugins: dict[str, Plugin] = {}
+        self.given: dict[str, set[str]] = {}
+        """The tags that plugins give under their default parameters, by plugin; ``rfm.*`` of one of which nobody knows
+        them: it is refused, or finds out by fitting."""
+        self._asked: dict[tuple[str, str], set[str]] = {}
         self._kinds: dict[str, list[EventKind]] = {}
         self._identity_kinds: dict[str, list[IdentityKind]] = {}
         self._attributes: dict[str, list[AttributeKind]] = {}
@@ -213,16 +218,29 @@ class PluginManager:
         for plugin in self.plugins.values():
             try:
                 for rule in plugin.rules if plugin.refused is None else ():
-                    _check_rule(plugin, rule, self.catalog)
+                    items = _check_rule(plugin, rule, self.catalog)
+                    self._note(plugin, rule.key, items, tags_in(item.when for item in items))
                 for playbook in plugin.playbooks if plugin.refused is None else ():
-                    _check_playbook(plugin, playbook, self.catalog, self.channels)
+                    made = _check_playbook(plugin, playbook, self.catalog, self.channels)
+                    self._note(plugin, playbook.key, tags_given(playbook, playbook.Params()), tags_of_program(made))
             except SiyuError as error:
                 return plugin, error
         return None
 
+    def _note(self, plugin: Plugin, key: str, gives: Iterable[Tag | Stage], asks: set[str]) -> None:
+        given = self.given.setdefault(plugin.name, {f"{plugin.name}.*"} if plugin.fitted else set())
+        given.update(item.key for item in gives if isinstance(item, Tag))
+        self._asked[plugin.name, key] = asks
+
+    def unknown_tags(self) -> list[UnknownTag]:
+        """The tags that rules and playbooks ask for and no installed plugin gives, under default parameters."""
+        return unknown_tags(self._asked, set().union(*self.given.values()), self.given)
+
     def _refuse(self, plugin: Plugin, error: SiyuError) -> None:
         """Keep a plugin by its name, with what is known of it, and nothing of what it does."""
         self.plugins[plugin.name] = replace(plugin, refused=error)
+        self.given[plugin.name] = {f"{plugin.name}.*"}
+        self._asked = {name: tags for name, tags in self._asked.items() if name[0] != plugin.name}
         if isinstance(error, RuleError) and plugin.declared:
             return  # its events are still taken in, and its GraphQL types stay
         if self.hooks.has_plugin(plugin.name):
@@ -346,7 +364,7 @@ def _asked(rule: Rule, plugin: str, params: Params) -> Sequence[Tag | Stage]:
     return stages_of(rule, params) if isinstance(rule, Lifecycle) else tags_of(rule, plugin, params)
 
 
-def _check_playbook(plugin: Plugin, playbook: Playbook, catalog: Catalog, channels: Collection[str]) -> None:
+def _check_playbook(plugin: Plugin, playbook: Playbook, catalog: Catalog, channels: Collection[str]) -> Program:
     """Refuse at load what would only fail once somebody is under way."""
     try:
         own = {key: catalog.declared(fact) for key, fact in type(playbook).facts.items()}
@@ -360,6 +378,7 @@ def _check_playbook(plugin: Plugin, playbook: Playbook, catalog: Catalog, channe
     [given] = make([Call("", (plugin.name, playbook.key), made)], ANSWER_SECONDS)
     if isinstance(given, Exception):
         raise given
+    return given
 
 
 def _check_values(condition: Condition) -> None:
@@ -380,7 +399,7 @@ def _check_values(condition: Condition) -> None:
             )
 
 
-def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
+def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> Sequence[Tag | Stage]:
     """Refuse at load what could only fail at night."""
     where = f"{plugin.name}.{rule.key}"
     try:
@@ -398,6 +417,7 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> None:
                 if isinstance(leaf, Fact):
                     catalog.check(leaf)
             _check_values(item.when)
+        return given
     except SiyuError as error:
         raise RuleError(
             error.message, field=f"{where}: {error.field or ''}".rstrip(": "), remedy=error.remedy

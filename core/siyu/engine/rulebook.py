@@ -35,7 +35,19 @@ from siyu.contract.manager import Plugin
 from siyu.contract.params import Params
 from siyu.contract.playbooks import Playbook
 from siyu.contract.program import tags_given
-from siyu.contract.rules import Lifecycle, Rule, Stage, State, Tag, placeholders, stages_of, tags_of, too_large
+from siyu.contract.rules import (
+    FittedSegmenter,
+    Lifecycle,
+    Rule,
+    Stage,
+    State,
+    Tag,
+    placeholders,
+    stages_of,
+    tags_of,
+    too_large,
+)
+from siyu.contract.unknown_tags import tags_in
 from siyu.engine.compile import to_python
 
 __all__ = ["Failed", "Name", "Reason", "Rulebook", "Standing", "TagRule", "Track", "bind", "bind_fenced"]
@@ -130,6 +142,10 @@ class Rulebook:
     tracks: tuple[Track, ...]
     settings: Mapping[str, Any]
     standing: Standing = Standing()
+    asked: Mapping[Name, Collection[str]] = field(default_factory=dict)
+    """The tags that rules build on."""
+    unsure: Collection[str] = ()
+    """Plugins of which not all tags are known: their rules fail, or have yet to be fitted."""
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
@@ -211,6 +227,7 @@ def bind_fenced(
     track, both fail: which of them is right is for a person to say.
     """
     binder = _Binder(dict(fenced or {}))
+    unfitted: set[str] = set()
     settings: dict[str, Any] = {}
     calls: dict[Name, Call[_Answer]] = {}
     for plugin, params in sorted(plugins, key=lambda pair: pair[0].name):
@@ -221,6 +238,8 @@ def bind_fenced(
         }
         for rule in plugin.rules:
             name = (plugin.name, rule.key)
+            if isinstance(rule, FittedSegmenter) and rule.key not in states.get(plugin.name, {}):
+                unfitted.add(plugin.name)
             if name not in binder.failed:
                 calls[name] = _call(plugin, rule, params[rule.key], states.get(plugin.name, {}).get(rule.key))
         for playbook in plugin.playbooks:
@@ -228,7 +247,9 @@ def bind_fenced(
             if name not in binder.failed:
                 calls[name] = _given(name, playbook, params[playbook.key])
     binder.add(calls)
-    return binder.rulebook(settings, previous or {}), binder.failed
+    rulebook = binder.rulebook(settings, previous or {})
+    unsure = {*unfitted, *(name for name, _ in binder.failed)}
+    return replace(rulebook, asked=binder.asked(), unsure=unsure), binder.failed
 
 
 class _Binder:
@@ -269,6 +290,15 @@ class _Binder:
         """What has failed since it answered."""
         self._tags = {k: t for k, t in self._tags.items() if t.name not in self.failed}
         self._tracks = {k: t for k, t in self._tracks.items() if (t.plugin, k) not in self.failed}
+
+    def asked(self) -> dict[Name, set[str]]:
+        """The tags that rules build on."""
+        found: dict[Name, set[str]] = {}
+        for each in self._tags.values():
+            found.setdefault(each.name, set()).update(tags_in([each.tag.when]))
+        for track in self._tracks.values():
+            found[track.plugin, track.key] = tags_in(stage.when for stage in track.stages)
+        return found
 
     def rulebook(self, settings: Mapping[str, Any], previous: Mapping[str, Any]) -> Rulebook:
         """What was added, each condition over facts alone; what failed stands as in ``previous``."""

@@ -18,6 +18,7 @@ import polars as pl
 
 from siyu.contract.errors import InputError
 from siyu.contract.events import Catalog
+from siyu.contract.unknown_tags import UnknownTag
 from siyu.engine.cohorts import BUCKETS, Cohort, aligned
 from siyu.engine.diff import Changes, diff
 from siyu.engine.effects import Effect, Flow, Part, Size, effects, flows, sizes
@@ -30,6 +31,7 @@ from siyu.flow.engines import Polars
 from siyu.flow.playbooks import sent_at_once
 from siyu.flow.programs import programs
 from siyu.flow.refresh import judge
+from siyu.flow.unknown_tags import unknown_tags_of
 from siyu.history import History
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions
@@ -72,6 +74,8 @@ class Preview:
     tags: tuple[Effect, ...]
     stages: tuple[Effect, ...]
     actions: Actions
+    unknown_tags: tuple[UnknownTag, ...]
+    """Tags that would be asked for in vain: by the plugin, and by others because of the change."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,17 @@ async def preview(
     )
     a_day = await _actions_a_day(ctx, brand, groups, history_of(stored), facts.get_column("user_id"), at)
     today, new = groups[0].rulebooks
-    return Preview(at.astimezone(UTC), len(facts), today.version, new.version, tags, stages, Actions(count, *a_day))
+    actions = Actions(count, *a_day)
+    unknown = _unknown(ctx, groups, plugin)
+    return Preview(at.astimezone(UTC), len(facts), today.version, new.version, tags, stages, actions, unknown)
+
+
+def _unknown(ctx: Context, groups: Sequence[_Group], plugin: str) -> tuple[UnknownTag, ...]:
+    before, then = (
+        unknown_tags_of(ctx, [group.cohorts[side] for group in groups], [group.rulebooks[side] for group in groups])
+        for side in range(2)
+    )
+    return tuple(each for each in then if each.plugin == plugin or each not in before)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,19 @@ from enum import Enum
 
 import strawberry
 from siyu import PluginError
+from siyu.contract import unknown_tags as core
 from siyu.contract.manager import GUARD
 from siyu.contract.manager import Plugin as Installed
+from siyu.flow.context import Context
 from siyu.flow.fences import LAST_GOOD
+from siyu.flow.unknown_tags import unknown_tags
 from siyu.store.db import Connection
 from siyu.store.models import PluginSetting
 
 from siyu_graphql.context import Info
+from siyu_graphql.fields import computed
 
-__all__ = ["Fence", "PluginStatus", "status_of"]
+__all__ = ["Fence", "PluginStatus", "UnknownTag", "status_of"]
 
 
 @strawberry.enum(description="Whether a plugin works for a brand.")
@@ -46,6 +50,25 @@ class Fence:
     )
 
 
+@strawberry.type(
+    description="A tag that a rule or playbook asks for, and nothing gives that the brand has on: nobody has it."
+)
+class UnknownTag:
+    plugin: str = strawberry.field(description="The name of the plugin that asks for it.")
+    rule: str = strawberry.field(description="The key of the rule or playbook, as its parameters are grouped.")
+    tag: str = strawberry.field(description="The key of the tag; `pets.next_*` stands for all that begin so.")
+    given_by: str | None = strawberry.field(
+        description="The installed plugin that would give it: it is off, or set otherwise. Null where there is none,"
+        " and the tag may be misspelt."
+    )
+    remedy: str = strawberry.field(description="What to do, with the nearest tags that there are.")
+
+    @classmethod
+    def of(cls, it: core.UnknownTag) -> UnknownTag:
+        """As it is shown."""
+        return cls(plugin=it.plugin, rule=it.rule, tag=it.tag, given_by=it.given_by, remedy=it.remedy)
+
+
 @strawberry.type(description="Whether the plugin works for the brand, and if not, since when and why.")
 class PluginStatus:
     state: PluginState = strawberry.field(description="Whether it works.")
@@ -57,6 +80,13 @@ class PluginStatus:
         description="When all of its rules last decided for the whole brand; null where it is off or they never did."
     )
     fences: list[Fence] = strawberry.field(description="Its rules that fail for the brand; none where all is well.")
+    brand_id: strawberry.Private[int]
+    plugin: strawberry.Private[str]
+
+    @computed("The tags that it asks for in vain, as the brand is set now; none where it is off.")
+    async def unknown_tags(self, info: Info) -> list[UnknownTag]:
+        found = await info.context.loaders.ask(_unknown, self.brand_id, self.plugin, info.context.ctx)
+        return [UnknownTag.of(each) for each in found or ()]
 
 
 async def status_of(info: Info, brand_id: int, plugin: Installed, setting: PluginSetting | None) -> PluginStatus:
@@ -77,6 +107,8 @@ async def status_of(info: Info, brand_id: int, plugin: Installed, setting: Plugi
         since=min((each.since for each in fences), default=None),
         last_good=good,
         fences=fences,
+        brand_id=brand_id,
+        plugin=plugin.name,
     )
 
 
@@ -113,6 +145,14 @@ async def _fences(connection: Connection, brand_id: int, plugins: Sequence[str])
     for row in rows:
         fence = Fence(rule=row["rule"], error=row["error"], since=row["since"], last_good=row["last_good"])
         found.setdefault(row["plugin"], []).append(fence)
+    return found
+
+
+async def _unknown(brand_id: int, plugins: Sequence[str], ctx: Context) -> dict[str, list[core.UnknownTag]]:
+    """Batch: the tags that are asked for in vain, by plugin."""
+    found: dict[str, list[core.UnknownTag]] = {}
+    for each in await unknown_tags(ctx, brand_id):
+        found.setdefault(each.plugin, []).append(each)
     return found
 
 

@@ -10,6 +10,8 @@ from siyu.engine import effects as engine
 from siyu.flow import preview as core
 from strawberry.relay import GlobalID
 
+from siyu_graphql.plugin.status import UnknownTag
+
 __all__ = ["PluginPreview", "Replay"]
 
 
@@ -93,6 +95,9 @@ class PluginPreview:
     tags: list[Effect] = strawberry.field(description="Every tag of either rulebook.")
     stages: list[Effect] = strawberry.field(description="Every stage of either rulebook.")
     actions: PreviewedActions = strawberry.field(description="What playbooks would make of it.")
+    unknown_tags: list[UnknownTag] = strawberry.field(
+        description="Tags that would be asked for in vain: by the plugin, and by others because of the change."
+    )
 
     @classmethod
     def of(cls, brand_id: int, it: core.Preview) -> PluginPreview:
@@ -105,6 +110,7 @@ class PluginPreview:
             tags=[Effect.of(brand_id, effect) for effect in it.tags],
             stages=[Effect.of(brand_id, effect) for effect in it.stages],
             actions=PreviewedActions(**asdict(it.actions)),
+            unknown_tags=[UnknownTag.of(each) for each in it.unknown_tags],
         )
 
 

@@ -101,6 +101,14 @@ def test_plugins_are_switched_and_configured(siyu: Shell) -> None:
     assert "dormant_days" in wrong
     assert "not a JSON object" in siyu("plugin", "configure", "lifecycle", "[1]", "-b", "pets", status=2)
     siyu("plugin", "disable", "lifecycle", "-b", "pets")
+    assert "which nothing gives" not in siyu("plugin", "enable", "mother_baby", "-b", "pets")
+    empty = siyu("plugin", "configure", "mother_baby", '{"next_products": {"products": []}}', "-b", "pets")
+    told = (
+        "! mother_baby.next_stage asks for the tag 'mother_baby.next_*', which nothing gives (mother_baby would give it"
+    )
+    assert told in empty
+    assert told in siyu("plugin", "list", "-b", "pets")
+    siyu("plugin", "disable", "mother_baby", "-b", "pets")
     assert json.loads(siyu("refresh", "-b", "pets", "--json")) == {"users": 0, "changes": 0, "actions": 0}
 
 
