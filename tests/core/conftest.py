@@ -24,7 +24,7 @@ _numbers = itertools.count()
 def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written goes to the database as few rows do, and as thousands do."""
     if request.param == "many":
-        for name in ("siyu.store.db.AT_ONCE", "siyu.store.decisions.AT_ONCE"):
+        for name in ("siyu.store.db.AT_ONCE", "siyu.store.writing.AT_ONCE"):
             monkeypatch.setattr(name, 0)
         monkeypatch.setattr("siyu.store.db.PIECE", 2)
 

@@ -15,7 +15,7 @@ from siyu.engine.compile import to_narwhals
 from siyu.engine.evaluate import stage_column
 from siyu.engine.rulebook import Reason, Rulebook
 
-__all__ = ["Changes", "diff", "diff_few"]
+__all__ = ["Changes", "FewChanges", "diff", "diff_few"]
 
 STAGE_CHANGES = {
     "user_id": pl.Int64,
@@ -50,6 +50,17 @@ class Changes:
             pl.concat([pl.DataFrame(schema=TAG_CHANGES), *(each.tags for each in several)]),
             pl.concat([pl.DataFrame(schema=STAGE_CHANGES), *(each.stages for each in several)]),
         )
+
+
+@dataclass(frozen=True)
+class FewChanges:
+    """As :class:`Changes`, of a few users: rows, with the same columns."""
+
+    tags: Sequence[tuple[int, str, bool, str]]
+    stages: Sequence[tuple[int, str, str | None, str | None, str]]
+
+    def __len__(self) -> int:
+        return len(self.tags) + len(self.stages)
 
 
 def diff(rulebook: Rulebook, before: pl.DataFrame, after: pl.DataFrame, facts: pl.DataFrame) -> Changes:
@@ -90,7 +101,7 @@ def diff_few(
     before: Mapping[int, Mapping[str, Any]],
     after: Mapping[int, Mapping[str, Any]],
     facts: Mapping[int, Mapping[str, Any]],
-) -> Changes:
+) -> FewChanges:
     """As :func:`diff`, of a few users: by user, the columns of decisions and the facts."""
     reasons = {rule.tag.key: rule.reason for rule in rulebook.tags}
     tracks = {
@@ -112,9 +123,7 @@ def diff_few(
             if had != has:
                 reason = tracks[name].get(has) if has is not None else None
                 stages.append((user, name[1:], had, has, _json(reason, facts[user])))
-    return Changes(
-        pl.DataFrame(tags, schema=TAG_CHANGES, orient="row"), pl.DataFrame(stages, schema=STAGE_CHANGES, orient="row")
-    )
+    return FewChanges(tags, stages)
 
 
 def _json(reason: Reason | None, facts: Mapping[str, Any]) -> str:

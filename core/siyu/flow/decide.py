@@ -14,18 +14,20 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from siyu.engine.diff import Changes, diff, diff_few
+from siyu.engine.diff import Changes, FewChanges, diff, diff_few
 from siyu.engine.evaluate import Decider
 from siyu.engine.facts import compute
 from siyu.engine.facts_python import compute_few
 from siyu.flow.context import Context
 from siyu.flow.rulebooks import Present, present
+from siyu.store import writing
 from siyu.store.db import Connection
 from siyu.store.decisions import Decisions, lock
-from siyu.store.enrolments import note_changes
+from siyu.store.enrolments import note_changes, note_few
 from siyu.store.events import claim, log_of, rows_by_table
 from siyu.store.lake import Lake
 from siyu.store.merges import retire
+from siyu.store.writing import write_few
 
 __all__ = ["Decided", "decide_users", "meanwhile", "tell", "write"]
 
@@ -69,28 +71,29 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
         log = None
         if len(users) <= FEW and here.mark is None:
             log = await log_of(connection, brand_id, users, ctx.plugins.catalog.kinds, FEW_ROWS)
-        changed = (
-            await _decide_many(ctx, connection, brand_id, here, users)
-            if log is None
-            else await _decide_few(ctx, connection, brand_id, here, users, log)
-        )
         written = Decided(len(claimed.into))
-        for rulebook_id, changes in zip(ids, changed, strict=True):
-            written += await write(
-                ctx, connection, brand_id, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
-            )
+        if log is not None:
+            few = await _decide_few(ctx, connection, brand_id, here, users, log)
+            for rulebook_id, each in zip(ids, few, strict=True):
+                written += await _write_few(connection, brand_id, each, here, rulebook_id, claimed.quiet)
+        else:
+            many = await _decide_many(ctx, connection, brand_id, here, users)
+            for rulebook_id, changes in zip(ids, many, strict=True):
+                written += await write(
+                    ctx, connection, brand_id, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
+                )
     await tell(ctx, brand_id)
     return written
 
 
 async def _decide_few(
     ctx: Context, connection: Connection, brand_id: int, here: Present, users: Sequence[int], log: Sequence[Any]
-) -> list[Changes]:
+) -> list[FewChanges]:
     """What changes for users, for each cohort; user by user, for whom a frame is not worth its while."""
     bound, catalog = here.bound, ctx.plugins.catalog
     before = await Decisions(ctx.home, brand_id).of_few(connection, users)
 
-    def changes() -> list[Changes]:
+    def changes() -> list[FewChanges]:
         facts = compute_few(bound.facts, catalog, rows_by_table(catalog, log), here.at, here.days)
         found = []
         for cohort, decider in zip(bound.cohorts, bound.deciders, strict=True):
@@ -100,6 +103,21 @@ async def _decide_few(
         return found
 
     return await asyncio.to_thread(changes)
+
+
+async def _write_few(
+    connection: Connection,
+    brand_id: int,
+    changes: FewChanges,
+    here: Present,
+    rulebook_id: int,
+    quiet: Collection[int],
+) -> Decided:
+    """As :func:`write`, where no undo is under way."""
+    await write_few(connection, brand_id, changes.tags, changes.stages, at=here.at, rulebook_id=rulebook_id)
+    tags, stages = ([row for row in rows if row[0] not in quiet] for rows in (changes.tags, changes.stages))
+    occasions = await note_few(connection, brand_id, here.listens, tags, stages, at=here.at, rulebook_id=rulebook_id)
+    return Decided(0, len(changes), occasions)
 
 
 async def _decide_many(
@@ -169,8 +187,8 @@ async def write(
     What only gives back the decisions before ``mark`` sets off nothing, nor what changes for ``quiet`` users: that they
     were merged is news to us, and nothing that they did.
     """
-    stages = await Decisions(ctx.home, brand_id).write(
-        connection, changes.tags, changes.stages, at=at, rulebook_id=rulebook_id, mark=mark, noted=noted
+    stages = await writing.write(
+        connection, brand_id, changes.tags, changes.stages, at=at, rulebook_id=rulebook_id, mark=mark, noted=noted
     )
     tags = changes.tags if mark is None else changes.tags.clear()
     if quiet:

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import polars as pl
-
 from siyu.store.db import Connection
-from siyu.store.events import EVENT_SCHEMA, append, names_of
+from siyu.store.events import append, names_of
 from siyu.store.models import Brand
 
 __all__ = ["happened"]
@@ -24,5 +22,4 @@ async def happened(
     if user_id not in names:
         return False
     said = json.dumps(payload, ensure_ascii=False)
-    row = (key[:200], kind, at, *names[user_id], said)
-    return bool((await append(connection, brand.id, pl.DataFrame([row], EVENT_SCHEMA, orient="row"))).new)
+    return bool((await append(connection, brand.id, [(key[:200], kind, at, *names[user_id], said)])).new)

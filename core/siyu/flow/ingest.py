@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 import pydantic
@@ -17,7 +17,7 @@ from siyu.contract.events import MOMENT, PROFILE_UPDATED, Catalog, EventKind
 from siyu.flow.context import Context, ask_refresh, aware, now
 from siyu.flow.identities import MergeNeeded, Name, Named, identify
 from siyu.store.db import Connection, note_sizes
-from siyu.store.events import EVENT_SCHEMA, Appended, append, attach, resolve
+from siyu.store.events import Appended, append, attach, resolve
 from siyu.store.models import Brand
 from siyu.telemetry.metrics import EVENTS
 
@@ -26,6 +26,8 @@ __all__ = ["MAX_EVENTS", "IncomingEvent", "Recorded", "Rejection", "load", "reco
 MAX_EVENTS = 5_000
 """The most events in one call of :func:`record`; larger amounts are imported as files."""
 MAX_AHEAD = timedelta(days=1)
+_Row: TypeAlias = tuple[str, str, datetime, str]
+"""Key, kind, moment and payload, as the log has them."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ async def record(ctx: Context, brand: Brand, events: Sequence[IncomingEvent]) ->
         )
     moment = now(brand)
     rejected: list[Rejection] = []
-    rows: dict[int, dict[str, Any]] = {}
+    rows: dict[int, _Row] = {}
     for index, event in enumerate(events):
         try:
             rows[index] = _row(event, ctx.plugins.catalog, moment, live=brand.replayed_to is None)
@@ -87,7 +89,7 @@ async def _record(
     ctx: Context,
     brand: Brand,
     events: Sequence[IncomingEvent],
-    rows: Mapping[int, Mapping[str, Any]],
+    rows: Mapping[int, _Row],
     refused: Sequence[Rejection],
     *,
     merging: bool,
@@ -97,19 +99,16 @@ async def _record(
         who = await identify(connection, brand.id, named, ctx.plugins.identity_kinds, merging=merging)
         conflicts = [Rejection(index, "user", *conflict) for index, conflict in who.conflicts.items()]
         rejected = [*refused, *conflicts]
-        frame = pl.DataFrame(
-            [
-                {**row, "identity_kind": who.primary[index][0], "identity": who.primary[index][1]}
-                for index, row in rows.items()
-                if index in who.primary
-            ],
-            schema=EVENT_SCHEMA,
-        )
-        appended = await append(connection, brand.id, frame)
+        known = [
+            (key, kind, at, *who.primary[index], payload)
+            for index, (key, kind, at, payload) in rows.items()
+            if index in who.primary
+        ]
+        appended = await append(connection, brand.id, known)
         await _attach_others(connection, brand.id, who.others)
         if rejected:
             await _keep_rejected(connection, brand.id, [(events[each.index], each) for each in rejected])
-        await _advance(connection, brand, frame)
+        await _advance(connection, brand, max((at for _, _, at, *_ in known), default=None))
     rejected.sort(key=lambda rejection: rejection.index)
     recorded = Recorded(appended.new, appended.duplicate, rejected, appended.occasions)
     for outcome, number in (("new", recorded.new), ("duplicate", recorded.duplicate), ("rejected", len(rejected))):
@@ -127,11 +126,11 @@ async def load(ctx: Context, brand: Brand, events: pl.DataFrame) -> Appended:
         if appended.new:
             await ask_refresh(connection, brand.id)
             await note_sizes(connection)
-        await _advance(connection, brand, events)
+        await _advance(connection, brand, events.select(pl.col("at").cast(MOMENT).max()).item())
     return appended
 
 
-def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool) -> dict[str, Any]:
+def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool) -> _Row:
     """The event as a row of the log, or an :class:`InputError`."""
     _refuse_unstorable(event.id, "id")
     _refuse_unstorable(event.user, "user")
@@ -150,7 +149,7 @@ def _row(event: IncomingEvent, catalog: Catalog, moment: datetime, *, live: bool
         raise InputError(f"{at} lies in the future", field="at", remedy="send events when they have happened")
     payload = validated(event, catalog)
     _refuse_unstorable(payload, "payload")
-    return {"key": event.id, "kind": event.kind, "at": at.astimezone(UTC), "payload": json.dumps(payload)}
+    return event.id, event.kind, at.astimezone(UTC), json.dumps(payload)
 
 
 def validated(event: IncomingEvent, catalog: Catalog) -> dict[str, Any]:
@@ -254,12 +253,9 @@ async def _keep_rejected(
     )
 
 
-async def _advance(connection: Connection, brand: Brand, events: pl.DataFrame) -> None:
+async def _advance(connection: Connection, brand: Brand, newest: datetime | None) -> None:
     """A replayed brand lives at its newest event."""
-    if brand.replayed_to is None:
-        return
-    newest = events.select(pl.col("at").cast(MOMENT).max()).item() if len(events) else None
-    if newest is not None:
+    if brand.replayed_to is not None and newest is not None:
         await connection.execute(
             "UPDATE brand SET replayed_to = GREATEST(replayed_to, $2) WHERE id = $1 AND replayed_to IS NOT NULL",
             brand.id,

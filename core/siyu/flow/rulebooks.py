@@ -26,6 +26,7 @@ from siyu.flow.context import Context, now, zone
 from siyu.flow.plugins import SETTINGS, KeptRulebook, bind_cohorts, cohorts_of, kept_rulebooks, settings_in
 from siyu.store.db import Connection
 from siyu.store.decisions import CatalogEntry, Decisions
+from siyu.store.enrolments import listens_in
 from siyu.store.models import Brand
 
 __all__ = [
@@ -91,12 +92,14 @@ class Bound:
 
 @dataclass(frozen=True)
 class Present:
-    """What a brand lives by just now: the moment, its days, the ``mark`` of an undo under way, and its rulebooks."""
+    """What a brand lives by just now: the moment, its days, the ``mark`` of an undo under way, its rulebooks, and what
+    its playbooks wait for."""
 
     at: datetime
     days: ZoneInfo
     mark: int | None
     bound: Bound
+    listens: Mapping[str, set[str]]
 
 
 async def present(ctx: Context, connection: Connection, brand_id: int) -> tuple[Present, list[int]]:
@@ -116,11 +119,11 @@ async def bound_now(ctx: Context, connection: Connection, brand_id: int) -> Pres
     bound = ctx.bound.get(brand_id)
     if bound is None or bound.made_of != made:
         bound = await _bind(ctx, connection, brand_id, made, days)
-    return Present(now(Brand(replayed_to=row["replayed_to"])), days, row["mark"], bound)
+    return Present(now(Brand(replayed_to=row["replayed_to"])), days, row["mark"], bound, listens_in(row["listens"]))
 
 
 _MADE_OF = f"""
-SELECT b.zone, b.replayed_to, b.rulebooks::text,
+SELECT b.zone, b.replayed_to, b.rulebooks::text, b.listens::text,
     (SELECT min(restores) FROM setting_change WHERE brand_id = $1 AND restores IS NOT NULL) AS mark,
     {SETTINGS} AS settings,
     (SELECT coalesce(jsonb_agg(jsonb_build_array(plugin, rule, error) ORDER BY plugin, rule), '[]')::text

@@ -6,14 +6,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import polars as pl
-
 from siyu.contract.channels import Channel, Message, Receipt
 from siyu.contract.events import TAG_ADDED
 from siyu.contract.params import Params
 from siyu.contract.playbooks import TAGS
 from siyu.store.db import Database
-from siyu.store.events import EVENT_SCHEMA, append, names_of
+from siyu.store.events import append, names_of
 
 __all__ = ["Tags"]
 
@@ -40,7 +38,7 @@ class Tags(Channel):
                 if each.user_id in names
             ]
             # The same again is known by its key.
-            await append(connection, self._brand_id, pl.DataFrame(rows, EVENT_SCHEMA, orient="row"))
+            await append(connection, self._brand_id, rows)
         return [
             Receipt(each.action_id, "sent") if each.user_id in names else Receipt(each.action_id, "failed", "no name")
             for each in messages

@@ -8,7 +8,7 @@ one that is seen, and a cursor is a number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
@@ -20,18 +20,22 @@ from siyu.store.db import Connection, Lock
 
 __all__ = [
     "BATCH",
+    "BATCHED",
     "KEPT",
     "NOTE",
+    "NOTED",
     "Change",
     "Expired",
     "Noted",
     "Noun",
+    "as_rows",
     "changes_after",
     "forget",
     "latest_of_all",
     "newest",
     "note",
     "note_decisions",
+    "noted_of",
 ]
 
 Noun: TypeAlias = Literal["action", "stage", "tag", "task"]
@@ -78,6 +82,32 @@ async def note_decisions(
     rows += [("stage", *row) for row in _grouped(stages, "track", "before", "after")]
     await _write(connection, brand_id, at, rows)
     return rows
+
+
+def noted_of(tags: Iterable[tuple[Any, ...]], stages: Iterable[tuple[Any, ...]]) -> list[Noted]:
+    """The rows of a few changes (:class:`siyu.engine.diff.FewChanges`), for a statement to write."""
+    users: dict[tuple[Noun, str | None, str | None, str | None], list[int]] = {}
+    for user, tag, gained, _ in tags:
+        users.setdefault(("tag", None, None if gained else tag, tag if gained else None), []).append(user)
+    for user, track, before, after, _ in stages:
+        users.setdefault(("stage", track, before, after), []).append(user)
+    return [(*what, ids[start : start + BATCH]) for what, ids in users.items() for start in range(0, len(ids), BATCH)]
+
+
+def as_rows(noted: Iterable[Noted]) -> list[tuple[str | None, ...]]:
+    """Rows as a statement is given them (:data:`NOTED`)."""
+    # Lists of different lengths are no array.
+    return [(*what, f"{{{','.join(map(str, ids))}}}") for *what, ids in noted]
+
+
+NOTED = {"noun": "text", "track": "text", "before": "text", "after": "text", "ids": "text"}
+BATCHED = """
+batched AS (
+    INSERT INTO change_batch (brand_id, at, noun, track, before, after, ids)
+    SELECT $1, $2, noun, track, before, after, ids::bigint[] FROM noted
+)
+"""
+"""For statements that write decisions by themselves: the rows that they are given as ``noted``, of brand $1 at $2."""
 
 
 async def note(

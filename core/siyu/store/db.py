@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import pkgutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import IntEnum
 from io import BytesIO
@@ -27,7 +27,19 @@ from siyu.store.readers import Readers
 from siyu.store.signals import Signals
 from siyu.telemetry import tracing
 
-__all__ = ["AT_ONCE", "Connection", "Database", "Lock", "copy_in", "copy_out", "fetch", "give", "note_sizes"]
+__all__ = [
+    "AT_ONCE",
+    "Connection",
+    "Database",
+    "Lock",
+    "Rows",
+    "copy_in",
+    "copy_out",
+    "fetch",
+    "few",
+    "give",
+    "note_sizes",
+]
 
 AT_ONCE = 5_000
 """Up to so many rows go to a statement as arrays; more are staged by COPY."""
@@ -42,6 +54,8 @@ END_SECONDS = 5.0
 """How long a COPY may go on that was given up, before its connection is."""
 
 Connection: TypeAlias = asyncpg.Connection
+Rows: TypeAlias = Sequence[tuple[Any, ...]]
+"""A few rows. To make a frame of them takes longer than the statement that they go to."""
 APPS = {
     "siyu": {
         "models": ["siyu.store.models"],
@@ -208,17 +222,22 @@ async def give(
     connection: Connection,
     name: str,
     columns: Mapping[str, str],
-    rows: pl.DataFrame,
+    rows: pl.DataFrame | Rows,
     *,
     first: int,
 ) -> tuple[str, list[Any]]:
     """``rows`` for statements that call them ``name``: what these begin with, and their arguments from ``$first`` on.
 
-    ``columns`` are SQL types by name. Many rows lie in the temporary table ``staged_name``.
+    ``columns`` are SQL types by name; rows that are no frame have them in this order. Many rows of a frame lie in the
+    temporary table ``staged_name``.
     """
-    rows = rows.select(list(columns))
+    if not isinstance(rows, pl.DataFrame):
+        given, args = few(name, columns, rows, first=first)
+        return f"WITH {given}", args
     if len(rows) <= AT_ONCE:
-        return _arrays(name, columns, rows, first)
+        given, args = _arrays(name, columns, [rows.get_column(column).to_list() for column in columns], first)
+        return f"WITH {given}", args
+    rows = rows.select(list(columns))
     table = f"staged_{name}"
     # One for the life of the connection: creating a table for each batch would bloat the catalog.
     await connection.execute(
@@ -233,27 +252,28 @@ async def give(
     return f"WITH {name} AS NOT MATERIALIZED (SELECT * FROM {table})", []
 
 
-def _arrays(name: str, columns: Mapping[str, str], rows: pl.DataFrame, first: int) -> tuple[str, list[Any]]:
-    """``rows`` as an argument a column: of one that is the same in many rows its value, of others all."""
+def few(name: str, columns: Mapping[str, str], rows: Rows, *, first: int) -> tuple[str, list[Any]]:
+    """As :func:`give`, for a statement that is given several: without its WITH."""
+    return _arrays(name, columns, list(map(list, zip(*rows, strict=True))) or [[] for _ in columns], first)
+
+
+def _arrays(name: str, columns: Mapping[str, str], values: Sequence[list[Any]], first: int) -> tuple[str, list[Any]]:
+    """The values of columns as an argument each: of one that is the same in many rows that one, of others all."""
     args: list[Any] = []
     selected: list[str] = []
     arrays: dict[str, str] = {}
-    for number, ((column, kind), values) in enumerate(zip(columns.items(), rows.iter_columns(), strict=True), first):
+    for number, ((column, kind), mine) in enumerate(zip(columns.items(), values, strict=True), first):
         # One of them has to say how many rows there are.
-        if len(rows) >= MANY and (arrays or number < first + len(columns) - 1) and _alike(values):
-            args.append(values[0])
+        others = arrays or number < first + len(columns) - 1
+        if len(mine) >= MANY and others and mine.count(mine[0]) == len(mine):
+            args.append(mine[0])
             selected.append(f"${number}::{kind}")
         else:
-            args.append(values.to_list())
+            args.append(mine)
             selected.append(column)
             arrays[column] = f"${number}::{kind}[]"
     rows_of = f"SELECT {', '.join(selected)} FROM unnest({', '.join(arrays.values())}) u ({', '.join(arrays)})"
-    return f"WITH {name} ({', '.join(columns)}) AS MATERIALIZED ({rows_of})", args
-
-
-def _alike(values: pl.Series) -> bool:
-    nulls = values.null_count()
-    return nulls == len(values) if nulls else bool((values == values[0]).all())
+    return f"{name} ({', '.join(columns)}) AS MATERIALIZED ({rows_of})", args
 
 
 async def copy_in(connection: Connection, table: str, frame: pl.DataFrame) -> None:

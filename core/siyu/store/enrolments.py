@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
 from siyu.contract.events import MOMENT
-from siyu.store.db import Connection, Lock, copy_out, fetch, give
+from siyu.store.db import Connection, Lock, Rows, copy_out, fetch, give
 
 __all__ = [
     "ENROLLED",
@@ -27,8 +27,10 @@ __all__ = [
     "keep_version",
     "kept_version",
     "listens",
+    "listens_in",
     "move_on",
     "note_changes",
+    "note_few",
     "set_listens",
     "take",
     "take_due",
@@ -73,8 +75,12 @@ async def hold(connection: Connection, brand_id: int) -> None:
 
 async def listens(connection: Connection, brand_id: int) -> dict[str, set[str]]:
     """What playbooks wait for: by ``event``, ``tag`` and ``stage``, the kinds, tags and tracks."""
-    kept = json.loads(await connection.fetchval("SELECT listens::text FROM brand WHERE id = $1", brand_id))
-    return {noun: set(keys) for noun, keys in kept.items()}
+    return listens_in(await connection.fetchval("SELECT listens::text FROM brand WHERE id = $1", brand_id))
+
+
+def listens_in(text: str) -> dict[str, set[str]]:
+    """As :func:`listens`, from what the brand's row has."""
+    return {noun: set(keys) for noun, keys in json.loads(text).items()}
 
 
 async def set_listens(connection: Connection, brand_id: int, wanted: Mapping[str, set[str]]) -> None:
@@ -90,13 +96,9 @@ async def note_changes(
 ) -> int:
     """Note changes of tags and stages that playbooks wait for; returns how many."""
     wanted = await listens(connection, brand_id)
-    some = sorted(wanted.get("tag", ()))
-    tag = pl.col("tag")
-    heard = tag.is_in(some) | pl.any_horizontal(
-        pl.lit(False), *(tag.str.starts_with(each[:-1]) for each in some if each.endswith("*"))
-    )
-    gained = pl.col("gained")
-    nothing = pl.lit(None, pl.String)
+    exact, starts = _tags(wanted)
+    tag, gained, nothing = pl.col("tag"), pl.col("gained"), pl.lit(None, pl.String)
+    heard = tag.is_in(exact) | pl.any_horizontal(pl.lit(False), *(tag.str.starts_with(each) for each in starts))
     rows = pl.concat(
         [
             tags.filter(heard).select(
@@ -115,17 +117,50 @@ async def note_changes(
             ),
         ]
     )
-    if rows.is_empty():
-        return 0
-    noted, given = await give(connection, "noted", _NOTED, rows, first=4)
-    await connection.execute(
-        f"{noted} INSERT INTO occasion (brand_id, {', '.join(_NOTED)}, at, rulebook_id)"
-        " SELECT $1, n.*, $2, $3 FROM noted n",
-        brand_id,
-        at,
-        rulebook_id,
-        *given,
-    )
+    return await _note(connection, brand_id, rows, at, rulebook_id)
+
+
+async def note_few(
+    connection: Connection,
+    brand_id: int,
+    wanted: Mapping[str, set[str]],
+    tags: Iterable[tuple[Any, ...]],
+    stages: Iterable[tuple[Any, ...]],
+    *,
+    at: datetime,
+    rulebook_id: int,
+) -> int:
+    """As :func:`note_changes`, of a few (:class:`siyu.engine.diff.FewChanges`) and what is ``wanted`` of them."""
+    exact, starts = _tags(wanted)
+    rows: list[tuple[Any, ...]] = [
+        (user, "tag", tag, None if gained else tag, tag if gained else None)
+        for user, tag, gained, _ in tags
+        if tag in exact or tag.startswith(starts)
+    ]
+    tracks = wanted.get("stage", ())
+    rows += [(user, "stage", track, before, after) for user, track, before, after, _ in stages if track in tracks]
+    return await _note(connection, brand_id, rows, at, rulebook_id)
+
+
+def _tags(wanted: Mapping[str, set[str]]) -> tuple[list[str], tuple[str, ...]]:
+    """The tags that are wanted, and what those begin with that are wanted whatever they end with."""
+    keys = sorted(wanted.get("tag", ()))
+    return keys, tuple(key[:-1] for key in keys if key.endswith("*"))
+
+
+async def _note(
+    connection: Connection, brand_id: int, rows: pl.DataFrame | Rows, at: datetime, rulebook_id: int
+) -> int:
+    if len(rows):
+        noted, given = await give(connection, "noted", _NOTED, rows, first=4)
+        await connection.execute(
+            f"{noted} INSERT INTO occasion (brand_id, {', '.join(_NOTED)}, at, rulebook_id)"
+            " SELECT $1, n.*, $2, $3 FROM noted n",
+            brand_id,
+            at,
+            rulebook_id,
+            *given,
+        )
     return len(rows)
 
 

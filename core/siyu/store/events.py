@@ -12,7 +12,7 @@ import polars as pl
 
 from siyu.contract.events import CONSENT_GIVEN, CONSENT_WITHDRAWN, MOMENT, PROFILE_UPDATED, Catalog, ColumnType
 from siyu.store.consents import KEEP
-from siyu.store.db import Connection, Lock, copy_out, give
+from siyu.store.db import Connection, Lock, Rows, copy_out, give
 from siyu.store.merges import LATEST
 
 __all__ = [
@@ -51,17 +51,21 @@ class Appended:
     occasions: int = 0
 
 
-async def append(connection: Connection, brand_id: int, events: pl.DataFrame, *, mark_dirty: bool = True) -> Appended:
+async def append(
+    connection: Connection, brand_id: int, events: pl.DataFrame | Rows, *, mark_dirty: bool = True
+) -> Appended:
     """Append events (:data:`EVENT_SCHEMA`) within the transaction of ``connection``.
 
     Users that are not known yet are made. Events whose key the brand has already are left out. The users touched are
     marked dirty, or (for bulk) the caller marks the whole brand as due for a refresh.
     """
     incoming, given = await give(connection, "incoming", _COLUMNS, events, first=2)
-    if await connection.fetchval(f"{incoming} {_ANY_UNKNOWN}", brand_id, *given):
+    await _join_writers(connection, brand_id)
+    append_known, append_all = (_APPEND.format(marked=mark_dirty, known=known) for known in (_ALL_KNOWN, "true"))
+    row = await connection.fetchrow(f"{incoming}, {append_known}", brand_id, *given)
+    if not row["known"]:
         await connection.execute(f"{incoming}, {_NEW_USERS}", brand_id, *given)
-    await connection.execute(f"{incoming}, {_HOLD_USERS}", brand_id, *given)
-    row = await connection.fetchrow(f"{incoming}, {_APPEND.format(marked=mark_dirty)}", brand_id, *given)
+        row = await connection.fetchrow(f"{incoming}, {append_all}", brand_id, *given)
     if row["profiles"]:
         await connection.execute(f"{incoming}, {_ATTRIBUTES}", brand_id, *given)
     if row["consents"]:
@@ -234,13 +238,6 @@ async def _join_writers(connection: Connection, brand_id: int) -> None:
 
 _COLUMNS = {name: "timestamptz" if dtype == MOMENT else "text" for name, dtype in EVENT_SCHEMA.items()}
 
-# The lock as in _join_writers. Who is known stays known, whatever others have done until the lock is there.
-_ANY_UNKNOWN = f"""
-SELECT EXISTS (SELECT FROM incoming e WHERE NOT EXISTS (
-    SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity))
-FROM pg_advisory_xact_lock_shared({int(Lock.EVENTS)}, $1)
-"""
-
 _NEW_USERS = f"""
 unknown AS MATERIALIZED (
     SELECT identity_kind AS kind, identity AS value, at, key FROM incoming e
@@ -269,29 +266,25 @@ INSERT INTO users (brand_id, id, first_seen, last_seen)
 SELECT $1, named.user_id, first, last FROM named JOIN fresh USING (kind, value)
 """
 
-# Those whom the names mean: of users who count as one, the one that stands for them.
-_NAMED = """
-touched AS (
-    SELECT DISTINCT COALESCE(m.into_id, i.user_id) AS user_id FROM incoming e
-    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
-    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id {where}
-)
-"""
+_ALL_KNOWN = """NOT EXISTS (SELECT FROM incoming e WHERE NOT EXISTS (
+        SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity))"""
 
-# All of them before anything is changed, and in one order: two batches that share users wait, and never for each other.
-_HOLD_USERS = f"""
-{_NAMED.format(where="")}
-SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT user_id FROM touched)
-ORDER BY id FOR NO KEY UPDATE
-"""
-
+# Where a name is nobody's yet, nothing is done. Who is known stays known, whatever others do meanwhile.
 _APPEND = f"""
-fresh AS (
-    INSERT INTO event (brand_id, key, user_id, kind, at, payload)
-    SELECT $1, e.key, i.user_id, e.kind, e.at, e.payload::jsonb
-    FROM incoming e
+known AS MATERIALIZED (
+    SELECT {{known}} AS known
+), named AS MATERIALIZED (
+    SELECT e.key, e.kind, e.at, e.payload, i.user_id, COALESCE(m.into_id, i.user_id) AS into_id FROM incoming e
     JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
-    ORDER BY e.at, e.key
+    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id WHERE (SELECT known FROM known)
+), held AS MATERIALIZED (
+    -- All of them before anything is changed, and in one order: two batches that share users wait, and never for each
+    -- other.
+    SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT into_id FROM named) ORDER BY id FOR NO KEY UPDATE
+), fresh AS (
+    INSERT INTO event (brand_id, key, user_id, kind, at, payload)
+    SELECT $1, key, user_id, kind, at, payload::jsonb FROM named CROSS JOIN (SELECT count(*) FROM held) h
+    ORDER BY at, key
     ON CONFLICT (brand_id, key) DO NOTHING
     RETURNING id, user_id, kind, at
 ), occasions AS (
@@ -301,8 +294,8 @@ fresh AS (
     WHERE {{marked}} AND b.listens->'event' ? f.kind AND f.at > COALESCE(b.replayed_to, now()) - interval '1 day'
     ORDER BY f.id RETURNING 1
 ), touched AS (
-    SELECT COALESCE(m.into_id, f.user_id) AS user_id, min(at) AS first, max(at) AS last
-    FROM fresh f LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = f.user_id GROUP BY 1
+    SELECT n.into_id AS user_id, min(at) AS first, max(at) AS last
+    FROM fresh f JOIN (SELECT DISTINCT user_id, into_id FROM named) n USING (user_id) GROUP BY 1
 ), seen AS (
     UPDATE users u SET first_seen = LEAST(first_seen, first), last_seen = GREATEST(last_seen, last)
     FROM touched t
@@ -310,14 +303,19 @@ fresh AS (
 ), marked AS (
     INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {{marked}}
 )
-SELECT (SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
+SELECT (SELECT known FROM known), (SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
        (SELECT count(*) FROM fresh WHERE kind = '{PROFILE_UPDATED}') AS profiles,
        (SELECT count(*) FROM fresh WHERE kind IN ('{CONSENT_GIVEN}', '{CONSENT_WITHDRAWN}')) AS consents,
        (SELECT count(*) FROM occasions) AS occasions
 """
 
+# Of users who count as one, the one that stands for them.
 _ATTRIBUTES = f"""
-{_NAMED.format(where=f"WHERE e.kind = '{PROFILE_UPDATED}'")}, {LATEST}
+touched AS (
+    SELECT DISTINCT COALESCE(m.into_id, i.user_id) AS user_id FROM incoming e
+    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
+    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id WHERE e.kind = '{PROFILE_UPDATED}'
+), {LATEST}
 UPDATE users u SET attributes = COALESCE(p.attributes, '{{}}')
 FROM profile p WHERE u.brand_id = $1 AND u.id = p.user_id
 """

@@ -166,7 +166,7 @@ async def test_what_a_decision_that_failed_had_bound_is_not_kept(
 ) -> None:
     await plugins.enable(house, shop, "lifecycle")
     with monkeypatch.context() as broken:
-        broken.setattr(decide, "write", None)
+        broken.setattr(decide, "_write_few", None)
         with pytest.raises(TypeError):
             await order(house, shop)
     assert not await RulebookVersion.filter(brand_id=shop.id).exists()

@@ -9,12 +9,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import polars as pl
 import pytest
 from siyu.engine.diff import STAGE_CHANGES, TAG_CHANGES
 from siyu.flow.context import Context
 from siyu.store.decisions import EVERYBODY, CatalogEntry, Decisions, lock
 from siyu.store.models import Brand, Stage, StageHistory, Tag, TagAssignment, TagHistory, UserStage
+from siyu.store.writing import write, write_few
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TAGS = ["p.a", "p.b", "q.c"]
@@ -71,7 +73,7 @@ async def test_the_very_first_decision_of_a_database_is_newer_than_a_snapshot_ma
         await Decisions.list_catalog(connection, shop.id, CATALOG)
         await decisions.snapshot(await decisions.of_all(connection), EVERYBODY, await decisions.written(connection))
         tags = pl.DataFrame([(1, "p.a", True, "[]")], schema=TAG_CHANGES, orient="row")
-        await decisions.write(connection, tags, pl.DataFrame(schema=STAGE_CHANGES), at=START, rulebook_id=1)
+        await write(connection, shop.id, tags, pl.DataFrame(schema=STAGE_CHANGES), at=START, rulebook_id=1)
         assert standing(await decisions.of_all(connection)) == {1: {"p.a": True}}
 
 
@@ -80,18 +82,21 @@ async def test_decisions_read_from_a_snapshot_are_those_read_whole(house: Contex
     dice = random.Random(5)
     model: Model = {}
     kept, bare = Decisions(house.home, shop.id), Decisions(tmp_path, shop.id)
-    other = Decisions(house.home, (await Brand.create(slug=f"{shop.slug}-o", name="O")).id)
+    other = (await Brand.create(slug=f"{shop.slug}-o", name="O")).id
     async with house.db.transaction() as connection:
-        for each in (shop.id, other._brand_id):
+        for each in (shop.id, other):
             await Decisions.list_catalog(connection, each, CATALOG)
     for step in range(25):
         tags, stages = changes(dice, model)
         at = START + timedelta(days=step)
         async with house.db.transaction() as connection:
             await lock(connection, shop.id)
-            await kept.write(connection, tags, stages, at=at, rulebook_id=step)
+            if step % 2:
+                await write(connection, shop.id, tags, stages, at=at, rulebook_id=step)
+            else:
+                await write_few(connection, shop.id, tags.rows(), stages.rows(), at=at, rulebook_id=step)
             # Another brand writes between, so that ids of this one have gaps.
-            await other.write(connection, tags.filter("gained").head(0), stages.head(0), at=at, rulebook_id=step)
+            await write(connection, other, tags.filter("gained").head(0), stages.head(0), at=at, rulebook_id=step)
             written = await kept.written(connection)
             whole = await bare.of_all(connection)
             if step % 4 == 3:
@@ -161,9 +166,10 @@ async def test_tags_that_leave_the_catalog_stay_for_the_sake_of_history(house: C
 async def test_a_tag_that_the_catalog_does_not_know_is_not_written(house: Context, shop: Brand) -> None:
     tags = pl.DataFrame([(1, "p.unknown", True, "[]")], schema=TAG_CHANGES, orient="row")
     stages = pl.DataFrame(schema=STAGE_CHANGES)
-    decisions = Decisions(house.home, shop.id)
     async with house.db.connection() as connection:
         await Decisions.list_catalog(connection, shop.id, CATALOG)
         with pytest.raises(pl.exceptions.InvalidOperationError, match="incomplete mapping"):
-            await decisions.write(connection, tags, stages, at=START, rulebook_id=1)
+            await write(connection, shop.id, tags, stages, at=START, rulebook_id=1)
+        with pytest.raises(asyncpg.NotNullViolationError, match="tag_id"):
+            await write_few(connection, shop.id, tags.rows(), [], at=START, rulebook_id=1)
     assert await TagAssignment.filter(brand_id=shop.id).count() == 0
