@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -63,15 +64,18 @@ WORKING_SECONDS = 20.0
 ALONE: frozenset[Job] = frozenset({"decide", "playbooks"})
 """Jobs of which two for a brand would wait for each other, and meanwhile keep a greeting's place: one is at work in a
 process, and looks once more for those who ask meanwhile."""
-GATHER_SECONDS = 0.25
-"""How long changes are gathered for playbooks while there are more to decide: these take as long for one as for a
-hundred, and meanwhile keep decisions waiting."""
+PACE_SECONDS = 0.01
+"""From the beginning of a batch of decisions to that of the next, at least: it takes nearly as long for one user as for
+three, and meanwhile keeps those waiting whose events are being recorded."""
+GATHER_SECONDS = 1.0
+"""How long decisions are gathered for playbooks that have just been asked to look: these take as long for one as for a
+hundred, and decisions beside them twice as long. What follows an event itself is not gathered."""
 MOVED_AT_ONCE = 2_000
 """Users moved on at a time: who waits for a greeting waits for that."""
 FINISH_SECONDS = 10.0
 """How long jobs under way may go on when the worker is told to stop; those that last longer are given back."""
 WATCH_SECONDS = 5.0
-LOOK_SECONDS: Mapping[str, float] = {FAST: 0.5, BULK: 0.25, SLOW: 0.5}
+LOOK_SECONDS: Mapping[str, float] = {FAST: 0.5, BULK: 1.0, SLOW: 0.5}
 """How often a lane looks for jobs. Of the fast one's it is told, and looks for those that were given back, and for all
 while the signals are away; in the others nobody waits, and in bulk several are taken together."""
 NO_BRAND = 0
@@ -145,30 +149,49 @@ def _asked(job: Job, brand_id: int) -> str:
 @dataclass(frozen=True)
 class JobContext:
     """What jobs are given, in place of arq's dict. ``at_work`` are those of :data:`ALONE` that are under way here, and
-    whether somebody has asked for them since."""
+    whether somebody has asked for them since; ``handed_over`` says when playbooks of a brand were last asked to look at
+    what was decided, or will be (``handing_over``)."""
 
     ctx: Context
     queue: Queue
     at_work: dict[tuple[Job, int], bool] = field(default_factory=dict, repr=False, compare=False)
+    handed_over: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
+    handing_over: set[asyncio.Task[None]] = field(default_factory=set, repr=False, compare=False)
 
 
 async def decide_job(given: JobContext, brand_id: int) -> None:
     """Decide for the users with new events until there are none."""
-    end, handed_over, occasions = time.monotonic() + WORKING_SECONDS, time.monotonic(), 0
-    try:
-        while (done := await decide.decide_users(given.ctx, brand_id)).users:
-            DECIDED.labels("events").inc(done.users)
-            occasions += done.occasions
-            now = time.monotonic()
-            if occasions and now > handed_over + GATHER_SECONDS:
-                await given.queue.push("playbooks", brand_id)
-                handed_over, occasions = now, 0
-            if now > end:
-                await given.queue.push("decide", brand_id)
-                return
-    finally:
-        if occasions:
-            await given.queue.push("playbooks", brand_id)
+    began = time.monotonic()
+    end = began + WORKING_SECONDS
+    while (done := await decide.decide_users(given.ctx, brand_id)).users:
+        DECIDED.labels("events").inc(done.users)
+        if done.occasions:
+            await _gathered(given, brand_id)
+        if time.monotonic() > end:
+            await given.queue.push("decide", brand_id)
+            return
+        await asyncio.sleep(began + PACE_SECONDS - time.monotonic())
+        began = time.monotonic()
+
+
+async def _gathered(given: JobContext, brand_id: int) -> None:
+    """Have playbooks look at what was decided: at once, or at all that is until they may be asked again."""
+    now = time.monotonic()
+    due = given.handed_over.get(brand_id, -math.inf)
+    if due > now:
+        return
+    due = given.handed_over[brand_id] = max(now, due + GATHER_SECONDS)
+    if due == now:
+        await given.queue.push("playbooks", brand_id)
+    else:
+        task = asyncio.create_task(_hand_over(given, brand_id, due - now))
+        given.handing_over.add(task)
+        task.add_done_callback(given.handing_over.discard)
+
+
+async def _hand_over(given: JobContext, brand_id: int, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    await given.queue.push("playbooks", brand_id)
 
 
 async def playbooks_job(given: JobContext, brand_id: int) -> None:
@@ -389,9 +412,13 @@ async def run_worker(ctx: Context, queue: Queue, stopping: asyncio.Event | None 
     """
     given = JobContext(ctx, queue)
     await playbooks.listen_all(ctx)
-    async with asyncio.TaskGroup() as group:
-        for lane in (FAST, BULK, SLOW):
-            group.create_task(_run_lane(lane, given, queue, stopping or asyncio.Event()))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for lane in (FAST, BULK, SLOW):
+                group.create_task(_run_lane(lane, given, queue, stopping or asyncio.Event()))
+    finally:
+        # What is not handed over the sweep will find.
+        await _ended(*given.handing_over)
 
 
 async def watch_connections(ctx: Context) -> None:

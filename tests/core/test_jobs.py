@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
@@ -151,27 +153,48 @@ async def test_a_job_that_fails_keeps_nobody_from_asking_again(
             await until(lambda: nothing_left(redis))
 
 
-@pytest.mark.parametrize(("seconds", "asked"), [(3600, 1), (0, 5)])
-async def test_what_playbooks_wait_for_is_gathered_while_there_is_more_to_decide(
+@pytest.mark.parametrize(("seconds", "asked"), [(0.0, 5), (0.2, 2)])
+async def test_what_playbooks_wait_for_is_gathered_once_they_have_been_asked_to_look(
     ctx: Context, queue: Queue, seconds: float, asked: int
 ) -> None:
     left = [3, 2, 4, 1, 2]
-    pushed = []
+    pushed: list[float] = []
 
     async def decided(*_: object) -> Decided:
-        await asyncio.sleep(0.001)
         return Decided(users, users, users) if (users := left.pop() if left else 0) else Decided()
 
     async def push(job: jobs.Job, brand_id: int) -> None:
-        pushed.append(job)
+        assert (job, brand_id) == ("playbooks", 7)
+        pushed.append(time.monotonic())
 
+    given = JobContext(ctx, queue)
     with (
         patch.object(decide, "decide_users", decided),
         patch.object(queue, "push", push),
         patch.object(jobs, "GATHER_SECONDS", seconds),
     ):
+        await jobs.decide_job(given, 7)
+        assert pushed, "the first look is at once"
+        await asyncio.gather(*given.handing_over)
+        left += [1]
+        await jobs.decide_job(given, 7)
+        assert len(pushed) == (asked + 1 if seconds == 0 else asked), "the job has ended, and they have just looked"
+        await asyncio.gather(*given.handing_over)
+    assert len(pushed) == asked + 1
+    assert all(two - one >= 0.9 * seconds for one, two in pairwise(pushed))
+
+
+async def test_decisions_that_follow_each_other_are_made_together(ctx: Context, queue: Queue) -> None:
+    began: list[float] = []
+
+    async def decided(*_: object) -> Decided:
+        began.append(time.monotonic())
+        return Decided(1) if len(began) < 4 else Decided()
+
+    with patch.object(decide, "decide_users", decided), patch.object(jobs, "PACE_SECONDS", 0.05):
         await jobs.decide_job(JobContext(ctx, queue), 7)
-    assert pushed == ["playbooks"] * asked
+    assert len(began) == 4
+    assert all(two - one >= 0.049 for one, two in pairwise(began))
 
 
 async def test_what_playbooks_wait_for_is_handed_over_though_the_next_decision_fails(

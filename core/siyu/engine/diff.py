@@ -127,9 +127,10 @@ def diff_few(
 
 
 def _json(reason: Reason | None, facts: Mapping[str, Any]) -> str:
-    return json.dumps(
-        reason.values(facts) if reason else [], ensure_ascii=False, separators=(",", ":"), default=date.isoformat
-    )
+    return _encode(reason.values(facts) if reason else [])
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=date.isoformat).encode
 
 
 def _aligned(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

@@ -95,7 +95,7 @@ async def _record(
     merging: bool,
 ) -> Recorded:
     named = {index: Named(events[index].id, list(events[index].user.items())) for index in rows}
-    async with ctx.db.transaction() as connection:
+    async with ctx.db.recording, ctx.db.transaction() as connection:
         who = await identify(connection, brand.id, named, ctx.plugins.identity_kinds, merging=merging)
         conflicts = [Rejection(index, "user", *conflict) for index, conflict in who.conflicts.items()]
         rejected = [*refused, *conflicts]

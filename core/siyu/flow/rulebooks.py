@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
@@ -22,12 +22,11 @@ from siyu.engine.cohorts import Cohort
 from siyu.engine.evaluate import Decider
 from siyu.engine.rulebook import Failed, Rulebook
 from siyu.flow import fences
-from siyu.flow.context import Context, now, zone
+from siyu.flow.context import Context, zone
 from siyu.flow.plugins import SETTINGS, KeptRulebook, bind_cohorts, cohorts_of, kept_rulebooks, settings_in
 from siyu.store.db import Connection
 from siyu.store.decisions import CatalogEntry, Decisions
 from siyu.store.enrolments import listens_in
-from siyu.store.models import Brand
 
 __all__ = [
     "Bound",
@@ -119,7 +118,7 @@ async def bound_now(ctx: Context, connection: Connection, brand_id: int) -> Pres
     bound = ctx.bound.get(brand_id)
     if bound is None or bound.made_of != made:
         bound = await _bind(ctx, connection, brand_id, made, days)
-    return Present(now(Brand(replayed_to=row["replayed_to"])), days, row["mark"], bound, listens_in(row["listens"]))
+    return Present(row["replayed_to"] or datetime.now(UTC), days, row["mark"], bound, listens_in(row["listens"]))
 
 
 _MADE_OF = f"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import pkgutil
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from enum import IntEnum
 from io import BytesIO
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ from tortoise.migrations.executor import MigrationExecutor
 from siyu.contract.errors import InputError
 from siyu.contract.events import MOMENT
 from siyu.store import migrations
-from siyu.store.readers import Readers
+from siyu.store.readers import Readers, as_it_is
 from siyu.store.signals import Signals
 from siyu.telemetry import tracing
 
@@ -47,6 +47,9 @@ PIECE = 100_000
 """Rows that a COPY is handed at a time."""
 MANY = 50
 """From so many rows on it pays to look whether a column has but one value."""
+RECORDING = 8
+"""Calls of a process that record at once. More would each open a connection in a rush, which takes longer than a call,
+and be no sooner done."""
 
 OLDEST = 18
 """The oldest PostgreSQL whose SQL is spoken here: it returns rows as they were before an update."""
@@ -90,6 +93,7 @@ class Database:
         self._migrated = False
         self._readers = readers
         self.signals = Signals()
+        self.recording = asyncio.Semaphore(RECORDING)
 
     @classmethod
     async def open(cls, url: str, *, pool: int = 20) -> Database:
@@ -151,14 +155,17 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection of the pool."""
-        async with self._context.db().acquire_connection() as connection:
-            yield connection
+        """A connection of the pool. Locks of the session that are still held when it is given back end then."""
+        async with self._acquired() as connection:
+            try:
+                yield connection
+            finally:
+                await _cleared(connection)
 
     @asynccontextmanager
     async def view(self) -> AsyncIterator[Connection]:
         """A connection that sees the database as of one moment, and cannot write."""
-        async with self.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        async with self._acquired() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             yield connection
 
     @asynccontextmanager
@@ -169,9 +176,23 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection within a transaction."""
-        async with self.connection() as connection, connection.transaction():
+        """A connection within a transaction, with which all ends that it has taken."""
+        async with self._acquired() as connection, connection.transaction():
             yield connection
+
+    def _acquired(self) -> AbstractAsyncContextManager[Connection]:
+        acquired: AbstractAsyncContextManager[Connection] = self._context.db().acquire_connection()
+        return acquired
+
+
+async def _cleared(connection: Connection) -> None:
+    """End what a session may have beyond its transactions. A connection of which that cannot be said is closed."""
+    with suppress(asyncpg.InterfaceError):  # it is closed already
+        try:
+            await connection.reset()
+        except BaseException:
+            connection.terminate()
+            raise
 
 
 def _tortoise(url: str, pool: int) -> dict[str, Any]:
@@ -185,6 +206,8 @@ def _tortoise(url: str, pool: int) -> dict[str, Any]:
         "database": parts.path.lstrip("/") or "siyu",
         "minsize": 1,
         "maxsize": pool,
+        # Of transactions, and of Tortoise's single statements, nothing is left: to ask for it would be one more each.
+        "reset": as_it_is,
         # Random pages are nearly as cheap as others; without this PostgreSQL scans for the index of 1 % of the users.
         "server_settings": {
             "timezone": "UTC",

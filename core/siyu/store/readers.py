@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-__all__ = ["Readers"]
+__all__ = ["Readers", "as_it_is"]
 
 MOST = 10
 STATEMENT_TIMEOUT = "10s"
@@ -63,7 +63,8 @@ class Readers:
     async def _open(self) -> None:
         async with self._opening:
             if self._pool is None:
-                given = {name: value for name, value in self._credentials.items() if name not in ("minsize", "maxsize")}
+                own = ("minsize", "maxsize", "reset")
+                given = {name: value for name, value in self._credentials.items() if name not in own}
                 given["server_settings"] = {
                     **given["server_settings"],
                     "default_transaction_read_only": "on",
@@ -77,7 +78,7 @@ class Readers:
                     max_size=MOST,
                     max_cached_statement_lifetime=PLAN_SECONDS,
                     init=self._prepare,
-                    reset=_as_it_is,
+                    reset=as_it_is,
                 )
 
     async def _prepare(self, connection: asyncpg.Connection) -> None:
@@ -94,5 +95,5 @@ def _microseconds(moment: datetime) -> tuple[int]:
     return ((moment - EPOCH) // timedelta(microseconds=1),)
 
 
-async def _as_it_is(_: asyncpg.Connection) -> None:
-    """Instead of asking the server to reset the session, for which a connection that only reads has no need."""
+async def as_it_is(_: asyncpg.Connection) -> None:
+    """Instead of asking the server to reset the session, where nothing is left in it."""

@@ -44,7 +44,15 @@ from tests.core.conftest import new_brand
 from tests.properties import examples
 
 # What is done in another way for a few than for many.
-SIZES = [(decide, "FEW"), (decide, "SOME"), (diff, "FEW"), (decisions, "FEW"), (lake, "FEW"), (db, "AT_ONCE")]
+SIZES = [
+    (decide, "HANDFUL"),
+    (decide, "FEW"),
+    (decide, "SOME"),
+    (diff, "FEW"),
+    (decisions, "FEW"),
+    (lake, "FEW"),
+    (db, "AT_ONCE"),
+]
 END = datetime(2026, 11, 21, 12, tzinfo=UTC)
 Standing = Mapping[str, tuple[Mapping[str, str], Mapping[str, tuple[str, str]]]]
 
