@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from siyu.flow.tokens import create_token
-from siyu.store.models import Brand, PluginSetting, Run
+from siyu.store.models import Brand, Fence, PluginSetting, Run
 
 EXPLAIN = """query ($at: DateTime) { brand(slug: "shop") { user(identity: {kind: "member", value: "m00"}) {
   stages { key since rulebookVersion } tags { key }
@@ -25,7 +26,7 @@ fragment moved on Moved { users byStage { track stage users } samples { userId b
 REPLAY = """query ($since: DateTime!, $days: Int! = 7, $plugin: String, $params: JSON) { brand(slug: "shop") {
   replay(since: $since, everyDays: $days, plugin: $plugin, params: $params) { moments {
     at users stages { track key today proposed enter leave } tags { key today }
-    moves { track before after today proposed } } } } }"""
+    moves { track before after today proposed } } failing { plugin rule error at moments } } } }"""
 SOONER = {"lifecycle": {"dormant_days": 10, "lost_days": 60, "stay_days": 0}}
 
 
@@ -92,8 +93,9 @@ async def test_a_change_is_previewed_and_nothing_is_changed(world: Any) -> None:
 
 async def test_the_past_is_replayed_under_both_rules(world: Any) -> None:
     asked = {"since": "2026-02-01T00:00:00Z", "days": 30}
-    both = (await world.data(REPLAY, **asked, plugin="lifecycle", params=SOONER))["brand"]["replay"]["moments"]
-    today = (await world.data(REPLAY, **asked))["brand"]["replay"]["moments"]
+    replayed = (await world.data(REPLAY, **asked, plugin="lifecycle", params=SOONER))["brand"]["replay"]
+    both, today = replayed["moments"], (await world.data(REPLAY, **asked))["brand"]["replay"]["moments"]
+    assert replayed["failing"] == []
     assert [moment["at"] for moment in both] == [moment["at"] for moment in today]
     assert len(both) == 5
     for one, other in zip(both, today, strict=True):
@@ -101,6 +103,15 @@ async def test_the_past_is_replayed_under_both_rules(world: Any) -> None:
         assert [stage["today"] for stage in one["stages"]] == [stage["today"] for stage in other["stages"]]
     assert {stage["proposed"] for moment in today for stage in moment["stages"]} == {None}
     assert any(move["after"] == "dormant" and move["proposed"] for move in both[1]["moves"])
+
+
+async def test_a_replay_names_the_rules_that_it_goes_without(world: Any) -> None:
+    fence = {"plugin": "rfm", "rule": "rfm", "error": "no luck"}
+    await Fence.create(brand_id=(await Brand.get(slug="shop")).id, since=datetime.now(UTC), **fence)
+    found = (await world.data(REPLAY, since="2026-02-01T00:00:00Z"))["brand"]["replay"]
+    moments = [moment["at"] for moment in found["moments"]]
+    assert found["failing"] == [{**fence, "at": moments[0], "moments": len(moments)}]
+    assert not any(tag["key"].startswith("rfm.") for moment in found["moments"] for tag in moment["tags"])
 
 
 @pytest.mark.parametrize(

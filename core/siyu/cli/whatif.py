@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from rich.tree import Tree
 
 from siyu.cli import admin
 from siyu.cli.session import BrandOption, JsonOption, Session, json_object, moment, out, pair, print_json, session
+from siyu.contract.errors import InputError
 from siyu.engine.effects import Moved, Size
 from siyu.engine.explain import Standing, TriedStage, TriedTag, TriedTrack
 from siyu.engine.words import Node
@@ -29,6 +32,8 @@ app = typer.Typer()
 EnableOption = Annotated[bool | None, typer.Option("--enable/--disable", help="Switch it on or off.")]
 PercentOption = admin.PercentOption
 Params = Annotated[str | None, typer.Argument(help='JSON, e.g. \'{"lifecycle": {"dormant_days": 45}}\'.')]
+SecondsOption = Annotated[int, typer.Option("--seconds", min=1, max=86_400, help="It is ended after so many.")]
+SECONDS = 600
 BARS = "▁▂▃▄▅▆▇█"
 SHOWN = 3
 
@@ -90,6 +95,7 @@ def preview(
     params: Params = None,
     enable: EnableOption = None,
     percent: PercentOption = 100,
+    seconds: SecondsOption = SECONDS,
     as_json: JsonOption = False,
 ) -> None:
     """Show what switching or setting a plugin would change, and change nothing."""
@@ -97,7 +103,8 @@ def preview(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        found = await previewing.preview(at_hand.ctx, target, name, enabled=enable, params=values, percent=percent)
+        async with _within(seconds, "give it more"):
+            found = await previewing.preview(at_hand.ctx, target, name, enabled=enable, params=values, percent=percent)
         if as_json:
             print_json(found)
             return
@@ -132,6 +139,7 @@ def replay(
     params: Annotated[str | None, typer.Option(help="The parameters that it would have, JSON.")] = None,
     enable: EnableOption = None,
     percent: PercentOption = 100,
+    seconds: SecondsOption = SECONDS,
     as_json: JsonOption = False,
 ) -> None:
     """Show how many users each stage and tag would have had, under today's rules and others; change nothing."""
@@ -140,17 +148,18 @@ def replay(
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
         days = zone(target.zone)
-        found = await previewing.replay(
-            at_hand.ctx,
-            target,
-            plugin,
-            enabled=enable,
-            params=values,
-            percent=percent,
-            since=moment(since, "--since", days),
-            until=moment(until, "--until", days) if until else None,
-            every=timedelta(days=every),
-        )
+        async with _within(seconds, "ask for fewer moments with --since and --every, or give it more"):
+            found = await previewing.replay(
+                at_hand.ctx,
+                target,
+                plugin,
+                enabled=enable,
+                params=values,
+                percent=percent,
+                since=moment(since, "--since", days),
+                until=moment(until, "--until", days) if until else None,
+                every=timedelta(days=every),
+            )
         if as_json:
             print_json(found)
             return
@@ -158,8 +167,23 @@ def replay(
         out.print(f"{len(found.points)} moments from {first:%Y-%m-%d} to {last:%Y-%m-%d}. Nothing was written.")
         _print_series("stage", [point.stages for point in found.points], found.compared)
         _print_series("tag", [point.tags for point in found.points], found.compared)
+        for each in found.failing:
+            out.print(
+                f"[red]{each.plugin}.{each.rule}[/] fails at {each.moments} of {len(found.points)} moments, first"
+                f" {each.at.astimezone(days):%Y-%m-%d}, and decides nothing there: {escape(each.error)}",
+                soft_wrap=True,
+            )
 
     session(work)
+
+
+@asynccontextmanager
+async def _within(seconds: int, remedy: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise InputError(f"not done after {seconds} s, and ended", field="--seconds", remedy=remedy) from None
 
 
 # -- why ------------------------------------------------------------------------------------------------------------

@@ -5,25 +5,27 @@ Calls are made by a helper thread, one after the other, while whoever asks looks
 A call into C that does not come back (a socket without a time-out, a long sleep), and code that catches whatever is
 raised and goes on, are left behind with their thread; the same is not called again while it lasts. C code that keeps
 the interpreter's lock (a regular expression that backtracks for ever) stops the whole process: nothing inside it can
-help that.
+help that. Nor is memory limited: how much the process has grown says nothing of who made it grow, as facts are reckoned
+and other rules asked beside each call.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
 from queue import SimpleQueue
 from threading import Lock, Thread
 from time import perf_counter, sleep
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from siyu.contract.errors import RuleError
 
-__all__ = ["ANSWER_SECONDS", "Call", "make"]
+__all__ = ["ANSWER_SECONDS", "Call", "make", "stopped_for_good"]
 
 T = TypeVar("T", covariant=True)
 
@@ -50,9 +52,35 @@ class Call(Generic[T]):
 def make(calls: Sequence[Call[T]], seconds: float) -> list[T | Exception]:
     """What each call answers, or how it failed: it raised, or took longer than ``seconds``."""
     answers: list[T | Exception] = []
+    calls = [_made_up(call) or call for call in calls]
     while len(answers) < len(calls):
         answers += _watched(_Job(calls[len(answers) :]), seconds)
     return answers
+
+
+_stopped: ContextVar[list[tuple[Call[Any], RuleError]] | None] = ContextVar("siyu_stopped", default=None)
+
+
+@contextmanager
+def stopped_for_good() -> Iterator[None]:
+    """What is stopped in the block for taking too long is not called again there: it would take as long each time."""
+    token = _stopped.set([])
+    try:
+        yield
+    finally:
+        _stopped.reset(token)
+
+
+def _made_up(call: Call[Any]) -> Call[Any] | None:
+    """A call that fails as it did before it was stopped for good, if it was."""
+    for stopped, error in _stopped.get() or ():
+        if (stopped.rule, stopped.arguments) == (call.rule, call.arguments):
+
+            def fail(error: RuleError = error) -> NoReturn:
+                raise error
+
+            return Call(call.rule, call.arguments, fail)
+    return None
 
 
 class _Job:
@@ -130,13 +158,18 @@ def _watched(job: _Job, seconds: float) -> list[Any]:
         left = min(seconds, job.began + seconds - perf_counter())
         if job.done.acquire(timeout=max(MOMENT, left)):
             return job.answers
-        if perf_counter() > job.began + seconds and job.claim.acquire(blocking=False):
+        # Where calls have been answered meanwhile, the one that is under way has its own time.
+        late = len(job.answers) == answered and perf_counter() > job.began + seconds
+        if late and job.claim.acquire(blocking=False):
             break
     answers = list(job.answers)
     # Else it has answered at the last moment, and what was begun after it is asked anew.
     if len(answers) == answered:
         slow = job.calls[answered]
-        answers.append(RuleError(f"no answer after {seconds:g} s", field=slow.rule, remedy="let it do less"))
+        error = RuleError(f"no answer after {seconds:g} s", field=slow.rule, remedy="let it do less")
+        answers.append(error)
+        if (stopped := _stopped.get()) is not None:
+            stopped.append((slow, error))
     _interrupt(helper, job)
     return answers
 

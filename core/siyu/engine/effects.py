@@ -132,7 +132,7 @@ def effects(parts: Sequence[Part], samples: int) -> tuple[list[Effect], list[Cha
             all_moved((track, key, True)),
             all_moved((track, key, False)),
         )
-        for (track, key), (title, plugin) in _listed(parts).items()
+        for (track, key), (title, plugin) in (_standing(parts) | _listed(parts)).items()
     ], changes
 
 
@@ -247,18 +247,29 @@ def _listed(parts: Sequence[Part]) -> dict[Key, tuple[str, str]]:
     return named
 
 
+def _standing(parts: Sequence[Part]) -> dict[Key, tuple[str, str]]:
+    """As :func:`_listed`, of what stands because its rule fails."""
+    named: dict[Key, tuple[str, str]] = {}
+    for standing in [rulebook.standing for part in parts for rulebook in part.rulebooks]:
+        named |= {(None, key): (entry["title"], entry["plugin"]) for key, entry in standing.tags.items()}
+        for track, entry in standing.tracks.items():
+            named |= {(track, key): (stage["title"], entry["plugin"]) for key, stage in entry["stages"].items()}
+    return named
+
+
 def _held(parts: Sequence[Part], side: int) -> Counter[Key]:
     """How many have each tag and stage on a side; those that nobody has may be left out."""
     found: Counter[Key] = Counter()
     for part in parts:
         rulebook, decided = part.rulebooks[side], part.decided[side]
         keys = [rule.tag.key for rule in rulebook.tags]
+        keys += [key for key in rulebook.standing.tags if key in decided.columns]
         if keys:
             counts = decided.select(pl.col(keys).sum()).row(0)
             found.update({(None, key): users for key, users in zip(keys, counts, strict=True)})
-        for track in rulebook.tracks:
-            counted = _stages(track.key, decided).get_column("stage").drop_nulls().value_counts()
-            found.update({(track.key, stage): users for stage, users in counted.iter_rows()})
+        for track in [*(track.key for track in rulebook.tracks), *rulebook.standing.tracks]:
+            counted = _stages(track, decided).get_column("stage").drop_nulls().value_counts()
+            found.update({(track, stage): users for stage, users in counted.iter_rows()})
     return found
 
 

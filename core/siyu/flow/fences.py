@@ -15,7 +15,7 @@ from siyu.flow.plugins import KeptRulebook, bind_cohorts, cohorts, kept_rulebook
 from siyu.store.db import Connection
 from siyu.store.models import Brand, Fence, PluginSetting
 
-__all__ = ["LAST_GOOD", "note", "refused", "refused_of", "retry"]
+__all__ = ["LAST_GOOD", "fenced", "note", "refused", "refused_of", "retry", "words"]
 
 
 LAST_GOOD = """CASE WHEN NOT EXISTS (
@@ -55,6 +55,12 @@ def _ruled(plugin: str, kept: Sequence[KeptRulebook]) -> list[str]:
     return sorted({entry["rule"] for entry in entries if entry["plugin"] == plugin})
 
 
+async def fenced(brand_id: int, *, but: str | None = None) -> Failed:
+    """The rules that are fenced, ``but`` those of one plugin."""
+    rows = await Fence.filter(brand_id=brand_id).exclude(plugin=but or "")
+    return {(row.plugin, row.rule): RuleError(row.error) for row in rows}
+
+
 async def note(connection: Connection, brand_id: int, failed: Failed, *, all_asked: bool) -> None:
     """Fence what failed. With ``all_asked`` every rule was, and those that did not fail are fenced no longer."""
     if all_asked:
@@ -66,7 +72,7 @@ async def note(connection: Connection, brand_id: int, failed: Failed, *, all_ask
         "INSERT INTO fence (brand_id, plugin, rule, error, since, last_good)"
         f" SELECT $1, $2, $3, $4, now(), {LAST_GOOD} FROM brand b, (SELECT $2::text AS name) p WHERE b.id = $1"
         " ON CONFLICT (brand_id, plugin, rule) DO UPDATE SET error = excluded.error",
-        [(brand_id, plugin, rule, _words(error)) for (plugin, rule), error in failed.items()],
+        [(brand_id, plugin, rule, words(error)) for (plugin, rule), error in failed.items()],
     )
 
 
@@ -76,8 +82,7 @@ async def retry(ctx: Context, brand: Brand, name: str) -> None:
     Whether a rule can be fitted again only the refresh can tell, so its fence stays until then.
     """
     plugin = ctx.plugins.get(name)
-    others = await Fence.filter(brand_id=brand.id).exclude(plugin=name)
-    out: Failed = {(fence.plugin, fence.rule): RuleError(fence.error) for fence in others}
+    out = await fenced(brand.id, but=name)
     async with ctx.db.connection() as connection:
         kept = await kept_rulebooks(connection, brand.id)
     out |= refused_of(ctx, await PluginSetting.filter(brand_id=brand.id), kept)
@@ -93,7 +98,8 @@ async def retry(ctx: Context, brand: Brand, name: str) -> None:
     await ctx.db.signals.tell(brand.id, "plugin")
 
 
-def _words(error: Exception) -> str:
-    words = str(error) if isinstance(error, SiyuError) else f"{type(error).__name__}: {error}"[:500]
+def words(error: Exception) -> str:
+    """How a rule failed, as it is kept and shown."""
+    said = str(error) if isinstance(error, SiyuError) else f"{type(error).__name__}: {error}"[:500]
     # What PostgreSQL cannot keep would let the fence itself fail.
-    return words[:2_000].replace("\0", "\ufffd").encode(errors="replace").decode()
+    return said[:2_000].replace("\0", "\ufffd").encode(errors="replace").decode()

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from siyu.contract.budget import stopped_for_good
 from siyu.contract.errors import InputError
 from siyu.contract.events import Catalog
 from siyu.contract.unknown_tags import UnknownTag
@@ -24,11 +25,12 @@ from siyu.engine.diff import Changes, diff
 from siyu.engine.effects import Effect, Flow, Part, Size, effects, flows, sizes
 from siyu.engine.evaluate import Decider
 from siyu.engine.facts import compute
-from siyu.engine.rulebook import Failed, Rulebook
-from siyu.flow import plugins
+from siyu.engine.rulebook import Failed, Name, Rulebook
+from siyu.flow import fences, plugins
 from siyu.flow.context import Context, aware, now, zone
 from siyu.flow.engines import Polars
 from siyu.flow.playbooks import sent_at_once
+from siyu.flow.plugins import KeptRulebook, content_of, kept_rulebooks
 from siyu.flow.programs import programs
 from siyu.flow.refresh import judge
 from siyu.flow.unknown_tags import unknown_tags_of
@@ -39,7 +41,7 @@ from siyu.store.lake import Lake, history_of
 from siyu.store.models import Brand
 from siyu.store.wide import together
 
-__all__ = ["Actions", "Point", "Preview", "Replay", "moments", "preview", "replay"]
+__all__ = ["Actions", "Failing", "Point", "Preview", "Replay", "moments", "preview", "replay"]
 
 DAYS = 28
 """How far actions a day look back."""
@@ -90,11 +92,23 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Failing:
+    """A rule that fails at ``moments`` moments of a replay, ``at`` one first: there it decides nothing."""
+
+    plugin: str
+    rule: str
+    error: str
+    at: datetime
+    moments: int
+
+
+@dataclass(frozen=True)
 class Replay:
     """The past as rules would have seen it, the earliest first; ``compared`` says whether with a change beside."""
 
     compared: bool
     points: tuple[Point, ...]
+    failing: tuple[Failing, ...] = ()
 
 
 # -- preview ------------------------------------------------------------------------------------------------------
@@ -122,7 +136,11 @@ async def preview(
     async with ctx.db.view() as connection:
         stored = await Lake(ctx.home, brand.id, catalog).peek(connection)
         stood = await _standing(Decisions(ctx.home, brand.id), connection)
-    groups, facts, failed = await _judged(sides, catalog, history_of(stored), at, days)
+        kept = await kept_rulebooks(connection, brand.id)
+    # What fails already, of others, is not asked: one that hangs would take all the time.
+    out = await fences.fenced(brand.id, but=plugin)
+    with stopped_for_good():
+        groups, facts, failed = await _judged(sides, catalog, history_of(stored), at, days, kept, out)
     _refuse_failing(failed, plugin)
 
     def compared() -> tuple[list[Effect], list[Changes]]:
@@ -166,11 +184,20 @@ class _Group:
 
 
 async def _judged(
-    sides: Sequence[Sequence[Cohort]], catalog: Catalog, history: History, at: datetime, days: ZoneInfo
+    sides: Sequence[Sequence[Cohort]],
+    catalog: Catalog,
+    history: History,
+    at: datetime,
+    days: ZoneInfo,
+    kept: Sequence[KeptRulebook],
+    fenced: Failed,
 ) -> tuple[list[_Group], pl.DataFrame, list[Failed]]:
-    """The users in groups, the facts of all of them, and of each side what fails."""
+    """The users in groups, the facts of all of them, and of each side what fails; what is ``fenced`` is not asked, and
+    stands as in the rulebooks that are ``kept``."""
     every = [cohort for side in sides for cohort in side]
-    rulebooks, facts, failed = await judge(every, [Polars(catalog, history, at, days)])
+    previous = [content_of(kept, cohort) for cohort in every]
+    parts = [Polars(catalog, history, at, days)]
+    rulebooks, facts, failed = await judge(every, parts, fenced=fenced, previous=previous)
     found = iter(zip(rulebooks, failed, strict=True))
     judged = [[(cohort, *next(found)) for cohort in side] for side in sides]
     groups = [
@@ -277,15 +304,23 @@ async def replay(
     async with ctx.db.view() as connection:
         stored = await Lake(ctx.home, brand.id, catalog).peek(connection)
         stood = await Decisions(ctx.home, brand.id).stages_at(connection, chosen[0])
+        kept = await kept_rulebooks(connection, brand.id)
+    out = await fences.fenced(brand.id, but=plugin)
     before = [stood] * len(sides)
     points = []
-    for moment in chosen:
-        groups, facts, failed = await _judged(sides, catalog, history_of(stored), moment, days)
-        point, before = await asyncio.to_thread(_point, groups, facts, before, moment, days)
-        points.append(point)
+    failing: dict[Name, Failing] = {}
+    # A rule that raises at one moment, as nobody has bought yet, is asked again at the next; one that hangs is not.
+    with stopped_for_good():
+        for moment in chosen:
+            groups, facts, failed = await _judged(sides, catalog, history_of(stored), moment, days, kept, out)
+            for name, error in {n: e for side in reversed(failed) for n, e in side.items()}.items():
+                known = failing.get(name) or Failing(*name, fences.words(error), moment.astimezone(UTC), 0)
+                failing[name] = replace(known, moments=known.moments + 1)
+            point, before = await asyncio.to_thread(_point, groups, facts, before, moment, days)
+            points.append(point)
     if plugin is not None:
         _refuse_failing(failed, plugin)
-    return Replay(plugin is not None, tuple(points))
+    return Replay(plugin is not None, tuple(points), tuple(failing[name] for name in sorted(failing)))
 
 
 def _point(

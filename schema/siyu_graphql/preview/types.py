@@ -154,14 +154,30 @@ class ReplayedMoment:
         )
 
 
+@strawberry.type(description="A rule that fails at moments of a replay. There it decides nothing.")
+class FailingRule:
+    plugin: str = strawberry.field(description="The name of the plugin.")
+    rule: str = strawberry.field(description="The key of the rule.")
+    error: str = strawberry.field(description="Why it failed the first time, with the remedy where siyu knows one.")
+    at: datetime = strawberry.field(description="The first moment at which it fails.")
+    moments: int = strawberry.field(description="At how many moments it fails.")
+
+
 @strawberry.type(
     description="The brand's users as its rules would have put them, with minimum stays carried from moment to moment."
     " Nothing is written."
 )
 class Replay:
     moments: list[ReplayedMoment] = strawberry.field(description="The moments, the earliest first.")
+    failing: list[FailingRule] = strawberry.field(
+        description="The rules that fail at some of the moments. Those that are fenced are not asked, and one that has"
+        " hung is not asked again."
+    )
 
     @classmethod
     def of(cls, it: core.Replay) -> Replay:
         """As it is shown."""
-        return cls(moments=[ReplayedMoment.of(point) for point in it.points])
+        return cls(
+            moments=[ReplayedMoment.of(point) for point in it.points],
+            failing=[FailingRule(**asdict(each)) for each in it.failing],
+        )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from siyu import RuleError
-from siyu.contract.budget import Call, make
+from siyu.contract.budget import Call, make, stopped_for_good
 
 
 def spin() -> None:
@@ -107,6 +107,36 @@ def test_a_call_that_cannot_be_stopped_is_left_behind_and_not_made_again_while_i
         assert "has not ended" in str(answer[0])
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_call_that_does_not_end_costs_its_time_once_behind_quick_ones() -> None:
+    asked: list[int] = []
+
+    def hangs() -> None:
+        asked.append(1)
+        spin()
+
+    first, error, last = ask(lambda: 1, hangs, lambda: 3)
+    assert (first, last, asked) == (1, 3, [1])
+    assert "no answer" in str(error)
+
+
+def test_what_was_stopped_is_not_called_again_while_it_is_stopped_for_good() -> None:
+    asked: list[int] = []
+
+    def hangs(number: int) -> Call[None]:
+        def run() -> None:
+            asked.append(number)
+            spin()
+
+        return Call("hangs", (number,), run)
+
+    with stopped_for_good():
+        first = make([hangs(1)], 0.1)
+        again = make([Call("quick", (), lambda: "quick"), hangs(1), hangs(2)], 0.1)
+    assert (again[0], str(again[1]), asked) == ("quick", str(first[0]), [1, 2])
+    assert "no answer" in str(make([hangs(1)], 0.1)[0])
+    assert asked == [1, 2, 1]
 
 
 def test_an_answer_at_the_last_moment_costs_no_other_call_its_own() -> None:

@@ -45,6 +45,7 @@ from siyu.store.models import Tag as TagRow
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 trouble: dict[str, Any] = {}
+fits: list[int] = []
 
 
 class Strange(Condition):
@@ -80,6 +81,9 @@ class Fitted(FittedSegmenter):
     orders = Count("order.paid")
 
     def fit(self, facts: pl.DataFrame, p: Any) -> State:
+        fits.append(len(facts))
+        if "fit unless" in trouble and len(facts) < trouble["fit unless"]:
+            raise ValueError("too few")
         if "fit" in trouble:
             return trouble["fit"]  # type: ignore[no-any-return]
         if "spin in fit" in trouble:
@@ -102,6 +106,7 @@ def _no_trouble(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(rulebook, "ANSWER_SECONDS", 0.6)
     monkeypatch.setattr(fit, "FIT_SECONDS", 0.6)
     trouble.clear()
+    fits.clear()
     yield
     trouble.clear()
 
@@ -237,6 +242,52 @@ async def test_what_a_rule_that_cannot_be_fitted_would_do_is_not_shown(ctx: Cont
     await asked()
     # Others can be previewed beside it.
     assert (await preview(ctx, brand, "lifecycle", enabled=True)).users == 1
+
+
+async def test_a_rule_that_hangs_costs_a_replay_its_time_once(fragile: Context, brand: Brand) -> None:
+    await buy(fragile, brand, "b", "2", 10)
+    await brand.refresh_from_db()
+    trouble["spin in fit"] = True
+    fits.clear()
+    found = await replay(fragile, brand, "lifecycle", enabled=True, since=START, every=timedelta(days=2))
+    assert (len(found.points), len(fits)) == (6, 1)
+    [failing] = found.failing
+    assert (failing.plugin, failing.rule, failing.at, failing.moments) == ("fragile", "fitted", START, 6)
+    assert failing.error == "fitted: no answer after 0.6 s (let it do less)"
+    assert {size.key for size in found.points[-1].tags} == {"fragile.eager", "fragile.recent"}
+
+
+async def test_a_rule_that_fails_at_one_moment_of_a_replay_is_asked_at_the_next(fragile: Context, brand: Brand) -> None:
+    await buy(fragile, brand, "b", "2", 10)
+    await brand.refresh_from_db()
+    trouble["fit unless"] = 2
+    found = await replay(fragile, brand, since=START, every=timedelta(days=5))
+    held = [{size.key: size.today for size in point.tags}.get("fragile.fitted") for point in found.points]
+    assert held == [None, None, 2]
+    [failing] = found.failing
+    assert (failing.error, failing.at, failing.moments) == ("ValueError: too few", START, 2)
+
+
+async def test_what_others_have_fenced_is_not_asked_in_a_preview_and_stands(fragile: Context, brand: Brand) -> None:
+    trouble["spin in fit"] = True
+    await buy(fragile, brand, "b", "2", 10)
+    await refresh(fragile, brand.id)
+    await brand.refresh_from_db()
+    fits.clear()
+    found = await preview(fragile, brand, "lifecycle", enabled=True)
+    stands = {effect.key: (effect.today, effect.proposed) for effect in found.tags}
+    assert stands == {"fragile.eager": (2, 2), "fragile.fitted": (1, 1), "fragile.recent": (1, 1)}
+    replayed = await replay(fragile, brand, since=START, every=timedelta(days=5))
+    assert [(each.rule, each.moments) for each in replayed.failing] == [("fitted", 3)]
+    assert fits == []
+    # Switched off, the plugin takes with it what stands of it.
+    found = await preview(fragile, brand, "fragile", enabled=False)
+    assert {effect.key: effect.leave.users for effect in found.tags} == {
+        key: today for key, (today, _) in stands.items()
+    }
+    await settings.disable(fragile, brand, "fragile")
+    await refresh(fragile, brand.id)
+    assert await holders(brand) == {}
 
 
 async def test_settings_that_a_new_version_refuses_fence_the_plugin(fragile: Context, brand: Brand) -> None:
