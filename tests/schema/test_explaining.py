@@ -106,7 +106,7 @@ async def test_the_past_is_replayed_under_both_rules(world: Any) -> None:
 
 
 async def test_a_replay_names_the_rules_that_it_goes_without(world: Any) -> None:
-    fence = {"plugin": "rfm", "rule": "rfm", "error": "no luck"}
+    fence: dict[str, Any] = {"plugin": "rfm", "rule": "rfm", "error": "no luck"}
     await Fence.create(brand_id=(await Brand.get(slug="shop")).id, since=datetime.now(UTC), **fence)
     found = (await world.data(REPLAY, since="2026-02-01T00:00:00Z"))["brand"]["replay"]
     moments = [moment["at"] for moment in found["moments"]]

@@ -10,7 +10,7 @@ import siyu_rfm
 from siyu import RuleError
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.refresh import refresh
-from siyu.store.models import Brand, PluginSetting
+from siyu.store.models import Brand, Fence, PluginSetting
 
 PAYLOAD = "{ plugin { name enabled params changedBy tags { key users } } userErrors { code field message remedy } }"
 ENABLE = f'mutation ($p: String!) {{ payload: enablePlugin(brand: "shop", plugin: $p) {PAYLOAD} }}'
@@ -152,6 +152,29 @@ async def test_the_status_of_a_plugin_says_what_is_wrong_since_when_and_until_it
     mended = (await api.data(RETRY))["retryPlugin"]["plugin"]["status"]
     assert mended == {"state": "ON", "error": None, "fences": []}
     assert api.queue.pushed == [("refresh_brand", brand.id)] * 2
+
+
+async def test_no_rule_was_good_in_a_refresh_that_its_fence_was_lifted_after(
+    api: Any, brand: Brand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any, *_: Any) -> Any:
+        raise OverflowError("too much")
+
+    await change(api, ENABLE, "rfm")
+    await refresh(api.ctx, brand.id)
+    well = await status(api)
+    with monkeypatch.context() as patch:
+        patch.setattr(siyu_rfm.CustomerBase, "tags", broken)
+        patch.setattr(siyu_rfm.RFM, "tags", broken)
+        await refresh(api.ctx, brand.id)
+        fenced = await status(api)
+    # As the refresh that follows finds it: of a rule that is fitted, only that one can tell.
+    await Fence.filter(brand_id=brand.id).delete()
+    lifted = await status(api)
+    assert (lifted["state"], lifted["fences"]) == ("ON", [])
+    assert well["lastGood"] <= lifted["lastGood"] < fenced["since"]
+    await refresh(api.ctx, brand.id)
+    assert (await status(api))["lastGood"] > fenced["since"]
 
 
 async def test_a_plugin_that_cannot_be_loaded_is_shown_as_refused(

@@ -12,15 +12,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, Session, author, bars, json_object, local, out, session
-from siyu.cli.show import print_done
+from siyu.cli.session import BrandOption, Session, author, bar, json_object, local, out, session
+from siyu.cli.show import print_done, print_troubles
 from siyu.contract.errors import InputError
 from siyu.contract.manager import GUARD
 from siyu.flow import fences, plugins, tokens
 from siyu.flow.context import Context, brand_by_slug, zone
 from siyu.flow.dispatch import carry_out
 from siyu.flow.refresh import refresh
-from siyu.flow.unknown_tags import unknown_tags
 from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
 __all__ = ["brands", "change", "check_slug", "plugin", "token"]
@@ -96,19 +95,20 @@ def plugin_list(
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand) if brand else None
         settings = {row.plugin: row for row in await PluginSetting.filter(brand_id=target.id)} if target else {}
+        failing = {fence.plugin for fence in await Fence.filter(brand_id=target.id)} if target else set()
         table = Table("plugin", "title", "declares", *(["on", "parameters"] if target else ["attributes"]))
         for each in at_hand.ctx.plugins.plugins.values():
             row = settings.get(each.name)
             params = escape(json.dumps(row.params)) if row else ""
             attributes = escape(", ".join(kind.name for kind in each.attributes))
-            more = [_on(each.name, row), params] if target else [attributes]
+            more = [_on(each.name, row, each.name in failing), params] if target else [attributes]
             table.add_row(each.name, escape(each.title), ", ".join(each.declarations), *more)
         out.print(table)
         for each in at_hand.ctx.plugins.plugins.values():
             if each.refused is not None:
                 out.print(f"[red]{escape(each.name)}[/] cannot be loaded: {escape(str(each.refused))}", soft_wrap=True)
         if target:
-            await _print_troubles(at_hand.ctx, target)
+            await print_troubles(at_hand.ctx, target)
         else:
             for unknown in at_hand.ctx.plugins.unknown_tags():
                 out.print(f"[yellow]![/] {escape(str(unknown))}", soft_wrap=True)
@@ -159,9 +159,10 @@ def plugin_undo(name: str, brand: BrandOption) -> None:
     change(brand, lambda ctx, target: plugins.undo(ctx, target, name, by=author()))
 
 
-def _on(name: str, row: PluginSetting | None) -> str:
+def _on(name: str, row: PluginSetting | None, fails: bool) -> str:
     state = "[green]on[/]" if (row.enabled if row else name == GUARD) else "off"
-    return state if row is None or row.base is None else f"{state} for {row.percent} %"
+    state = state if row is None or row.base is None else f"{state} for {row.percent} %"
+    return f"{state}, [red]fails[/]" if fails else state
 
 
 @plugin.command("retry")
@@ -171,7 +172,9 @@ def plugin_retry(name: str, brand: BrandOption) -> None:
 
 
 @plugin.command("history")
-def plugin_history(brand: BrandOption, limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
+def plugin_history(
+    brand: BrandOption, limit: Annotated[int, typer.Option(min=1, max=1000, help="How many changes.")] = 20
+) -> None:
     """Show who changed how plugins are set, and what is wrong with them."""
 
     async def work(at_hand: Session) -> None:
@@ -186,18 +189,9 @@ def plugin_history(brand: BrandOption, limit: Annotated[int, typer.Option(min=1,
                 json.dumps(change.after, ensure_ascii=False),
             )
         out.print(table)
-        await _print_troubles(at_hand.ctx, target)
+        await print_troubles(at_hand.ctx, target)
 
     session(work)
-
-
-async def _print_troubles(ctx: Context, brand: Brand) -> None:
-    """The rules that fail, and the tags that are asked for in vain."""
-    for fence in await Fence.filter(brand_id=brand.id).order_by("plugin", "rule"):
-        since = local(fence.since, brand)
-        out.print(f"[red]{fence.plugin}.{fence.rule}[/] fails since {since}: {escape(fence.error)}", soft_wrap=True)
-    for unknown in await unknown_tags(ctx, brand.id):
-        out.print(f"[yellow]![/] {escape(str(unknown))}", soft_wrap=True)
 
 
 @token.command("create")
@@ -224,11 +218,11 @@ def change(brand: str, make: Callable[[Context, Brand], Awaitable[Any]]) -> None
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
         await make(at_hand.ctx, target)
-        with bars() as bar:
-            done = await refresh(at_hand.ctx, target.id, progress=bar)
+        with bar() as progress:
+            done = await refresh(at_hand.ctx, target.id, progress=progress)
             acted = await carry_out(at_hand.ctx, target.id)
         print_done(done, acted)
-        await _print_troubles(at_hand.ctx, target)
+        await print_troubles(at_hand.ctx, target)
 
     session(work)
 

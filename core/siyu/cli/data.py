@@ -11,16 +11,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import BrandOption, JsonOption, Session, bars, fail, local, out, pair, print_json, session
-from siyu.cli.show import print_brand, print_done
+from siyu.cli.session import BrandOption, JsonOption, Session, bar, bars, fail, local, out, pair, print_json, session
+from siyu.cli.show import print_brand, print_done, print_troubles
 from siyu.flow import freshness, importing
 from siyu.flow import refresh as refreshing
 from siyu.flow.context import brand_by_slug, now
 from siyu.flow.dispatch import carry_out
+from siyu.flow.engines import ENGINES
 from siyu.flow.playbooks import Progress
 from siyu.flow.reports import MOST_RAW, came_back
 from siyu.flow.runs import run
-from siyu.store.models import OutboxMessage, Stage, Tag
+from siyu.store.models import Fence, OutboxMessage, Stage, Tag
 
 __all__ = ["app"]
 
@@ -69,7 +70,7 @@ def import_command(
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        with bars() as bar:
+        with bars() as tell:
             async with run(at_hand.ctx, target.id, "import", now(target)):
                 done = await importing.import_file(
                     at_hand.ctx,
@@ -81,11 +82,11 @@ def import_command(
                     file_format=file_format,  # type: ignore[arg-type]
                     separator=separator,
                     header=header,
-                    progress=lambda share: bar("import", share),
+                    progress=lambda share: tell("import", share),
                 )
-            bar("import", 1.0)
+            tell("import", 1.0)
             decided = (
-                await refreshing.refresh(at_hand.ctx, target.id, progress=lambda _, share: bar("refresh", share))
+                await refreshing.refresh(at_hand.ctx, target.id, progress=lambda _, share: tell("refresh", share))
                 if refresh
                 else None
             )
@@ -112,17 +113,21 @@ def refresh(
     as_json: JsonOption = False,
 ) -> None:
     """Decide for every user of a brand, now."""
+    if engine not in (None, *ENGINES):
+        fail(f"--engine {engine}: use {', '.join(ENGINES)}")
 
     async def work(at_hand: Session) -> None:
         target = await brand_by_slug(brand)
-        with bars(as_json) as bar:
-            done = await refreshing.refresh(at_hand.ctx, target.id, progress=bar, engine=engine)
+        with bar(as_json) as progress:
+            done = await refreshing.refresh(at_hand.ctx, target.id, progress=progress, engine=engine)
             acted = await carry_out(at_hand.ctx, target.id)
         if as_json:
-            print_json({"users": done.users, "changes": done.changes, "actions": acted.actions})
+            fences = await Fence.filter(brand_id=target.id).order_by("plugin", "rule").values("plugin", "rule", "error")
+            print_json({"users": done.users, "changes": done.changes, "actions": acted.actions, "fences": fences})
         else:
             print_done(done, acted)
             await print_brand(target)
+            await print_troubles(at_hand.ctx, target)
 
     session(work)
 

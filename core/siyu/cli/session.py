@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from siyu import __version__
+from siyu.contract import budget
 from siyu.contract.errors import PluginError, SiyuError
 from siyu.contract.manager import PluginManager
 from siyu.flow.context import Context, open_context, zone
@@ -35,6 +36,7 @@ __all__ = [
     "Session",
     "api",
     "author",
+    "bar",
     "bars",
     "err",
     "fail",
@@ -56,6 +58,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print data, not a tabl
 
 out = Console()
 err = Console(stderr=True)
+COLUMNS = (
+    TextColumn("{task.description:>10}"),
+    BarColumn(),
+    TextColumn("{task.percentage:>3.0f}%"),
+    TimeElapsedColumn(),
+)
 
 
 @dataclass(frozen=True)
@@ -78,18 +86,24 @@ def session(work: Callable[[Session], Awaitable[None]]) -> None:
         with servers as addresses:
 
             async def opened() -> None:
-                async with open_context(
-                    addresses.database_url, plugins, settings.home, settings.engine, redis_url=addresses.redis_url
-                ) as ctx:
-                    await work(Session(ctx, servers, addresses))
+                try:
+                    async with open_context(
+                        addresses.database_url, plugins, settings.home, settings.engine, redis_url=addresses.redis_url
+                    ) as ctx:
+                        await work(Session(ctx, servers, addresses))
+                finally:
+                    # Else a rule that hangs in a thread would hold up the end for as long as it may take.
+                    budget.given_up.set()
 
             try:
                 uvloop.run(opened())
             finally:
+                budget.given_up.clear()
                 finish()
     except (SiyuError, ServerError, SettingsError) as error:
         fail(str(error))
     except (KeyboardInterrupt, asyncio.CancelledError):
+        err.print("[red]siyu:[/] interrupted")
         raise typer.Exit(130) from None
 
 
@@ -172,15 +186,17 @@ def print_json(data: Any) -> None:
 
 
 @contextmanager
+def bar(quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """A progress bar on standard error that says what is being done."""
+    with Progress(*COLUMNS, console=err, disable=quiet) as progress:
+        task = progress.add_task("", total=1.0)
+        yield lambda phase, share: progress.update(task, description=phase, completed=share)
+
+
+@contextmanager
 def bars(quiet: bool = False) -> Iterator[Callable[[str, float], None]]:
     """Progress bars on standard error, one for each step that is told of."""
-    columns = (
-        TextColumn("{task.description:>10}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=err, disable=quiet) as progress:
+    with Progress(*COLUMNS, console=err, disable=quiet) as progress:
         tasks: dict[str, Any] = {}
 
         def tell(step: str, share: float) -> None:

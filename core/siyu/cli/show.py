@@ -5,13 +5,15 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from siyu.cli.session import out
+from siyu.cli.session import local, out
 from siyu.demo import Summary
+from siyu.flow.context import Context
 from siyu.flow.decide import Decided
 from siyu.flow.playbooks import Progress
-from siyu.store.models import Brand, Stage, Tag
+from siyu.flow.unknown_tags import unknown_tags
+from siyu.store.models import Brand, Fence, Stage, Tag
 
-__all__ = ["print_brand", "print_done", "print_summary"]
+__all__ = ["print_brand", "print_done", "print_summary", "print_troubles"]
 
 
 def print_summary(summary: Summary) -> None:
@@ -39,6 +41,15 @@ def print_summary(summary: Summary) -> None:
 def print_done(done: Decided, acted: Progress) -> None:
     """What a refresh, and what playbooks made of it, came to."""
     out.print(f"{done.users:,} users decided, {done.changes:,} changes, {acted.actions:,} actions planned")
+
+
+async def print_troubles(ctx: Context, brand: Brand) -> None:
+    """The rules that fail, since when and why, and the tags that are asked for in vain."""
+    for fence in await Fence.filter(brand_id=brand.id).order_by("plugin", "rule"):
+        since = local(fence.since, brand)
+        out.print(f"[red]{fence.plugin}.{fence.rule}[/] fails since {since}: {escape(fence.error)}", soft_wrap=True)
+    for unknown in await unknown_tags(ctx, brand.id):
+        out.print(f"[yellow]![/] {escape(str(unknown))}", soft_wrap=True)
 
 
 async def print_brand(brand: Brand) -> None:

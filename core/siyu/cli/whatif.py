@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -24,6 +24,7 @@ from siyu.flow import preview as previewing
 from siyu.flow.context import brand_by_slug, zone
 from siyu.flow.facts import facts_of_users
 from siyu.flow.identities import user_named
+from siyu.store.models import Brand, Identity
 
 __all__ = ["app"]
 
@@ -108,12 +109,13 @@ def preview(
         if as_json:
             print_json(found)
             return
+        names = await _names(target, found)
         for what, effects in (("stage", found.stages), ("tag", found.tags)):
             table = Table(what, "", "today", "then", "enter", "leave", "who")
             for effect in effects:
                 if effect.enter.users or effect.leave.users:
                     counts = (effect.today, effect.proposed, effect.enter.users, effect.leave.users)
-                    who = "\n".join(filter(None, (_moved("+", effect.enter), _moved("-", effect.leave))))
+                    who = "\n".join(filter(None, (_moved("+", effect.enter, names), _moved("-", effect.leave, names))))
                     table.add_row(escape(effect.title), effect.key, *(f"{count:,}" for count in counts), who)
             if table.row_count:
                 out.print(table)
@@ -243,12 +245,23 @@ def _since(standing: Standing) -> str:
 # -- what if --------------------------------------------------------------------------------------------------------
 
 
-def _moved(sign: str, moved: Moved) -> str:
+def _moved(sign: str, moved: Moved, names: Mapping[int, str]) -> str:
     if not moved.users:
         return ""
-    stages = ", ".join(f"{each.users:,} {each.stage or '—'}" for each in moved.by_stage)
-    some = "".join(f"\n  [dim]{s.user_id}: {escape(s.because)}[/]" for s in moved.samples[:SHOWN])
+    stages = ", ".join(f"{each.users:,} {each.track}.{each.stage or '—'}" for each in moved.by_stage)
+    some = "".join(
+        f"\n  [dim]{escape(names.get(s.user_id, f'user {s.user_id}'))}: {escape(s.because)}[/]"
+        for s in moved.samples[:SHOWN]
+    )
     return f"{sign} {stages or f'{moved.users:,}'}{some}"
+
+
+async def _names(brand: Brand, found: previewing.Preview) -> dict[int, str]:
+    """What those who are shown go by, as ``siyu explain`` takes it."""
+    moved = [each for effect in (*found.stages, *found.tags) for each in (effect.enter, effect.leave)]
+    shown = {sample.user_id for each in moved for sample in each.samples[:SHOWN]}
+    rows = await Identity.filter(brand_id=brand.id, user_id__in=list(shown)).order_by("-id")
+    return {row.user_id: f"{row.kind}={row.value}" for row in rows}
 
 
 def _print_series(what: str, points: Sequence[Sequence[Size]], compared: bool) -> None:
@@ -260,6 +273,8 @@ def _print_series(what: str, points: Sequence[Sequence[Size]], compared: bool) -
         return
     table = Table(what, "", "today", "", *(["then", "", "enter", "leave"] if compared else []))
     for (_, key), sizes_of in series.items():
+        if compared and not any(size and (size.enter or size.leave) for size in sizes_of):
+            continue
         today = [size.today if size else 0 for size in sizes_of]
         then = [(size.proposed or 0) if size else 0 for size in sizes_of]
         most = max(*today, *then, 1)
@@ -274,7 +289,10 @@ def _print_series(what: str, points: Sequence[Sequence[Size]], compared: bool) -
                 f"{last.leave if last else 0:,}",
             ]
         table.add_row(*row)
-    out.print(table)
+    if table.row_count:
+        out.print(table)
+    if same := len(series) - table.row_count:
+        out.print(f"[dim]{same} {what}s are at every moment the same under both.[/]")
 
 
 def _spark(values: Sequence[int], most: int) -> str:

@@ -19,13 +19,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from time import perf_counter, sleep
 from typing import Any, Generic, NoReturn, TypeVar
 
 from siyu.contract.errors import RuleError
 
-__all__ = ["ANSWER_SECONDS", "Call", "make", "stopped_for_good"]
+__all__ = ["ANSWER_SECONDS", "Call", "given_up", "make", "stopped_for_good"]
 
 T = TypeVar("T", covariant=True)
 
@@ -34,6 +34,9 @@ ANSWER_SECONDS = 1.0
 PAUSES = (0.01, 0.05, 0.2)
 """Seconds after each time that :class:`Overdue` is raised; a call that is not out by the last is left behind."""
 MOMENT = 0.001
+GLANCE = 0.1
+given_up = Event()
+"""While it is set nobody waits for an answer: the process is about to end."""
 
 
 class Overdue(BaseException):
@@ -155,12 +158,12 @@ def _watched(job: _Job, seconds: float) -> list[Any]:
     helper.jobs.put(job)
     while True:
         answered = len(job.answers)
-        left = min(seconds, job.began + seconds - perf_counter())
+        left = min(GLANCE, job.began + seconds - perf_counter())
         if job.done.acquire(timeout=max(MOMENT, left)):
             return job.answers
         # Where calls have been answered meanwhile, the one that is under way has its own time.
         late = len(job.answers) == answered and perf_counter() > job.began + seconds
-        if late and job.claim.acquire(blocking=False):
+        if (late or given_up.is_set()) and job.claim.acquire(blocking=False):
             break
     answers = list(job.answers)
     # Else it has answered at the last moment, and what was begun after it is asked anew.

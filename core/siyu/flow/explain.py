@@ -48,7 +48,9 @@ async def explain(ctx: Context, brand: Brand, user_id: int, at: datetime | None 
     """
     found = await explain_users(ctx, brand, [user_id], at)
     if user_id not in found:
-        raise NotFound(f"nothing is known of user {user_id} at {at or now(brand)}", field="user")
+        raise NotFound(
+            f"nothing was known of the user at {at or now(brand)}", field="at", remedy="ask for a later moment"
+        )
     return found[user_id]
 
 

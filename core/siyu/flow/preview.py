@@ -346,7 +346,7 @@ def moments(since: datetime, until: datetime, every: timedelta) -> list[datetime
     aware(since, "since")
     aware(until, "until")
     if since > until:
-        raise InputError(f"since {since} is later than until {until}", field="since", remedy="give an earlier moment")
+        raise InputError(f"{since} is later than until {until}", field="since", remedy="give an earlier moment")
     if every <= timedelta(0):
         raise InputError(f"every {every}", field="every", remedy="give a day or more")
     steps = (until - since) // every

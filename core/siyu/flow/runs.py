@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -77,7 +78,8 @@ async def run(
     try:
         yield running
     except BaseException as error:
-        await running.finish("failed", str(error) or type(error).__name__)
+        stopped = isinstance(error, asyncio.CancelledError)
+        await running.finish("failed", "interrupted" if stopped else str(error) or type(error).__name__)
         raise
     await running.finish("done")
     if progress:

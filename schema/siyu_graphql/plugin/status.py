@@ -156,11 +156,17 @@ async def _unknown(brand_id: int, plugins: Sequence[str], ctx: Context) -> dict[
     return found
 
 
+# A fence that was lifted since the last refresh is gone, but not before the next will its rule have decided for all.
+_GOOD = f"""
+SELECT p.name, CASE WHEN last.good IS NOT NULL THEN least(last.good, (
+    SELECT min(r.started_at) FROM run r WHERE r.brand_id = $1 AND r.id IN (
+        SELECT run_id FROM tag WHERE brand_id = $1 AND plugin = p.name AND active
+        UNION SELECT run_id FROM stage WHERE brand_id = $1 AND plugin = p.name AND active))) END AS good
+FROM brand b, unnest($2::text[]) p (name), LATERAL (SELECT {LAST_GOOD} AS good) last WHERE b.id = $1
+"""
+
+
 async def _last_good(connection: Connection, brand_id: int, plugins: Sequence[str]) -> dict[str, datetime | None]:
     """Batch: when rules that do not fail last decided for the whole brand, by plugin."""
-    rows = await connection.fetch(
-        f"SELECT p.name, {LAST_GOOD} AS good FROM brand b, unnest($2::text[]) p (name) WHERE b.id = $1",
-        brand_id,
-        plugins,
-    )
+    rows = await connection.fetch(_GOOD, brand_id, plugins)
     return {row["name"]: row["good"] for row in rows}

@@ -9,11 +9,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from siyu.cli import COMMANDS, app, commands
+import siyu_rfm
+from siyu.cli import COMMANDS, app, commands, session
 from siyu.cli.session import err, out
+from siyu.contract.manager import PluginManager
 from siyu.runtime import Addresses, Servers, Settings
 from typer.main import get_group
 from typer.testing import CliRunner
@@ -72,7 +75,8 @@ def test_a_purchase_log_that_nobody_prepared_gives_rfm_tags(siyu: Shell) -> None
     assert [line.split(",")[0] for line in rejects] == ["line", "5", "6"]
     assert "0 new events, 4 known already" in siyu(*words)
     assert "3 users decided, 0 changes" in siyu("refresh", "-b", "cdnow", "--engine", "duckdb")
-    assert "engines are: polars, duckdb, spark" in siyu("refresh", "-b", "cdnow", "--engine", "abacus", status=2)
+    abacus = siyu("refresh", "-b", "cdnow", "--engine", "abacus", status=2)
+    assert "--engine abacus: use polars, duckdb, spark" in abacus
 
     silent = {"fact": [{"plugin": "rfm", "rule": "rfm", "name": "recency", "gte": 5}]}
     siyu("segment", "create", "silent", json.dumps(silent), "-b", "cdnow", "--title", "一阵子没来")
@@ -109,7 +113,33 @@ def test_plugins_are_switched_and_configured(siyu: Shell) -> None:
     assert told in empty
     assert told in siyu("plugin", "list", "-b", "pets")
     siyu("plugin", "disable", "mother_baby", "-b", "pets")
-    assert json.loads(siyu("refresh", "-b", "pets", "--json")) == {"users": 0, "changes": 0, "actions": 0}
+    assert json.loads(siyu("refresh", "-b", "pets", "--json")) == {
+        "users": 0, "changes": 0, "actions": 0, "fences": []
+    }  # fmt: skip
+
+
+def test_what_fails_is_told_by_whatever_decides_and_by_the_list(siyu: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, *_: object) -> None:
+        raise OverflowError("too much")
+
+    siyu("brand", "create", "fails", "--enable", "rfm")
+    assert "fails" not in siyu("refresh", "-b", "fails")
+    loaded, well = session.installed_plugins, siyu_rfm.CustomerBase.tags
+
+    def installed() -> PluginManager:
+        # Broken once it is loaded: else it would be refused.
+        monkeypatch.setattr(siyu_rfm.CustomerBase, "tags", well)
+        plugins = loaded()
+        monkeypatch.setattr(siyu_rfm.CustomerBase, "tags", broken)
+        return plugins
+
+    monkeypatch.setattr(session, "installed_plugins", installed)
+    assert re.search(r"rfm.customer_base fails since .*: OverflowError: too much", siyu("refresh", "-b", "fails"))
+    [fence] = json.loads(siyu("refresh", "-b", "fails", "--json"))["fences"]
+    assert (fence["plugin"], fence["rule"], fence["error"]) == ("rfm", "customer_base", "OverflowError: too much")
+    assert re.search(r"│ rfm +│.*│ on, fails │", siyu("plugin", "list", "-b", "fails"))
+    replayed = siyu("replay", "-b", "fails", "--since", f"{datetime.now(UTC) - timedelta(days=8):%Y-%m-%d}")
+    assert re.search(r"rfm.customer_base fails at 2 of 2 moments, .* decides nothing there: OverflowError", replayed)
 
 
 def test_what_messages_say_is_shown_set_and_previewed(siyu: Shell) -> None:
@@ -166,7 +196,8 @@ def test_why_what_if_and_what_would_have_been_are_shown(siyu: Shell) -> None:
 
     sooner = '{"lifecycle": {"dormant_days": 5, "stay_days": 0}}'
     shown = siyu("plugin", "preview", "lifecycle", sooner, "-b", "small")
-    assert re.search(r"休眠.*dormant.*0.*2.*\+ 2 growth", shown)
+    assert re.search(r"休眠.*dormant.*0.*2.*\+ 2 lifecycle.growth", shown)
+    assert re.search(r"member=0000\d: ", shown)
     assert "Nothing was written" in shown
     off = json.loads(siyu("plugin", "preview", "lifecycle", "-b", "small", "--disable", "--json"))
     assert (off["users"], {stage["proposed"] for stage in off["stages"]}) == (3, {0})
@@ -174,6 +205,8 @@ def test_why_what_if_and_what_would_have_been_are_shown(siyu: Shell) -> None:
 
     words = ["replay", "-b", "small", "--since", "1997-01-03", "--every", "3", "--plugin", "lifecycle"]
     assert re.search(r"dormant.*0.*▁▁▁▁.*2.*▁▅██", siyu(*words, "--params", sooner))
+    assert "intro" not in siyu(*words, "--params", sooner)
+    assert "stages are at every moment the same under both" in siyu(*words, "--params", sooner)
     assert len(json.loads(siyu(*words, "--params", sooner, "--json"))["points"]) == 4
     assert "write a day like" in siyu("replay", "-b", "small", "--since", "soon", status=2)
     assert "KIND=VALUE" in siyu("explain", "00002", "-b", "small", status=2)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from siyu import RuleError
-from siyu.contract.budget import Call, make, stopped_for_good
+from siyu.contract.budget import Call, given_up, make, stopped_for_good
 
 
 def spin() -> None:
@@ -137,6 +137,26 @@ def test_what_was_stopped_is_not_called_again_while_it_is_stopped_for_good() -> 
     assert (again[0], str(again[1]), asked) == ("quick", str(first[0]), [1, 2])
     assert "no answer" in str(make([hangs(1)], 0.1)[0])
     assert asked == [1, 2, 1]
+
+
+def test_nobody_waits_for_an_answer_once_the_process_is_to_end() -> None:
+    asked = threading.Event()
+
+    def hangs() -> None:
+        asked.set()
+        spin()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, hangs, seconds=60)
+        assert asked.wait(10)
+        started = time.perf_counter()
+        given_up.set()
+        try:
+            [error] = waiting.result()
+        finally:
+            given_up.clear()
+    assert time.perf_counter() - started < 5
+    assert isinstance(error, RuleError)
 
 
 def test_an_answer_at_the_last_moment_costs_no_other_call_its_own() -> None:
