@@ -135,6 +135,9 @@ async def undo(ctx: Context, brand: Brand, name: str, *, by: str = "") -> Plugin
     Decisions that the change made are given back as they were, since when included, as far as the rules still say so.
     Of two changes with a refresh between them the second is taken back, with a refresh, before the first: who has been
     put back by the second where they were before the first shows nothing to give back. :class:`InputError` says so.
+
+    Refused while a rule fails under what would be given back: it would be fenced, and decisions that only it can give
+    back would be lost. What the change made stands until the plugin is mended.
     """
     ctx.plugins.get(name)
     taken_back = SettingChange.filter(brand_id=brand.id, plugin=name).exclude(undoes=None)
@@ -143,7 +146,14 @@ async def undo(ctx: Context, brand: Brand, name: str, *, by: str = "") -> Plugin
     newest = await open_.order_by("-id").first()
     if newest is None:
         raise NotFound(f"no change of {name} is left to undo", field="plugin", remedy="its history lists the changes")
-    return await _change(ctx, brand, name, {**ALL, "pinned": {}, **newest.before}, None, by=by, undoes=newest)
+    try:
+        return await _change(ctx, brand, name, {**ALL, "pinned": {}, **newest.before}, None, by=by, undoes=newest)
+    except (PluginError, RuleError) as error:
+        raise PluginError(
+            f"what would be given back fails: {error.message}",
+            field=error.field,
+            remedy="mend the plugin and undo then, which gives back everything as it was; or switch it off until then",
+        ) from error
 
 
 @dataclass(frozen=True)

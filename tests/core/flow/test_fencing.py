@@ -40,7 +40,7 @@ from siyu.flow.identities import user_named
 from siyu.flow.ingest import IncomingEvent, record
 from siyu.flow.preview import preview, replay
 from siyu.flow.refresh import refresh
-from siyu.store.models import Brand, Fence, SettingChange
+from siyu.store.models import Brand, Fence, SettingChange, TagAssignment
 from siyu.store.models import Tag as TagRow
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -418,6 +418,28 @@ async def test_a_plugin_whose_rule_fails_is_not_switched_on(fragile: Context, br
     trouble["tags"] = ValueError("no luck")
     with pytest.raises(siyu.PluginError, match="no luck"):
         await settings.configure(fragile, brand, "fragile", {"eager": {"orders": 3}})
+
+
+async def test_an_undo_waits_until_its_rules_work_and_then_gives_back_all(fragile: Context, brand: Brand) -> None:
+    await brand.refresh_from_db()
+    user = await user_named(brand, "member", "1")
+    given = await TagAssignment.filter(brand_id=brand.id, user_id=user).order_by("tag_id").values()
+    await settings.configure(fragile, brand, "fragile", {"eager": {"orders": 2}})
+    await refresh(fragile, brand.id)
+    trouble["tags"] = ValueError("no luck")
+    await refresh(fragile, brand.id)
+    with pytest.raises(siyu.PluginError, match=r"would be given back fails: .*no luck.*mend the plugin") as refused:
+        await settings.undo(fragile, brand, "fragile")
+    assert refused.value.field == "fragile.eager"
+    # Switched off meanwhile, and on again by the first undo.
+    await settings.disable(fragile, brand, "fragile")
+    await refresh(fragile, brand.id)
+    trouble.clear()
+    for _ in range(2):
+        await settings.undo(fragile, brand, "fragile")
+        await refresh(fragile, brand.id)
+    back = await TagAssignment.filter(brand_id=brand.id, user_id=user).order_by("tag_id").values()
+    assert [{**row, "id": 0} for row in back] == [{**row, "id": 0} for row in given]
 
 
 async def test_changes_of_settings_are_kept_and_undone_one_by_one(fragile: Context, brand: Brand) -> None:
