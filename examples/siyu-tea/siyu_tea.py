@@ -8,8 +8,8 @@ class TeaRunningOut(Segmenter):
     class Params(siyu.Params):
         tin_days: int = Field(45, ge=7, le=180, title="一罐喝几天")
 
-    last_tin = DaysSince("order.paid", where={"category": "tea"})
-    tins = Count("order.paid", where={"category": "tea"}, days=365)
+    last_tin = DaysSince("order.paid", where={"category": "TEAS"})
+    tins = Count("order.paid", where={"category": "TEAS"}, days=365)
 
     def tags(self, p):
         yield Tag(

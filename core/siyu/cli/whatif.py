@@ -113,7 +113,7 @@ def preview(
         for what, effects in (("stage", found.stages), ("tag", found.tags)):
             table = Table(what, "", "today", "then", "enter", "leave", "who")
             for effect in effects:
-                if effect.enter.users or effect.leave.users:
+                if effect.plugin == name or effect.enter.users or effect.leave.users:
                     counts = (effect.today, effect.proposed, effect.enter.users, effect.leave.users)
                     who = "\n".join(filter(None, (_moved("+", effect.enter, names), _moved("-", effect.leave, names))))
                     table.add_row(escape(effect.title), effect.key, *(f"{count:,}" for count in counts), who)

@@ -5,6 +5,7 @@ Plugins are found by entry points of group ``siyu``: the name is the plugin's na
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -211,10 +212,8 @@ class PluginManager:
         try:
             self.hooks.check_pending()
         except pluggy.PluginValidationError as error:
-            known = vars(self.hooks.hook).values()
-            valid = ", ".join(sorted(hook.name for hook in known if hook.has_spec()))
             plugin = self.plugins[str(self.hooks.get_name(error.plugin))]
-            return plugin, PluginError(str(error), remedy=f"hooks are: {valid}")
+            return plugin, PluginError(str(error), remedy=f"hooks are: {', '.join(self._hook_names)}")
         for plugin in self.plugins.values():
             try:
                 for rule in plugin.rules if plugin.refused is None else ():
@@ -281,7 +280,14 @@ class PluginManager:
                 remedy=f"installed are: {', '.join(self.plugins)}",
             ) from None
 
+    @property
+    def _hook_names(self) -> list[str]:
+        return sorted(hook.name for hook in vars(self.hooks.hook).values() if hook.has_spec())
+
     def _declare(self, name: str, module: Any) -> None:
+        for hook in self._hook_names:
+            if inspect.isfunction(found := getattr(module, hook, None)) and not hasattr(found, "siyu_impl"):
+                raise PluginError("it is not marked as a hook", field=f"{name}.{hook}", remedy="put @hookimpl above it")
         try:
             self.hooks.register(module, name=name)
         except (ValueError, pluggy.PluginValidationError) as error:
@@ -403,7 +409,11 @@ def _check_rule(plugin: Plugin, rule: Rule, catalog: Catalog) -> Sequence[Tag | 
     """Refuse at load what could only fail at night."""
     where = f"{plugin.name}.{rule.key}"
     try:
-        params = rule.Params()
+        try:
+            params = validate_params(rule.Params, {}, where="Params")
+        except PluginError as error:
+            remedy = "give it a default that its limits allow"
+            raise PluginError(f"as the default, {error.message}", field=error.field, remedy=remedy) from None
         # A rule's own facts stand in for those of its class: other plugins say what the attributes are.
         own = {key: catalog.declared(fact) for key, fact in type(rule).facts.items()}
         vars(rule).update(own, facts=own)

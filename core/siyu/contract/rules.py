@@ -183,6 +183,8 @@ def stages_of(rule: Lifecycle, p: Params) -> list[Stage]:
 
 
 def _listed(given: Iterable[T], wanted: type[T], names: Collection[str]) -> list[T]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise RuleError(f"it returns {given!r}", remedy=f"yield each {wanted.__name__}(...), or return a list of them")
     found = list(islice(given, MOST_YIELDED + 1))
     if len(found) > MOST_YIELDED:
         raise RuleError(f"it yields more than {MOST_YIELDED:,}", remedy="yield fewer tags")

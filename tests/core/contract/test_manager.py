@@ -96,6 +96,14 @@ def test_a_misspelt_hook_is_an_error_that_names_the_hooks_there_are() -> None:
     assert "siyu_segmentors" not in valid
 
 
+def test_a_hook_that_is_not_marked_is_an_error_and_not_passed_over() -> None:
+    made = ModuleType("made")
+    made.siyu_segmenters = lambda: [Loyal]  # type: ignore[attr-defined]
+    with pytest.raises(PluginError) as caught:
+        load(made)
+    assert str(caught.value) == "mine.siyu_segmenters: it is not marked as a hook (put @hookimpl above it)"
+
+
 class NotMine:
     pass
 
@@ -184,7 +192,8 @@ class Floating(Payload):
         (segmenter(lambda self: [Tag("Mine X", "X", ALWAYS)]), "mine.made", "the key 'Mine X'"),
         (segmenter(lambda self: ["mine.x"]), "mine.made", "yields 'mine.x'"),
         (segmenter(lambda self: [Stage("x", "X")]), "mine.made", "yields Stage"),
-        (segmenter(lambda self: None), "mine.made", "NoneType"),
+        (segmenter(lambda self: None), "mine.made", "it returns None (yield each Tag(...)"),
+        (segmenter(lambda self: "mine.x"), "mine.made", "it returns 'mine.x'"),
         (segmenter(lambda self: 1 / 0), "mine.made", "ZeroDivisionError"),
         (segmenter(lambda self: [Tag("mine.x", "X", ALWAYS, "{oops")]), "mine.made", "{oops"),
         (module(siyu_event_kinds=lambda: [EventKind("order.paid", "again")]), "order.paid", "two plugins"),
@@ -202,8 +211,12 @@ def test_defaults_that_break_their_own_limits_are_refused_at_load() -> None:
     class Broken(siyu.Params):
         days: int = Field(0, ge=1)
 
-    with pytest.raises(RuleError, match="days"):
+    with pytest.raises(RuleError) as caught:
         load(segmenter(lambda self: [], Params=Broken))
+    assert str(caught.value) == (
+        "mine.made: Params.days: as the default, Input should be greater than or equal to 1, got 0"
+        " (give it a default that its limits allow)"
+    )
 
 
 # -- classes ---------------------------------------------------------------------------------------------------------
