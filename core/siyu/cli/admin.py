@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from siyu.cli.deciding import decide_anew
 from siyu.cli.session import BrandOption, Session, author, bar, json_object, local, out, session
 from siyu.cli.show import print_done, print_troubles
 from siyu.contract.errors import InputError
@@ -19,7 +20,6 @@ from siyu.contract.manager import GUARD
 from siyu.flow import fences, plugins, tokens
 from siyu.flow.context import Context, brand_by_slug, zone
 from siyu.flow.dispatch import carry_out
-from siyu.flow.refresh import refresh
 from siyu.store.models import AccessToken, Brand, Fence, PluginSetting, SettingChange
 
 __all__ = ["brands", "change", "check_slug", "plugin", "token"]
@@ -219,7 +219,7 @@ def change(brand: str, make: Callable[[Context, Brand], Awaitable[Any]]) -> None
         target = await brand_by_slug(brand)
         await make(at_hand.ctx, target)
         with bar() as progress:
-            done = await refresh(at_hand.ctx, target.id, progress=progress)
+            done = await decide_anew(at_hand.ctx, target.id, progress)
             acted = await carry_out(at_hand.ctx, target.id)
         print_done(done, acted)
         await print_troubles(at_hand.ctx, target)

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from siyu.cli.deciding import decide_anew
 from siyu.cli.session import BrandOption, JsonOption, Session, bar, bars, fail, local, out, pair, print_json, session
 from siyu.cli.show import print_brand, print_done, print_troubles
 from siyu.flow import freshness, importing
@@ -86,9 +87,7 @@ def import_command(
                 )
             tell("import", 1.0)
             decided = (
-                await refreshing.refresh(at_hand.ctx, target.id, progress=lambda _, share: tell("refresh", share))
-                if refresh
-                else None
+                await decide_anew(at_hand.ctx, target.id, lambda _, share: tell("refresh", share)) if refresh else None
             )
             acted = await carry_out(at_hand.ctx, target.id) if refresh else Progress()
         out.print(

@@ -15,6 +15,7 @@ from rich.tree import Tree
 
 from siyu.cli import admin
 from siyu.cli.session import BrandOption, JsonOption, Session, json_object, moment, out, pair, print_json, session
+from siyu.cli.show import print_troubles
 from siyu.contract.errors import InputError
 from siyu.engine.effects import Moved, Size
 from siyu.engine.explain import Standing, TriedStage, TriedTag, TriedTrack
@@ -58,6 +59,8 @@ def explain(
             print_json(found)
         else:
             out.print(_tree(found, user, zone(target.zone).key, found.at.astimezone(zone(target.zone))))
+            # What they would give is not tried, and not in the tree where the user does not have it.
+            await print_troubles(at_hand.ctx, target)
 
     session(work)
 
@@ -202,12 +205,12 @@ def _tree(found: explaining.Explanation, user: str, days: str, at: datetime) -> 
         _add(tags, tag, True)
     for why, standing in (
         ("stands, though the rulebook no longer has the rule", found.gone),
-        ("stands because the rule fails: siyu plugin list", found.fenced),
+        ("stands because the rule fails", found.fenced),
     ):
         if standing:
             branch = tree.add(why)
             for each in standing:
-                branch.add(f"{each.key}, {_since(each)}")
+                branch.add(f"{each.key} {escape(each.because)} [dim]{_since(each)}[/]")
     return tree
 
 

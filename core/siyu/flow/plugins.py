@@ -319,7 +319,7 @@ async def _change(
             raise InputError(
                 "a later change was taken back, and its decisions are not given back yet",
                 field="plugin",
-                remedy="wait until the brand has been refreshed (it was asked to), then undo this one",
+                remedy="wait for the refresh that was asked for, then undo this one",
             )
         # All or nothing: whoever sees the setting sees the mark of what it changes, too.
         mark = await Decisions(ctx.home, brand.id).written(connection)
