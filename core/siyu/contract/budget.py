@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
@@ -55,35 +55,45 @@ class Call(Generic[T]):
 def make(calls: Sequence[Call[T]], seconds: float) -> list[T | Exception]:
     """What each call answers, or how it failed: it raised, or took longer than ``seconds``."""
     answers: list[T | Exception] = []
-    calls = [_made_up(call) or call for call in calls]
+    known = _known.get()
+    if known is not None:
+        calls, seconds = [known.made_up(call) or call for call in calls], min(seconds, known.most)
     while len(answers) < len(calls):
         answers += _watched(_Job(calls[len(answers) :]), seconds)
     return answers
 
 
-_stopped: ContextVar[list[tuple[Call[Any], RuleError]] | None] = ContextVar("siyu_stopped", default=None)
+@dataclass
+class _Known:
+    """The calls that were stopped for good."""
+
+    most: float
+    stopped: list[tuple[Call[Any], RuleError]] = field(default_factory=list)
+
+    def made_up(self, call: Call[Any]) -> Call[Any] | None:
+        """A call that fails as it did, if it was stopped."""
+        for stopped, error in self.stopped:
+            if (stopped.rule, stopped.arguments) == (call.rule, call.arguments):
+
+                def fail(error: RuleError = error) -> NoReturn:
+                    raise error
+
+                return Call(call.rule, call.arguments, fail)
+        return None
+
+
+_known: ContextVar[_Known | None] = ContextVar("siyu_stopped", default=None)
 
 
 @contextmanager
-def stopped_for_good() -> Iterator[None]:
-    """What is stopped in the block for taking too long is not called again there: it would take as long each time."""
-    token = _stopped.set([])
+def stopped_for_good(most: float = inf) -> Iterator[None]:
+    """What is stopped in the block for taking too long is not called again there: it would take as long each time.
+    Nothing may take more than ``most`` seconds."""
+    token = _known.set(_Known(most))
     try:
         yield
     finally:
-        _stopped.reset(token)
-
-
-def _made_up(call: Call[Any]) -> Call[Any] | None:
-    """A call that fails as it did before it was stopped for good, if it was."""
-    for stopped, error in _stopped.get() or ():
-        if (stopped.rule, stopped.arguments) == (call.rule, call.arguments):
-
-            def fail(error: RuleError = error) -> NoReturn:
-                raise error
-
-            return Call(call.rule, call.arguments, fail)
-    return None
+        _known.reset(token)
 
 
 class _Job:
@@ -171,8 +181,8 @@ def _watched(job: _Job, seconds: float) -> list[Any]:
         slow = job.calls[answered]
         error = RuleError(f"no answer after {seconds:g} s", field=slow.rule, remedy="let it do less")
         answers.append(error)
-        if (stopped := _stopped.get()) is not None:
-            stopped.append((slow, error))
+        if (known := _known.get()) is not None:
+            known.stopped.append((slow, error))
     _interrupt(helper, job)
     return answers
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -124,10 +125,12 @@ async def preview(
     percent: int = BUCKETS,
     at: datetime | None = None,
     samples: int = 5,
+    most: float = inf,
 ) -> Preview:
     """What would change were ``plugin`` switched (``enabled``), set (``params``, whole) or both, as of ``at``.
 
-    Of a change for ``percent`` of the users, ``today`` and ``proposed`` are the rulebooks of those.
+    Of a change for ``percent`` of the users, ``today`` and ``proposed`` are the rulebooks of those. No rule may take
+    more than ``most`` seconds.
     """
     sides = await _sides(ctx, brand, plugin, enabled, params, percent)
     aware(at, "at")
@@ -139,7 +142,7 @@ async def preview(
         kept = await kept_rulebooks(connection, brand.id)
     # What fails already, of others, is not asked: one that hangs would take all the time.
     out = await fences.fenced(brand.id, but=plugin)
-    with stopped_for_good():
+    with stopped_for_good(most):
         groups, facts, failed = await _judged(sides, catalog, history_of(stored), at, days, kept, out)
     _refuse_failing(failed, plugin)
 
@@ -287,12 +290,13 @@ async def replay(
     since: datetime,
     until: datetime | None = None,
     every: timedelta = WEEK,
+    most: float = inf,
 ) -> Replay:
     """The brand's users as its rules would have put them, from ``since`` to ``until`` (the brand's present).
 
     Moments lie ``every`` so long, counted back from ``until``. With a plugin and what is to change, the proposed rules
     stand beside today's. Both begin with the stages that are kept of the first moment, and carry forward their own; a
-    brand that was not decided for then begins with none.
+    brand that was not decided for then begins with none. No rule may take more than ``most`` seconds.
     """
     chosen = moments(since, until or now(brand), every)
     sides = [await plugins.cohorts(ctx, brand.id)]
@@ -310,7 +314,7 @@ async def replay(
     points = []
     failing: dict[Name, Failing] = {}
     # A rule that raises at one moment, as nobody has bought yet, is asked again at the next; one that hangs is not.
-    with stopped_for_good():
+    with stopped_for_good(most):
         for moment in chosen:
             groups, facts, failed = await _judged(sides, catalog, history_of(stored), moment, days, kept, out)
             for name, error in {n: e for side in reversed(failed) for n, e in side.items()}.items():

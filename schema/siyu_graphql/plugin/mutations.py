@@ -71,7 +71,8 @@ class PluginMutations:
 
     @_setting(
         "Take back the newest change of a plugin's setting that stands, and refresh the brand; again, the one before."
-        " The refresh gives back the decisions that the change took away, since when included."
+        " The refresh gives back the decisions that the change took away, since when included. Refused while a rule"
+        " fails under what would be given back."
     )
     async def undo_plugin(self, info: Info, brand: BrandSlug, plugin: PluginName) -> PluginPayload | None:
         return await _changed(info, brand, plugins.undo, plugin)

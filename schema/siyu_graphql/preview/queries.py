@@ -59,7 +59,14 @@ async def preview_of_plugin(
     values = None if params is None else checked_json(params, "params")
     row = await brand_by_id(brand.brand_id)
     found = await preview(
-        info.context.ctx, row, plugin, enabled=enabled, params=values, percent=percent, samples=samples
+        info.context.ctx,
+        row,
+        plugin,
+        enabled=enabled,
+        params=values,
+        percent=percent,
+        samples=samples,
+        most=_most(info),
     )
     return PluginPreview.of(brand.brand_id, found)
 
@@ -96,5 +103,12 @@ async def replay_of_brand(
         since=since,
         until=until,
         every=every,
+        most=_most(info),
     )
     return Replay.of(found)
+
+
+def _most(info: Info) -> float:
+    """Seconds that a rule may take, of today's and of the proposed: the end of the operation would not say which it
+    was."""
+    return info.context.settings.operation_seconds / 4

@@ -255,6 +255,8 @@ async def test_a_rule_that_hangs_costs_a_replay_its_time_once(fragile: Context, 
     assert (failing.plugin, failing.rule, failing.at, failing.moments) == ("fragile", "fitted", START, 6)
     assert failing.error == "fitted: no answer after 0.6 s (let it do less)"
     assert {size.key for size in found.points[-1].tags} == {"fragile.eager", "fragile.recent"}
+    with pytest.raises(siyu.RuleError, match=r"fitted: no answer after 0\.1 s"):
+        await preview(fragile, brand, "fragile", params={"eager": {"orders": 2}}, most=0.1)
 
 
 async def test_a_rule_that_fails_at_one_moment_of_a_replay_is_asked_at_the_next(fragile: Context, brand: Brand) -> None:
