@@ -173,7 +173,7 @@ async def filled(world: Any, call: str, role: str = "admin") -> str:
 async def secrets(world: Any) -> dict[str, str]:
     """A token of each role for ``shop``, one of ``other``, and some that are none."""
     shop, other = await Brand.get(slug="shop"), await Brand.get(slug="other")
-    await plugins.disable(world.ctx, shop, "pets", percent=10)  # a change to roll out further
+    await plugins.enable(world.ctx, shop, "pets", percent=10)  # a change to roll out further
     await plugins.pin(world.ctx, shop, "rfm", "rfm", await rulebook(shop))  # a state to release
     for role in ROLES:  # one each to delete, and to restore
         await segments.create(world.ctx, shop, f"old-{role}", {})

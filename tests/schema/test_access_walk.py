@@ -681,7 +681,7 @@ async def walk(world: Any) -> Walk:
         )
         version = (await RulebookVersion.filter(brand_id=brand.id).order_by("id"))[0].version
         await plugins.pin(world.ctx, brand, "rfm", "rfm", version)
-        await plugins.disable(world.ctx, brand, "pets", percent=10)
+        await plugins.enable(world.ctx, brand, "pets", percent=10)
         # A playbook waits for a tag of a product, and there is none.
         await plugins.configure(world.ctx, brand, "mother_baby", {"next_products": {"products": []}})
         await plugins.enable(world.ctx, brand, "mother_baby")

@@ -161,7 +161,8 @@ def plugin_undo(name: str, brand: BrandOption) -> None:
 
 def _on(name: str, row: PluginSetting | None, fails: bool) -> str:
     state = "[green]on[/]" if (row.enabled if row else name == GUARD) else "off"
-    state = state if row is None or row.base is None else f"{state} for {row.percent} %"
+    if row is not None and row.base is not None:
+        state += f"{', set so' if row.base['enabled'] == row.enabled else ''} for {row.percent} %"
     return f"{state}, [red]fails[/]" if fails else state
 
 

@@ -390,7 +390,9 @@ def _setting(
             raise InputError(f"{percent} % of the users", field="percent", remedy=f"use 1 to {BUCKETS}")
         others = row.holds(BUCKETS - 1)
         wanted = {**wanted, **(ALL if percent == BUCKETS else {"percent": percent, "base": others})}
-    return row.update_from_dict(dict(wanted))
+    row = row.update_from_dict(dict(wanted))
+    # What is the same for all is not being rolled out.
+    return row.update_from_dict(dict(ALL)) if row.base == row.own else row
 
 
 def _with(row: PluginSetting, rows: Sequence[PluginSetting]) -> list[PluginSetting]:

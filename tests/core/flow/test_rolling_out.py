@@ -103,6 +103,17 @@ def held(decisions: pl.DataFrame) -> dict[int, dict[str, Any]]:
     return {row["user_id"]: {name: value for name, value in row.items() if value not in (None, False)} for row in rows}
 
 
+async def test_what_is_the_same_for_all_is_no_roll_out(house: Context) -> None:
+    brand = await brand_of(house, 5)
+    changes = await SettingChange.filter(brand_id=brand.id).count()
+    row = await plugins.enable(house, brand, "lifecycle", percent=20)
+    assert (row.enabled, row.base, row.percent) == (True, None, BUCKETS)
+    assert await SettingChange.filter(brand_id=brand.id).count() == changes
+    await plugins.configure(house, brand, "lifecycle", SOONER, percent=20)
+    row = await plugins.configure(house, brand, "lifecycle", {}, percent=20)
+    assert (row.params, row.base, row.percent) == ({}, None, BUCKETS)
+
+
 @given(first=st.integers(1, 2**40), percent=st.integers(1, BUCKETS))
 def test_of_users_in_a_row_as_many_are_first_as_was_said(first: int, percent: int) -> None:
     inside = sum(bucket(user) < percent for user in range(first, first + 1000))
