@@ -237,8 +237,9 @@ class Lake:
         by_kind = {str(key[0]): rows for key, rows in log.partition_by("kind", as_dict=True).items()}
         frames: dict[str, pl.DataFrame] = {}
         for name in kinds:
-            rows = by_kind.get(name, log.clear())
-            frames.update(tables(self._catalog.kinds[name], rows))
+            kind = self._catalog.kinds[name]
+            nothing = {source.name: pl.DataFrame(schema=source.schema) for source in kind.sources}
+            frames |= tables(kind, by_kind[name]) if name in by_kind else nothing
         return frames
 
     async def _ranges(self, connection: Connection) -> list[Range]:
