@@ -219,6 +219,10 @@ async def main(users: int, events: int, days: float, rounds: int, bulk: bool = F
         print(f"first refresh, which seals the lake and writes {done.changes:,} changes: {clock.median('first'):.1f} s")
         print("   ", await _steps(brand), flush=True)
         memory, floors = peak_memory(), Floors(ctx, brand)
+        async with ctx.db.connection() as connection:
+            # What autovacuum has done by the next night, and does beside the rounds otherwise.
+            await connection.execute("VACUUM (ANALYZE)")
+            await connection.execute("CHECKPOINT")
 
         # Interleaved, so that a drift of the machine's speed meets all alike.
         shares: dict[str, list[float]] = {}

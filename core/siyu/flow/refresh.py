@@ -94,8 +94,14 @@ async def refresh(
         shards = await _shards(connection, brand_id, shard)
         parts = [machine] if len(shards) == 1 else [machine.of(users) for users in shards]
         decisions = Decisions(ctx.home, brand_id)
+        stood_upto = await _written(ctx, decisions, brand_id)
+
+        async def standing_of(users: Users) -> pl.DataFrame:
+            async with ctx.db.view() as reader:
+                return await decisions.of_all(reader, users)
+
         # While facts are reckoned.
-        earlier = await stack.enter_async_context(meanwhile(_standing(ctx, decisions, brand_id, shards[0])))
+        earlier = await stack.enter_async_context(meanwhile(standing_of(shards[0])))
 
         async def judged(fenced: Failed) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
             contents = [content_of(kept, cohort) for cohort in cohorts]
@@ -109,15 +115,14 @@ async def refresh(
         deciders = [Decider(rulebook, days) for rulebook in rulebooks]
         written, moved = Decided(), Changes.all([])
         quiet: dict[int, int] = {}
-        # Of the shard that is next; taken out, so that nothing else holds them.
-        ahead: list[pl.DataFrame] = []
+        # Facts and decisions of the shard that is next; taken out, so that nothing else holds them.
+        ahead = [(facts, await earlier)]
+        del facts
         following: asyncio.Task[None] | None = None
 
-        async def reckon(part: Engine) -> None:
-            ahead.append(await asyncio.to_thread(part.facts, needed(rulebooks)))
-
-        # Before the lock is held, which it takes, too.
-        stands, stood_upto = await earlier
+        async def reckon(number: int) -> None:
+            stands = await standing_of(shards[number])
+            ahead.append((await asyncio.to_thread(parts[number].facts, needed(rulebooks)), stands))
 
         for number, (users, part) in enumerate(zip(shards, parts, strict=True)):
 
@@ -128,7 +133,7 @@ async def refresh(
             if following:
                 await phase("facts", 0.5)
                 await following
-                facts = ahead.pop()
+            facts, stands = ahead.pop()
             async with ctx.db.transaction() as writer:
                 await phase("before", 0.5)
                 await lock(writer, brand_id)
@@ -136,10 +141,8 @@ async def refresh(
                     quiet = await merges.waiting(writer, brand_id)
                     gone = [user for user, into in quiet.items() if user != into]
                     await merges.retire(writer, brand_id, gone, at=at)
-                if users is shards[0]:
-                    before = await decisions.brought_forward(writer, stands, users, stood_upto)
-                else:
-                    before = await decisions.of_all(writer, users)
+                before = await decisions.brought_forward(writer, stands, users, stood_upto)
+                del stands
                 before = await asyncio.to_thread(with_users, before, facts.get_column("user_id"))
                 stood = before if mark is None else await decisions.stood(writer, before, mark)
 
@@ -159,7 +162,7 @@ async def refresh(
                     for rulebook, decided, each in zip(rulebooks, after, mine, strict=True)
                 ]
                 if users is not shards[-1]:
-                    following = await stack.enter_async_context(meanwhile(reckon(parts[number + 1])))
+                    following = await stack.enter_async_context(meanwhile(reckon(number + 1)))
                 await phase("write", 0.7)
                 ids = await keep_versions(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
                 written += Decided(len(facts))
@@ -197,11 +200,11 @@ async def refresh(
     return written
 
 
-async def _standing(ctx: Context, decisions: Decisions, brand_id: int, users: Users) -> tuple[pl.DataFrame, int]:
-    """The decisions that stand, and the newest id among them."""
+async def _written(ctx: Context, decisions: Decisions, brand_id: int) -> int:
+    """The newest id of a decision; all that are older can be seen from now on."""
     async with ctx.db.transaction() as reader:
         await lock(reader, brand_id)
-        return await decisions.of_all(reader, users), await decisions.written(reader)
+        return await decisions.written(reader)
 
 
 async def _shards(connection: Connection, brand_id: int, size: int) -> list[Users]:
