@@ -219,16 +219,16 @@ async def main(users: int, events: int, days: float, rounds: int, bulk: bool = F
         print(f"first refresh, which seals the lake and writes {done.changes:,} changes: {clock.median('first'):.1f} s")
         print("   ", await _steps(brand), flush=True)
         memory, floors = peak_memory(), Floors(ctx, brand)
-        async with ctx.db.connection() as connection:
-            # What autovacuum has done by the next night, and does beside the rounds otherwise.
-            await connection.execute("VACUUM (ANALYZE)")
-            await connection.execute("CHECKPOINT")
+        # What autovacuum has done by the next night, and does beside the rounds otherwise.
+        await _tidied(ctx, "VACUUM (ANALYZE)")
 
         # Interleaved, so that a drift of the machine's speed meets all alike.
         shares: dict[str, list[float]] = {}
         changed: list[float] = []
         for number in range(rounds):
             at = await _present(brand, END + timedelta(days=days) * (number + 1))
+            # Between two nights there always is one: what is written first after it is logged whole.
+            await _tidied(ctx, "CHECKPOINT")
             await floors.look()
             with clock("scan"):
                 await floors.scan()
@@ -277,6 +277,11 @@ async def _present(brand: Brand, at: datetime) -> datetime:
     brand.replayed_to = at
     await brand.save(update_fields=["replayed_to"])
     return at
+
+
+async def _tidied(ctx: Context, command: str) -> None:
+    async with ctx.db.connection() as connection:
+        await connection.execute(command)
 
 
 async def _decided(ctx: Context, brand: Brand) -> int:

@@ -199,8 +199,8 @@ async def _judged(
     stands as in the rulebooks that are ``kept``."""
     every = [cohort for side in sides for cohort in side]
     previous = [content_of(kept, cohort) for cohort in every]
-    parts = [Polars(catalog, history, at, days)]
-    rulebooks, facts, failed = await judge(every, parts, fenced=fenced, previous=previous)
+    engine = Polars(catalog, history, at, days)
+    rulebooks, facts, failed = await judge(every, engine, fenced=fenced, previous=previous)
     found = iter(zip(rulebooks, failed, strict=True))
     judged = [[(cohort, *next(found)) for cohort in side] for side in sides]
     groups = [

@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -42,8 +41,8 @@ __all__ = ["AlreadyRunning", "judge", "refresh"]
 
 Phase: TypeAlias = Callable[[str, float], Awaitable[None]]
 
-SHARD = 2_000_000
-"""Users that are decided at once; with forty facts they take about 2 GiB."""
+SHARD = 1_000_000
+"""Users that are decided at once."""
 
 
 class AlreadyRunning(InputError):
@@ -91,8 +90,8 @@ async def refresh(
         stored = await Lake(ctx.home, brand_id, catalog).tables(connection, up_to, seal_from=seal_from)
         opening = engines.opened(engine or ctx.engine, catalog, stored, at, days)
         machine = await stack.enter_async_context(_aside(opening))
-        shards = await _shards(connection, brand_id, shard)
-        parts = [machine] if len(shards) == 1 else [machine.of(users) for users in shards]
+        shards = [await _shard(connection, brand_id, EVERYBODY[0], shard)]
+        parts = [machine if shards[0] == EVERYBODY else machine.of(shards[0])]
         decisions = Decisions(ctx.home, brand_id)
         stood_upto = await _written(ctx, decisions, brand_id)
 
@@ -102,16 +101,22 @@ async def refresh(
 
         # While facts are reckoned.
         earlier = await stack.enter_async_context(meanwhile(standing_of(shards[0])))
+        rest = await stack.enter_async_context(meanwhile(_after(connection, brand_id, shards[0], shard)))
+
+        async def others() -> list[Engine]:
+            return [machine.of(users) for users in await rest]
 
         async def judged(fenced: Failed) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
             contents = [content_of(kept, cohort) for cohort in cohorts]
-            return await judge(cohorts, parts, running.phase, fenced=fenced, previous=contents)
+            return await judge(cohorts, parts[0], others, running.phase, fenced=fenced, previous=contents)
 
         rulebooks, facts, each_failed = await judged(refused)
         failed = {name: error for each in each_failed for name, error in each.items()}
         if any(each.keys() != failed.keys() for each in each_failed):
             # What fails for some of the users is fenced for all: a fence is the brand's.
             rulebooks, facts, _ = await judged(failed)
+        shards += await rest
+        parts += await others()
         deciders = [Decider(rulebook, days) for rulebook in rulebooks]
         written, moved = Decided(), Changes.all([])
         quiet: dict[int, int] = {}
@@ -207,28 +212,38 @@ async def _written(ctx: Context, decisions: Decisions, brand_id: int) -> int:
         return await decisions.written(reader)
 
 
-async def _shards(connection: Connection, brand_id: int, size: int) -> list[Users]:
-    """The brand's users in ranges of ``size``. New users have the greatest ids, so earlier ranges stay as they are."""
-    ends = await connection.fetchrow("SELECT min(id), max(id) FROM users WHERE brand_id = $1", brand_id)
-    if ends[0] is None or ends[1] - ends[0] < size:
-        return [EVERYBODY]
-    edges = [EVERYBODY[0]]
-    while (cut := await connection.fetchval(_CUT, brand_id, edges[-1], size)) is not None:
-        edges.append(cut)
-    edges.append(EVERYBODY[1])
-    return list(pairwise(edges))
+async def _shard(connection: Connection, brand_id: int, low: int, size: int) -> Users:
+    """The range of the next ``size`` users. New ones have the greatest ids, so earlier ranges stay as they are."""
+    first, last = await connection.fetchrow(_ENDS, brand_id, low)
+    few = first is None or last - first < size
+    below = None if few else await connection.fetchval(_CUT, brand_id, low, size)
+    return low, EVERYBODY[1] if below is None else below
+
+
+async def _after(connection: Connection, brand_id: int, users: Users, size: int) -> list[Users]:
+    """The ranges that follow."""
+    found: list[Users] = []
+    while users[1] < EVERYBODY[1]:
+        users = await _shard(connection, brand_id, users[1], size)
+        found.append(users)
+    return found
+
+
+async def _nobody() -> Sequence[Engine]:
+    return ()
 
 
 async def judge(
     cohorts: Sequence[Cohort],
-    parts: Sequence[Engine],
+    first: Engine,
+    others: Callable[[], Awaitable[Sequence[Engine]]] = _nobody,
     phase: Phase | None = None,
     *,
     fenced: Failed | None = None,
     previous: Sequence[Mapping[str, Any]] | None = None,
 ) -> tuple[list[Rulebook], pl.DataFrame, list[Failed]]:
-    """The rulebooks that ``cohorts`` make of the events in ``parts``, fitted by all of these; the facts that they
-    need, of every user in the first part; and of each rulebook the rules that fail (``fenced`` ones are not asked),
+    """The rulebooks that ``cohorts`` make of the events in ``first`` and ``others``, fitted by all of these; the facts
+    that they need, of everybody in ``first``; and of each rulebook the rules that fail (``fenced`` ones are not asked),
     which stand as in the contents ``previous``.
     """
     if phase:
@@ -242,11 +257,10 @@ async def judge(
         broken.append(failed)
         fitted |= {fact.name: fact for fact in fit_facts(plugin for plugin, _ in cohort.on)}
         decided |= {fact.name: fact for fact in expected.facts}
-    first, *others = parts
     facts = await asyncio.to_thread(first.facts, list((fitted | decided).values()))
     population = facts
-    if others and fitted:
-        found = [await asyncio.to_thread(part.facts, list(fitted.values())) for part in others]
+    if fitted and (more := await others()):
+        found = [await asyncio.to_thread(part.facts, list(fitted.values())) for part in more]
         population = pl.concat([facts.select("user_id", *fitted), *found])
     if phase:
         await phase("fit", 0.45)
@@ -257,12 +271,13 @@ async def judge(
         stood, out = previous[number] if previous else None, {**failed, **unfit}
         bound.append(await asyncio.to_thread(bind_fenced, cohort.on, states, fenced=out, previous=stood))
     rulebooks = [rulebook for rulebook, _ in bound]
-    if more := [fact for fact in needed(rulebooks) if fact.name not in facts.columns]:
-        extra = await asyncio.to_thread(first.facts, more, facts.select("user_id"))
+    if late := [fact for fact in needed(rulebooks) if fact.name not in facts.columns]:
+        extra = await asyncio.to_thread(first.facts, late, facts.select("user_id"))
         facts = facts.hstack(extra.drop("user_id"))
     return rulebooks, facts, [failed for _, failed in bound]
 
 
+_ENDS = "SELECT min(id), max(id) FROM users WHERE brand_id = $1 AND id >= $2"
 _CUT = "SELECT id FROM users WHERE brand_id = $1 AND id >= $2 ORDER BY id OFFSET $3 LIMIT 1"
 _RESTORED = "UPDATE setting_change SET restores = NULL WHERE brand_id = $1 AND restores IS NOT NULL AND id <= $2"
 # Whoever asked again while the run was under way is not served by it.
