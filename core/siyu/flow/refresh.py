@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -43,6 +44,17 @@ Phase: TypeAlias = Callable[[str, float], Awaitable[None]]
 
 SHARD = 1_000_000
 """Users that are decided at once."""
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Of some users: their facts, what stands of them, and, once it is found, what is to stand and what changes."""
+
+    facts: pl.DataFrame
+    stands: pl.DataFrame
+    before: pl.DataFrame = field(default_factory=pl.DataFrame)
+    after: Sequence[pl.DataFrame] = ()
+    changes: Sequence[Changes] = ()
 
 
 class AlreadyRunning(InputError):
@@ -120,57 +132,72 @@ async def refresh(
         deciders = [Decider(rulebook, days) for rulebook in rulebooks]
         written, moved = Decided(), Changes.all([])
         quiet: dict[int, int] = {}
-        # Facts and decisions of the shard that is next; taken out, so that nothing else holds them.
-        ahead = [(facts, await earlier)]
-        del facts
+        # Of the shard that is next; taken out, so that nothing else holds them.
+        ahead: list[_Shard] = []
         following: asyncio.Task[None] | None = None
+
+        def phase_of(number: int) -> Phase:
+            # Of the second half of the whole, each shard has its part.
+            return lambda name, share: running.phase(name, 0.5 + (number * 0.5 + share - 0.5) / len(shards))
+
+        async def compared(
+            number: int, shard: _Shard, before: pl.DataFrame, stood: pl.DataFrame | None, phase: Phase
+        ) -> _Shard:
+            await phase("rules", 0.5)
+            before = await asyncio.to_thread(with_users, before, shard.facts.get_column("user_id"))
+            mine = [cohort.of(shard.facts) for cohort in cohorts]
+            after = [
+                await asyncio.to_thread(parts[number].decide, decider, each, before if stood is None else stood, at)
+                for decider, each in zip(deciders, mine, strict=True)
+            ]
+            await phase("diff", 0.55)
+            changes = [
+                await asyncio.to_thread(diff, rulebook, before, decided, each)
+                for rulebook, decided, each in zip(rulebooks, after, mine, strict=True)
+            ]
+            return replace(shard, before=before, after=after, changes=changes)
+
+        async def prepare(number: int, shard: _Shard, phase: Phase) -> None:
+            # Before the lock is held: most often nothing is decided until then.
+            ahead.append(await compared(number, shard, shard.stands, None, phase) if mark is None else shard)
 
         async def reckon(number: int) -> None:
             stands = await standing_of(shards[number])
-            ahead.append((await asyncio.to_thread(parts[number].facts, needed(rulebooks)), stands))
+            facts = await asyncio.to_thread(parts[number].facts, needed(rulebooks))
+            await prepare(number, _Shard(facts, stands), _silently)
 
-        for number, (users, part) in enumerate(zip(shards, parts, strict=True)):
-
-            async def phase(name: str, share: float, number: int = number) -> None:
-                # Of the second half of the whole, each shard has its part.
-                await running.phase(name, 0.5 + (number * 0.5 + share - 0.5) / len(shards))
-
+        await prepare(0, _Shard(facts, await earlier), phase_of(0))
+        del facts
+        for number, users in enumerate(shards):
+            phase = phase_of(number)
             if following:
                 await phase("facts", 0.5)
                 await following
-            facts, stands = ahead.pop()
+            each = ahead.pop()
             async with ctx.db.transaction() as writer:
-                await phase("before", 0.5)
+                await phase("before", 0.6)
                 await lock(writer, brand_id)
                 if users is shards[0]:
                     quiet = await merges.waiting(writer, brand_id)
                     gone = [user for user, into in quiet.items() if user != into]
                     await merges.retire(writer, brand_id, gone, at=at)
-                before = await decisions.brought_forward(writer, stands, users, stood_upto)
-                del stands
-                before = await asyncio.to_thread(with_users, before, facts.get_column("user_id"))
-                stood = before if mark is None else await decisions.stood(writer, before, mark)
-
-                await phase("rules", 0.55)
-                mine = [cohort.of(facts) for cohort in cohorts]
-                after = [
-                    await asyncio.to_thread(part.decide, decider, each, stood, at)
-                    for decider, each in zip(deciders, mine, strict=True)
-                ]
-                await phase("diff", 0.6)
+                before = await decisions.brought_forward(writer, each.stands, users, stood_upto)
+                if mark is not None:
+                    stood = await decisions.stood(writer, before, mark)
+                    each = await compared(number, each, before, stood, phase)
+                elif before is not each.stands:
+                    # Some were decided in between.
+                    each = await compared(number, each, before, None, phase)
                 newer = await users_since(writer, brand_id, up_to)
                 # Who was merged or parted since the events were read is not whom these facts are about.
                 parted = merges.differing(merged, await merges.mapping(writer, brand_id))
                 newer = pl.concat([newer, parted]).unique()
-                changes = [
-                    _without(await asyncio.to_thread(diff, rulebook, before, decided, each), newer)
-                    for rulebook, decided, each in zip(rulebooks, after, mine, strict=True)
-                ]
+                changes = [_without(change, newer) for change in each.changes]
                 if users is not shards[-1]:
                     following = await stack.enter_async_context(meanwhile(reckon(number + 1)))
                 await phase("write", 0.7)
                 ids = await keep_versions(writer, brand_id, cohorts, rulebooks, await kept_rulebooks(writer, brand_id))
-                written += Decided(len(facts))
+                written += Decided(len(each.facts))
                 for rulebook_id, change in zip(ids, changes, strict=True):
                     written += await write(
                         ctx,
@@ -200,9 +227,13 @@ async def refresh(
             await tell(ctx, brand_id)
             await phase("snapshot", 0.95)
             if mark is None:
-                await decisions.snapshot(_kept(before, after, newer), users, newest)
+                await decisions.snapshot(_kept(each.before, each.after, newer), users, newest)
     await ctx.db.signals.tell(brand_id, "plugin")
     return written
+
+
+async def _silently(name: str, share: float) -> None:
+    """Tell nobody of a phase."""
 
 
 async def _written(ctx: Context, decisions: Decisions, brand_id: int) -> int:
