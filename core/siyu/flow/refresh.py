@@ -1,9 +1,9 @@
 """Step 2 for a whole brand: each night, and whenever its settings have changed. Only here rules are fitted.
 
 A brand of many users goes through in shards, ranges of user ids, so that memory holds one of them at a time: its facts,
-its decisions, its changes; while these are written, the facts of the next. Of all users at once only the facts that
-rules are fitted to are held. DuckDB and Spark keep the facts of every shard until the run ends, and put them aside on
-disk.
+its decisions, its changes; while these are written, the next is reckoned and decided. Of all users at once only the
+facts that rules are fitted to are held. DuckDB and Spark keep the facts of every shard until the run ends, and put them
+aside on disk.
 """
 
 from __future__ import annotations
