@@ -14,6 +14,7 @@ import siyu_graphql
 from graphql import FieldNode, build_schema, parse, validate, visit
 from graphql.language import Visitor
 from graphql.validation import NoDeprecatedCustomRule, specified_rules
+from siyu.contract.conditions import cases
 from siyu.contract.manager import PluginManager
 from siyu.contract.rules import FittedSegmenter, Lifecycle
 from siyu.engine.explain import RULE_GONE
@@ -86,7 +87,9 @@ def templates() -> Iterator[str]:
                     given = rule.tags(p, STATES[rule.key])
                 else:
                     given = rule.tags(p)
-                yield from (each.because for each in given)
+                for each in given:
+                    told = [words for _, words in cases(each.when)[1]]
+                    yield from filter(None, (each.because, *told))
 
 
 def names(text: str) -> set[str]:

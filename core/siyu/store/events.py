@@ -41,6 +41,10 @@ EVENT_SCHEMA = {
 """What :func:`append` takes: ``payload`` is JSON text, ``identity`` the user's name of ``identity_kind``."""
 
 
+FEW = 100
+"""Up to so many events go in one statement."""
+
+
 @dataclass(frozen=True)
 class Appended:
     """What became of a batch: events that were new, those known already, and those that playbooks wait for."""
@@ -61,11 +65,13 @@ async def append(
     """
     incoming, given = await give(connection, "incoming", _COLUMNS, events, first=2)
     await _join_writers(connection, brand_id)
-    append_known, append_all = (_APPEND.format(marked=mark_dirty, known=known) for known in (_ALL_KNOWN, "true"))
-    row = await connection.fetchrow(f"{incoming}, {append_known}", brand_id, *given)
-    if not row["known"]:
-        await connection.execute(f"{incoming}, {_NEW_USERS}", brand_id, *given)
-        row = await connection.fetchrow(f"{incoming}, {append_all}", brand_id, *given)
+    if len(events) > FEW:
+        if await connection.fetchval(f"{incoming} {_ANY_UNKNOWN}", brand_id, *given):
+            await connection.execute(f"{incoming}, {_NEW_USERS}", brand_id, *given)
+        await connection.execute(f"{incoming}, {_HOLD_USERS}", brand_id, *given)
+        row = await connection.fetchrow(f"{incoming}, {_APPEND_MANY.format(marked=mark_dirty)}", brand_id, *given)
+    else:
+        row = await _append_few(connection, brand_id, incoming, given, mark_dirty)
     if row["profiles"]:
         await connection.execute(f"{incoming}, {_ATTRIBUTES}", brand_id, *given)
     if row["consents"]:
@@ -231,12 +237,31 @@ async def users_since(connection: Connection, brand_id: int, event_id: int) -> p
     )
 
 
+async def _append_few(
+    connection: Connection, brand_id: int, incoming: str, given: Sequence[Any], mark_dirty: bool
+) -> Any:
+    """What was appended, in one statement if all users are known."""
+    append_known, append_all = (_APPEND.format(marked=mark_dirty, known=known) for known in (_ALL_KNOWN, "true"))
+    row = await connection.fetchrow(f"{incoming}, {append_known}", brand_id, *given)
+    if not row["known"]:
+        await connection.execute(f"{incoming}, {_NEW_USERS}", brand_id, *given)
+        row = await connection.fetchrow(f"{incoming}, {append_all}", brand_id, *given)
+    return row
+
+
 async def _join_writers(connection: Connection, brand_id: int) -> None:
     # Shared with other writers; whoever wants to know how far the log is closed waits for all of them.
     await connection.execute("SELECT pg_advisory_xact_lock_shared($1, $2)", Lock.EVENTS, brand_id)
 
 
 _COLUMNS = {name: "timestamptz" if dtype == MOMENT else "text" for name, dtype in EVENT_SCHEMA.items()}
+
+# The lock as in _join_writers. Who is known stays known, whatever others have done until the lock is there.
+_ANY_UNKNOWN = f"""
+SELECT EXISTS (SELECT FROM incoming e WHERE NOT EXISTS (
+    SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity))
+FROM pg_advisory_xact_lock_shared({int(Lock.EVENTS)}, $1)
+"""
 
 _NEW_USERS = f"""
 unknown AS MATERIALIZED (
@@ -304,6 +329,49 @@ known AS MATERIALIZED (
     INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {{marked}}
 )
 SELECT (SELECT known FROM known), (SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
+       (SELECT count(*) FROM fresh WHERE kind = '{PROFILE_UPDATED}') AS profiles,
+       (SELECT count(*) FROM fresh WHERE kind IN ('{CONSENT_GIVEN}', '{CONSENT_WITHDRAWN}')) AS consents,
+       (SELECT count(*) FROM occasions) AS occasions
+"""
+
+# The same of many, a statement each: in one, PostgreSQL takes all of them for few, and goes through them for each.
+# All of them before anything is changed, and in one order: two batches that share users wait, and never for each other.
+_HOLD_USERS = """
+touched AS (
+    SELECT DISTINCT COALESCE(m.into_id, i.user_id) AS user_id FROM incoming e
+    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
+    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id
+)
+SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT user_id FROM touched)
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+_APPEND_MANY = f"""
+fresh AS (
+    INSERT INTO event (brand_id, key, user_id, kind, at, payload)
+    SELECT $1, e.key, i.user_id, e.kind, e.at, e.payload::jsonb
+    FROM incoming e
+    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
+    ORDER BY e.at, e.key
+    ON CONFLICT (brand_id, key) DO NOTHING
+    RETURNING id, user_id, kind, at
+), occasions AS (
+    -- What playbooks wait for, where it is news; what is taken in as history sets nothing off.
+    INSERT INTO occasion (brand_id, user_id, noun, key, ref, at)
+    SELECT $1, f.user_id, 'event', f.kind, f.id, f.at FROM fresh f JOIN brand b ON b.id = $1
+    WHERE {{marked}} AND b.listens->'event' ? f.kind AND f.at > COALESCE(b.replayed_to, now()) - interval '1 day'
+    ORDER BY f.id RETURNING 1
+), touched AS (
+    SELECT COALESCE(m.into_id, f.user_id) AS user_id, min(at) AS first, max(at) AS last
+    FROM fresh f LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = f.user_id GROUP BY 1
+), seen AS (
+    UPDATE users u SET first_seen = LEAST(first_seen, first), last_seen = GREATEST(last_seen, last)
+    FROM touched t
+    WHERE u.brand_id = $1 AND u.id = t.user_id AND (first < first_seen OR last > last_seen)
+), marked AS (
+    INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {{marked}}
+)
+SELECT (SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
        (SELECT count(*) FROM fresh WHERE kind = '{PROFILE_UPDATED}') AS profiles,
        (SELECT count(*) FROM fresh WHERE kind IN ('{CONSENT_GIVEN}', '{CONSENT_WITHDRAWN}')) AS consents,
        (SELECT count(*) FROM occasions) AS occasions

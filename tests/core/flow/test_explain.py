@@ -160,7 +160,7 @@ async def test_nobody_of_that_name_and_no_moment_without_a_zone(ctx: Context, br
     with pytest.raises(NotFound):
         await explain_user(ctx, brand, 9)
     await record(ctx, brand, [order("a", "1", 0)])
-    with pytest.raises(NotFound, match="nothing is known"):
+    with pytest.raises(NotFound, match="nothing was known"):
         await explain_user(ctx, brand, await user_named(brand, "member", "1"), NOW - timedelta(days=1))
     with pytest.raises(InputError, match="time zone"):
         await explain_user(ctx, brand, 9, datetime(2026, 1, 1))  # noqa: DTZ001
