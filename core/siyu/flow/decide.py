@@ -82,7 +82,7 @@ async def decide_users(ctx: Context, brand_id: int, *, limit: int = 10_000) -> D
             many = await _decide_many(ctx, connection, brand_id, here, users)
             for rulebook_id, changes in zip(ids, many, strict=True):
                 written += await write(
-                    ctx, connection, brand_id, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
+                    connection, brand_id, changes, here.at, rulebook_id, here.mark, quiet=claimed.quiet
                 )
     await tell(ctx, brand_id)
     return written
@@ -174,7 +174,6 @@ def _decide(decider: Decider, facts: pl.DataFrame, before: pl.DataFrame, stood: 
 
 
 async def write(
-    ctx: Context,
     connection: Connection,
     brand_id: int,
     changes: Changes,

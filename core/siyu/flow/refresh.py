@@ -200,7 +200,6 @@ async def refresh(
                 written += Decided(len(each.facts))
                 for rulebook_id, change in zip(ids, changes, strict=True):
                     written += await write(
-                        ctx,
                         writer,
                         brand_id,
                         change,

@@ -66,10 +66,10 @@ async def append(
     incoming, given = await give(connection, "incoming", _COLUMNS, events, first=2)
     await _join_writers(connection, brand_id)
     if len(events) > FEW:
-        if await connection.fetchval(f"{incoming} {_ANY_UNKNOWN}", brand_id, *given):
+        if not await connection.fetchval(f"{incoming} SELECT {_ALL_KNOWN}", brand_id, *given):
             await connection.execute(f"{incoming}, {_NEW_USERS}", brand_id, *given)
         await connection.execute(f"{incoming}, {_HOLD_USERS}", brand_id, *given)
-        row = await connection.fetchrow(f"{incoming}, {_APPEND_MANY.format(marked=mark_dirty)}", brand_id, *given)
+        row = await connection.fetchrow(f"{incoming}, {_APPEND.format(marked=mark_dirty)}", brand_id, *given)
     else:
         row = await _append_few(connection, brand_id, incoming, given, mark_dirty)
     if row["profiles"]:
@@ -241,7 +241,7 @@ async def _append_few(
     connection: Connection, brand_id: int, incoming: str, given: Sequence[Any], mark_dirty: bool
 ) -> Any:
     """What was appended, in one statement if all users are known."""
-    append_known, append_all = (_APPEND.format(marked=mark_dirty, known=known) for known in (_ALL_KNOWN, "true"))
+    append_known, append_all = (_APPEND_FEW.format(marked=mark_dirty, known=known) for known in (_ALL_KNOWN, "true"))
     row = await connection.fetchrow(f"{incoming}, {append_known}", brand_id, *given)
     if not row["known"]:
         await connection.execute(f"{incoming}, {_NEW_USERS}", brand_id, *given)
@@ -255,13 +255,6 @@ async def _join_writers(connection: Connection, brand_id: int) -> None:
 
 
 _COLUMNS = {name: "timestamptz" if dtype == MOMENT else "text" for name, dtype in EVENT_SCHEMA.items()}
-
-# The lock as in _join_writers. Who is known stays known, whatever others have done until the lock is there.
-_ANY_UNKNOWN = f"""
-SELECT EXISTS (SELECT FROM incoming e WHERE NOT EXISTS (
-    SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity))
-FROM pg_advisory_xact_lock_shared({int(Lock.EVENTS)}, $1)
-"""
 
 _NEW_USERS = f"""
 unknown AS MATERIALIZED (
@@ -294,72 +287,29 @@ SELECT $1, named.user_id, first, last FROM named JOIN fresh USING (kind, value)
 _ALL_KNOWN = """NOT EXISTS (SELECT FROM incoming e WHERE NOT EXISTS (
         SELECT FROM identity i WHERE i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity))"""
 
-# Where a name is nobody's yet, nothing is done. Who is known stays known, whatever others do meanwhile.
-_APPEND = f"""
-known AS MATERIALIZED (
-    SELECT {{known}} AS known
-), named AS MATERIALIZED (
-    SELECT e.key, e.kind, e.at, e.payload, i.user_id, COALESCE(m.into_id, i.user_id) AS into_id FROM incoming e
-    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
-    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id WHERE (SELECT known FROM known)
-), held AS MATERIALIZED (
-    -- All of them before anything is changed, and in one order: two batches that share users wait, and never for each
-    -- other.
-    SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT into_id FROM named) ORDER BY id FOR NO KEY UPDATE
-), fresh AS (
-    INSERT INTO event (brand_id, key, user_id, kind, at, payload)
-    SELECT $1, key, user_id, kind, at, payload::jsonb FROM named CROSS JOIN (SELECT count(*) FROM held) h
-    ORDER BY at, key
-    ON CONFLICT (brand_id, key) DO NOTHING
-    RETURNING id, user_id, kind, at
-), occasions AS (
-    -- What playbooks wait for, where it is news; what is taken in as history sets nothing off.
-    INSERT INTO occasion (brand_id, user_id, noun, key, ref, at)
-    SELECT $1, f.user_id, 'event', f.kind, f.id, f.at FROM fresh f JOIN brand b ON b.id = $1
-    WHERE {{marked}} AND b.listens->'event' ? f.kind AND f.at > COALESCE(b.replayed_to, now()) - interval '1 day'
-    ORDER BY f.id RETURNING 1
-), touched AS (
-    SELECT n.into_id AS user_id, min(at) AS first, max(at) AS last
-    FROM fresh f JOIN (SELECT DISTINCT user_id, into_id FROM named) n USING (user_id) GROUP BY 1
-), seen AS (
-    UPDATE users u SET first_seen = LEAST(first_seen, first), last_seen = GREATEST(last_seen, last)
-    FROM touched t
-    WHERE u.brand_id = $1 AND u.id = t.user_id AND (first < first_seen OR last > last_seen)
-), marked AS (
-    INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {{marked}}
-)
-SELECT (SELECT known FROM known), (SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
-       (SELECT count(*) FROM fresh WHERE kind = '{PROFILE_UPDATED}') AS profiles,
-       (SELECT count(*) FROM fresh WHERE kind IN ('{CONSENT_GIVEN}', '{CONSENT_WITHDRAWN}')) AS consents,
-       (SELECT count(*) FROM occasions) AS occasions
-"""
-
-# The same of many, a statement each: in one, PostgreSQL takes all of them for few, and goes through them for each.
-# All of them before anything is changed, and in one order: two batches that share users wait, and never for each other.
-_HOLD_USERS = """
+# Those whom the names mean: of users who count as one, the one that stands for them.
+_NAMED = """
 touched AS (
     SELECT DISTINCT COALESCE(m.into_id, i.user_id) AS user_id FROM incoming e
     JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
-    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id
+    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id {where}
 )
+"""
+
+# All of them before anything is changed, and in one order: two batches that share users wait, and never for each other.
+_HOLD_USERS = f"""
+{_NAMED.format(where="")}
 SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT user_id FROM touched)
 ORDER BY id FOR NO KEY UPDATE
 """
 
-_APPEND_MANY = f"""
-fresh AS (
-    INSERT INTO event (brand_id, key, user_id, kind, at, payload)
-    SELECT $1, e.key, i.user_id, e.kind, e.at, e.payload::jsonb
-    FROM incoming e
-    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
-    ORDER BY e.at, e.key
-    ON CONFLICT (brand_id, key) DO NOTHING
-    RETURNING id, user_id, kind, at
-), occasions AS (
+# What follows from the events that are ``fresh``.
+_FOLLOWS = """
+occasions AS (
     -- What playbooks wait for, where it is news; what is taken in as history sets nothing off.
     INSERT INTO occasion (brand_id, user_id, noun, key, ref, at)
     SELECT $1, f.user_id, 'event', f.kind, f.id, f.at FROM fresh f JOIN brand b ON b.id = $1
-    WHERE {{marked}} AND b.listens->'event' ? f.kind AND f.at > COALESCE(b.replayed_to, now()) - interval '1 day'
+    WHERE {marked} AND b.listens->'event' ? f.kind AND f.at > COALESCE(b.replayed_to, now()) - interval '1 day'
     ORDER BY f.id RETURNING 1
 ), touched AS (
     SELECT COALESCE(m.into_id, f.user_id) AS user_id, min(at) AS first, max(at) AS last
@@ -369,21 +319,52 @@ fresh AS (
     FROM touched t
     WHERE u.brand_id = $1 AND u.id = t.user_id AND (first < first_seen OR last > last_seen)
 ), marked AS (
-    INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {{marked}}
+    INSERT INTO dirty_user (brand_id, user_id) SELECT $1, user_id FROM touched WHERE {marked}
 )
-SELECT (SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
-       (SELECT count(*) FROM fresh WHERE kind = '{PROFILE_UPDATED}') AS profiles,
-       (SELECT count(*) FROM fresh WHERE kind IN ('{CONSENT_GIVEN}', '{CONSENT_WITHDRAWN}')) AS consents,
-       (SELECT count(*) FROM occasions) AS occasions
+"""
+_COUNTS = f"""
+(SELECT count(*) FROM fresh) AS new, (SELECT count(*) FROM touched) AS users,
+(SELECT count(*) FROM fresh WHERE kind = '{PROFILE_UPDATED}') AS profiles,
+(SELECT count(*) FROM fresh WHERE kind IN ('{CONSENT_GIVEN}', '{CONSENT_WITHDRAWN}')) AS consents,
+(SELECT count(*) FROM occasions) AS occasions
 """
 
-# Of users who count as one, the one that stands for them.
-_ATTRIBUTES = f"""
-touched AS (
-    SELECT DISTINCT COALESCE(m.into_id, i.user_id) AS user_id FROM incoming e
+_APPEND = f"""
+fresh AS (
+    INSERT INTO event (brand_id, key, user_id, kind, at, payload)
+    SELECT $1, e.key, i.user_id, e.kind, e.at, e.payload::jsonb
+    FROM incoming e
     JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
-    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id WHERE e.kind = '{PROFILE_UPDATED}'
-), {LATEST}
+    ORDER BY e.at, e.key
+    ON CONFLICT (brand_id, key) DO NOTHING
+    RETURNING id, user_id, kind, at
+), {_FOLLOWS}
+SELECT {_COUNTS}
+"""
+
+# The same with who is held, in one statement; of many, PostgreSQL would take all for few and go through them for each.
+# Where a name is nobody's yet, nothing is done. Who is known stays known, whatever others do meanwhile.
+_APPEND_FEW = f"""
+known AS MATERIALIZED (
+    SELECT {{known}} AS known
+), named AS MATERIALIZED (
+    SELECT e.key, e.kind, e.at, e.payload, i.user_id, COALESCE(m.into_id, i.user_id) AS into_id FROM incoming e
+    JOIN identity i ON i.brand_id = $1 AND i.kind = e.identity_kind AND i.value = e.identity
+    LEFT JOIN merged_user m ON m.brand_id = $1 AND m.user_id = i.user_id WHERE (SELECT known FROM known)
+), held AS MATERIALIZED (
+    SELECT FROM users WHERE brand_id = $1 AND id IN (SELECT into_id FROM named) ORDER BY id FOR NO KEY UPDATE
+), fresh AS (
+    INSERT INTO event (brand_id, key, user_id, kind, at, payload)
+    SELECT $1, key, user_id, kind, at, payload::jsonb FROM named CROSS JOIN (SELECT count(*) FROM held) h
+    ORDER BY at, key
+    ON CONFLICT (brand_id, key) DO NOTHING
+    RETURNING id, user_id, kind, at
+), {_FOLLOWS}
+SELECT (SELECT known FROM known), {_COUNTS}
+"""
+
+_ATTRIBUTES = f"""
+{_NAMED.format(where=f"WHERE e.kind = '{PROFILE_UPDATED}'")}, {LATEST}
 UPDATE users u SET attributes = COALESCE(p.attributes, '{{}}')
 FROM profile p WHERE u.brand_id = $1 AND u.id = p.user_id
 """
